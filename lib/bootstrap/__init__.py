@@ -1,0 +1,1 @@
+"""What works without a master: cluster creation, node join, master failover."""

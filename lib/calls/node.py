@@ -1,0 +1,134 @@
+"""Calls about the node itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.model.objects import Params
+
+
+class VersionReply(msgspec.Struct, frozen=True, kw_only=True):
+    software: str
+    protocol: int
+    node: str  # its own name
+    uuid: str
+    cluster: str  # name of the cluster it belongs to
+    master: str  # name of the node it takes for the master, by its ssconf
+    term: int  # highest it saw
+    boot_id: str
+    time: float  # epoch seconds on its clock
+
+
+@call(reply=VersionReply, time=Time.URGENT, reserve=Reserve.QUORUM)
+class NodeVersion(Call[VersionReply], frozen=True, tag="node_version"):
+    """Who and what answers there."""
+
+
+class TermReply(msgspec.Struct, frozen=True):
+    term: int  # highest it saw, this one included
+
+
+@call(reply=TermReply, time=Time.URGENT, reserve=Reserve.QUORUM)
+class TermPush(Call[TermReply], frozen=True, tag="term_push"):
+    """A mastership has been won; from now on lower terms are refused. Carries its term as every call does."""
+
+    master: str  # name of the new master node
+
+
+@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM)
+class TrustPush(Call[None], frozen=True, tag="trust_push"):
+    """Which certificates the node daemon answers. Refused when (term, serial) is older than what it has."""
+
+    serial: int
+    digests: dict[str, str]  # SHA-256 (lower-case hex) of a certificate → node name
+
+
+@call(reply=int, time=Time.NORMAL, reserve=Reserve.QUORUM)
+class SsconfWrite(Call[int], frozen=True, tag="ssconf_write"):
+    """Store ssconf files; only those whose content differs are rewritten. Replies how many were."""
+
+    files: dict[str, str]  # name without `ssconf_` → content
+    serial: int  # of the configuration they were made from; older than the last written: ignored
+
+
+class HypervisorInfo(msgspec.Struct, frozen=True, kw_only=True):
+    memory_total: int = 0  # MiB
+    memory_free: int = 0
+    memory_dom0: int = 0
+    cpu_total: int = 0
+    cpu_nodes: int = 1
+    cpu_sockets: int = 1
+    cpu_dom0: int = 1
+    version: str = ""
+
+
+class StorageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    total: int = 0  # MiB
+    free: int = 0
+
+
+class NodeInfoReply(msgspec.Struct, frozen=True, kw_only=True):
+    boot_id: str
+    hypervisors: dict[str, HypervisorInfo]
+    storage: dict[str, StorageInfo]  # by the template that was asked for
+    errors: tuple[str, ...] = ()
+
+
+@call(reply=NodeInfoReply)
+class NodeInfo(Call[NodeInfoReply], frozen=True, tag="node_info"):
+    """Memory, processors and space."""
+
+    hypervisors: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+
+
+class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
+    files: dict[str, str] = {}  # logical path → SHA-256, missing ones left out
+    hypervisors: dict[str, str] = {}  # name → what is wrong with it, empty: nothing
+    storage: dict[str, str] = {}  # template → what is wrong, empty: nothing
+    unreachable: dict[str, str] = {}  # node name → why its daemon cannot be reached from here
+    volumes: tuple[str, ...] = ()  # logical paths of file volumes with our mark
+    leftovers: tuple[str, ...] = ()  # our processes and run-time files of no running instance
+    state_term: int = 0  # of the store copy, 0: none
+    state_serial: int = 0
+    state_hash: str = ""
+    trust_serial: int = 0
+    certificate_ends: float = 0.0  # epoch seconds
+
+
+@call(reply=VerifyReply, time=Time.SLOW)
+class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
+    """What a check of the cluster needs to know of a node."""
+
+    files: tuple[str, ...] = ()  # logical paths to hash
+    hypervisors: dict[str, Params] = {}  # with their complete parameters
+    templates: tuple[str, ...] = ()
+    reach: dict[str, str] = {}  # node name → address whose node daemon it shall reach
+
+
+@call(reply=None, time=Time.NORMAL)
+class NodeLeave(ChangingCall[None], frozen=True, tag="node_leave"):
+    """Leave the cluster: remove certificates, state and ssconf files; the daemon ends after its reply."""
+
+
+@call(reply=None, time=Time.LONG, reserve=Reserve.SCRIPTS)
+class TestDelay(ChangingCall[None], frozen=True, tag="test_delay"):
+    """Sleep on the node."""
+
+    duration: float
+
+
+class HookResult(msgspec.Struct, frozen=True, kw_only=True):
+    script: str  # HPATH-phase.d/script
+    status: int  # 0 skipped, 1 failed, 2 succeeded
+    output: str
+
+
+@call(reply=tuple[HookResult, ...], time=Time.SLOW, reserve=Reserve.SCRIPTS)
+class HooksRun(ChangingCall[tuple[HookResult, ...]], frozen=True, tag="hooks_run"):
+    """Run the scripts of one hooks directory in name order."""
+
+    path: str  # such as instance-add
+    phase: str  # pre or post
+    environment: dict[str, str]

@@ -1,0 +1,46 @@
+"""Calls about OS definitions and their scripts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.calls.instance import GuestSpec
+
+
+class OsDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """One OS directory of a node."""
+
+    name: str
+    path: str
+    valid: bool
+    reason: str  # why not, or empty
+    variants: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()  # (name, help)
+    api_versions: tuple[int, ...] = ()
+    hypervisors: tuple[str, ...] = ()  # empty: any
+    trusted: bool = True
+    scripts: tuple[str, ...] = ()  # which of create, import, export, rename, verify there are
+
+
+@call(reply=tuple[OsDefinition, ...])
+class OsDiagnose(Call[tuple[OsDefinition, ...]], frozen=True, tag="os_diagnose"):
+    """All OS definitions of the node, the broken ones too."""
+
+
+@call(reply=None, time=Time.LONG, reserve=Reserve.SCRIPTS)
+class OsCreate(ChangingCall[None], frozen=True, tag="os_create"):
+    """Run the create script on the open disks. Fails with the end of the script's log."""
+
+    spec: GuestSpec
+    reinstall: bool = False
+    debug: int = 0
+
+
+@call(reply=str, time=Time.LONG, reserve=Reserve.SCRIPTS)
+class OsRename(ChangingCall[str], frozen=True, tag="os_rename"):
+    """Run the rename script; `spec` has the new name. Replies a warning, or nothing."""
+
+    spec: GuestSpec
+    old_name: str
+    debug: int = 0

@@ -1,0 +1,24 @@
+"""The port through which the upper rooms call nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+from ganeti import errors
+from ganeti.calls.base import Call
+from ganeti.model.types import Uuid
+
+R = TypeVar("R")
+
+
+class Rpc(Protocol):
+    """Calls by node uuid. Offline nodes are answered at once with kind `offline`."""
+
+    async def one(self, node: Uuid, call: Call[R]) -> R:
+        """The reply. Raises RpcError; long calls are started and polled until their end."""
+        ...
+
+    async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
+        """One result per node, in parallel; never raises for a node."""
+        ...

@@ -1,0 +1,62 @@
+"""Calls about volumes: what disks are made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.model.objects import Disk
+from ganeti.model.types import Uuid
+
+
+class VolumeReply(msgspec.Struct, frozen=True, kw_only=True):
+    path: str  # logical path of the device or file
+    size: int  # MiB
+    exists: bool = True
+
+
+@call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeCreate(ChangingCall[VolumeReply], frozen=True, tag="volume_create"):
+    """Make the volume of a disk and mark it as ours. Something there without our mark: refused."""
+
+    disk: Disk
+    owner: Uuid  # instance
+
+
+@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeRemove(ChangingCall[None], frozen=True, tag="volume_remove"):
+    """Remove a volume that carries our mark for this owner; not there: fine."""
+
+    disk: Disk
+    owner: Uuid
+
+
+@call(reply=VolumeReply, time=Time.NORMAL, reserve=Reserve.STORAGE)
+class VolumeInfo(Call[VolumeReply], frozen=True, tag="volume_info"):
+    disk: Disk
+    owner: Uuid
+
+
+@call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeOpen(ChangingCall[VolumeReply], frozen=True, tag="volume_open"):
+    """Make the disk usable on this node (assemble); open already: fine."""
+
+    disk: Disk
+    owner: Uuid
+
+
+@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeClose(ChangingCall[None], frozen=True, tag="volume_close"):
+    """Give the disk up on this node; closed already: fine."""
+
+    disk: Disk
+    owner: Uuid
+
+
+@call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeRename(ChangingCall[VolumeReply], frozen=True, tag="volume_rename"):
+    """Give the volume the name of another logical id. Done already: fine. Undone by the reverse rename."""
+
+    disk: Disk  # as it is
+    new: Disk  # as it shall be
+    owner: Uuid

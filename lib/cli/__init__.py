@@ -1,0 +1,1 @@
+"""The gnt-* commands: words to operations and answers to text. Speaks LUXI only."""

@@ -1,0 +1,1 @@
+"""Processes, files, clock, network, TLS files: the only room with effects."""

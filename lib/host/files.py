@@ -1,0 +1,89 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ganeti import errors
+from ganeti.paths import File, Paths
+
+
+def sync_directory(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gid: int = -1) -> None:
+    """Replace a file: a reader sees the old or the new content, also after a power failure."""
+    directory = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path) + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if uid != -1 or gid != -1:
+                os.fchown(file.fileno(), uid, gid)
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_directory(directory)
+
+
+def owner_ids(file: File, *, is_virtual: bool) -> tuple[int, int]:
+    """(uid, gid) of the account table's names; (-1, -1) where we are not root: everything is ours anyway."""
+    if is_virtual or os.geteuid() != 0:
+        return -1, -1
+    try:
+        return pwd.getpwnam(file.user).pw_uid, grp.getgrnam(file.group).gr_gid
+    except KeyError as err:
+        raise errors.PrereqError(
+            "environment_error", f"account {err} does not exist", hint="create the accounts named at configure time"
+        ) from err
+
+
+def write(paths: Paths, file: File, data: bytes) -> None:
+    """`write_atomic` with path, owner and mode from the account table."""
+    uid, gid = owner_ids(file, is_virtual=paths.is_virtual)
+    write_atomic(paths.local(file), data, mode=file.mode, uid=uid, gid=gid)
+
+
+def make_directory(paths: Paths, directory: File) -> None:
+    """Create it with its parents, owner and mode; there already: owner and mode are set right."""
+    local = paths.local(directory)
+    os.makedirs(local, exist_ok=True)
+    uid, gid = owner_ids(directory, is_virtual=paths.is_virtual)
+    if uid != -1 or gid != -1:
+        os.chown(local, uid, gid)
+    os.chmod(local, directory.mode)
+
+
+def read_text(path: str, *, max_bytes: int = 1 << 20) -> str | None:
+    """The whole file, or None if it is not there."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(max_bytes).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def locked(path: str, *, wait: bool = True, mode: int = 0o644) -> Iterator[None]:
+    """Hold an exclusive lock on a file. Raises BlockingIOError when somebody else has it and `wait` is false."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)

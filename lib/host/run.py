@@ -1,0 +1,150 @@
+"""The only caller of `subprocess`: argv tuples, clean environment, always a time limit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Protocol
+
+import msgspec
+
+from ganeti import errors
+from ganeti.paths import Paths
+
+log = logging.getLogger(__name__)
+
+Argv = tuple[str, ...]
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A command that has ended; its own business whether the status is good."""
+
+    argv: Argv
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Runner(Protocol):
+    """What drivers use to run commands; tests hand in a script of expected commands."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float = 60,
+        stdin: str = "",
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        ok: Sequence[int] = (0,),
+    ) -> Finished:
+        """Run to the end. Raises CommandFailed on another status than `ok`, a missing program or the time limit."""
+        ...
+
+
+class HostRunner:
+    """Runs on this host with LC_ALL=C, a fixed PATH and, on a virtual node, its two variables."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        return {"PATH": PATH, "LC_ALL": "C"} | self._paths.environment() | dict(more or {})
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float = 60,
+        stdin: str = "",
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        ok: Sequence[int] = (0,),
+    ) -> Finished:
+        command = tuple(argv)
+        log.debug("run %s", command)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self.environment(environment),
+                cwd=cwd,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as err:
+            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired as err:
+            kill_group(process.pid)
+            stdout, stderr = process.communicate()
+            why = f"no end within {timeout_s:g} s"
+            raise errors.CommandFailed(command, None, stdout + stderr, why=why) from err
+        log.debug("%s ended with %s", command[0], process.returncode)
+        if process.returncode not in ok:
+            raise errors.CommandFailed(command, process.returncode, stdout + stderr)
+        return Finished(command, process.returncode, stdout, stderr)
+
+    def run_logged(
+        self,
+        argv: Sequence[str],
+        *,
+        output: IO[bytes],
+        timeout_s: float,
+        environment: Mapping[str, str],
+        cwd: str,
+        stop: threading.Event,
+        max_output: int = 64 * 1024 * 1024,
+    ) -> int:
+        """Run a script with exactly `environment`, its output to an open file; returns its status.
+
+        Its whole process group ends with it. Raises CommandFailed on the time limit, on more than `max_output`
+        bytes of output, and when `stop` is set.
+        """
+        command = tuple(argv)
+        log.debug("run %s", command)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as err:
+            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
+        left = timeout_s
+        try:
+            while True:
+                try:
+                    return process.wait(timeout=0.2)
+                except subprocess.TimeoutExpired:
+                    left -= 0.2
+                if stop.is_set():
+                    raise errors.CommandFailed(command, None, "", why="stopped on request")
+                if left <= 0:
+                    raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s")
+                if os.fstat(output.fileno()).st_size > max_output:
+                    raise errors.CommandFailed(command, None, "", why=f"more than {max_output} bytes of output")
+        finally:
+            kill_group(process.pid)
+            process.wait()
+
+
+def kill_group(group: int) -> None:
+    """End every process of a group that we started; gone already is fine."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return

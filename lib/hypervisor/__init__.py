@@ -1,0 +1,1 @@
+"""Hypervisor drivers: params, commands, parse, driver."""

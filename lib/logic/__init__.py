@@ -1,0 +1,1 @@
+"""One logical unit per operation. Sees only ports."""

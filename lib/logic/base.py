@@ -1,0 +1,183 @@
+"""What a logical unit is, and the ports through which it sees the world."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from ganeti.calls.port import Rpc
+from ganeti.logic.steps import Step
+from ganeti.model.config import Config
+from ganeti.model.jobs import Recovery
+from ganeti.model.locks import LockPlan
+from ganeti.model.objects import Change
+from ganeti.model.types import JobId, MiB, RequestId, Uuid
+from ganeti.ops.base import OpCode
+
+O = TypeVar("O", bound=OpCode)  # noqa: E741 - the opcode
+F = TypeVar("F")
+
+
+class HookPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Variables (without the prefix GANETI_) and the nodes whose scripts run."""
+
+    environment: dict[str, str]
+    pre: tuple[Uuid, ...]
+    post: tuple[Uuid, ...]
+
+
+class StateHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A master candidate's copy of the state, as the master knows it."""
+
+    node: Uuid
+    is_reachable: bool
+    serial: int
+    hash: str
+    is_current: bool
+
+
+class Membership(Protocol):
+    """Who votes on the state. Voters change one at a time."""
+
+    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+        """Bring the node's copy up to date, then commit `changes` together with its vote."""
+        ...
+
+    async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+        """Commit `changes` together with the end of its vote, acknowledged by the old majority."""
+        ...
+
+    def holders(self) -> Sequence[StateHolder]: ...
+
+    async def publish_trust(self) -> None:
+        """Push the trust file (certificates of all candidates) of the present configuration to all online nodes."""
+        ...
+
+
+class Env(Protocol):
+    """All that an operation may touch. `config` is the snapshot of now: read it again after an await."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def job(self) -> JobId: ...
+    @property
+    def rpc(self) -> Rpc: ...
+    @property
+    def membership(self) -> Membership: ...
+    @property
+    def rng(self) -> random.Random: ...
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+    def new_uuid(self) -> Uuid: ...
+    def new_request(self) -> RequestId: ...
+    def new_mac(self, prefix: str) -> str:
+        """Unused and reserved until the operation ends."""
+        ...
+
+    def reserve_mac(self, mac: str) -> None:
+        """Raises PrereqError(resource_not_unique) when an instance or another job has it."""
+        ...
+
+    def new_port(self) -> int:
+        """Unused TCP port of 11000 to 14999, reserved until the operation ends."""
+        ...
+
+    def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
+        """Raises PrereqError(insufficient_resources) when `free` less what other jobs reserved is too small."""
+        ...
+
+    async def resolve(self, name: str) -> tuple[str, str]:
+        """(full name, address). Raises PrereqError(resolver_error)."""
+        ...
+
+    def report(self, message: str) -> None:
+        """A line in the job's log, shown to whoever follows the job."""
+        ...
+
+    def warn(self, message: str, *, hint: str = "") -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Ends early with JobCanceled when the job is killed."""
+        ...
+
+    async def journal(self, *recoveries: Recovery) -> None:
+        """Durable when it returns. Runs backwards if the operation does not end well."""
+        ...
+
+    async def commit(self, *changes: Change, title: str = "", result: Any = msgspec.UNSET) -> None:
+        """Durable when it returns; the journal of this operation is dropped with it.
+
+        With a `result` the operation is decided: it ends in success with it even if the master dies now.
+        Raises PrereqError when a name is taken. Serial numbers and mtimes are set here.
+        """
+        ...
+
+    async def run(self, steps: Sequence[Step]) -> None:
+        """Execute the steps in order; journal, progress, kill flag and dead nodes are looked after."""
+        ...
+
+    async def submit(self, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
+        """Submit jobs that belong to this one; they inherit priority and reason."""
+        ...
+
+
+class LogicalUnit(Generic[O, F]):
+    """How one operation is done. Keeps nothing but its opcode: `check` returns facts, the others get them."""
+
+    def __init__(self, op: O) -> None:
+        self.op = op
+
+    def locks(self, config: Config) -> LockPlan:
+        """Pure; called again on newer snapshots until it does not change."""
+        return LockPlan.of()
+
+    async def check(self, env: Env) -> F:
+        """Read only; raises PrereqError. May be repeated."""
+        raise NotImplementedError
+
+    def hooks(self, facts: F, config: Config) -> HookPlan | None:
+        """Pure. None: this operation has no hooks."""
+        return None
+
+    def plan(self, facts: F, env: Env) -> Sequence[Step]:
+        """The steps, all of them known now. Changes nothing; takes ids and reservations from `env`."""
+        return ()
+
+    async def execute(self, facts: F, env: Env) -> Any:
+        """Do it; the return value is the opcode's result."""
+        await env.run(self.plan(facts, env))
+        return self.result(facts)
+
+    def result(self, facts: F) -> Any:
+        return None
+
+
+#: logical unit of each opcode; filled by importing `ganeti.logic.catalogue`
+UNITS: dict[type[OpCode], type[LogicalUnit[Any, Any]]] = {}
+
+L = TypeVar("L", bound=type[LogicalUnit[Any, Any]])
+
+
+def implements(opcode: type[OpCode]) -> Callable[[L], L]:
+    def register(cls: L) -> L:
+        if opcode in UNITS:
+            raise TypeError(f"{opcode.__name__} is implemented twice")
+        UNITS[opcode] = cls
+        return cls
+
+    return register
+
+
+class Resolver(Protocol):
+    """A named procedure behind a `Resolve` record. Returns what it did or why it could not, as lines."""
+
+    async def __call__(self, arguments: dict[str, Any], env: Env) -> Iterable[str]: ...
+
+
+#: resolvers by name
+RESOLVERS: dict[str, Resolver] = {}

@@ -1,0 +1,59 @@
+"""What an operation does, as values: printed by --dry-run, executed by the engine, undone from its journal."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from ganeti.calls.base import Call, ChangingCall
+from ganeti.model.jobs import Resolve
+from ganeti.model.objects import Change
+from ganeti.model.types import Uuid
+
+
+class OnFailure(enum.Enum):
+    UNDO = "undo"  # the operation fails, what was done is taken back
+    WARN = "warn"  # reported, the operation goes on
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One changing call on one node. `undo` is journalled (durably) before the call is made."""
+
+    title: str  # such as "create disk 0 of web1 on node2"
+    node: Uuid
+    call: ChangingCall[Any]  # Any: the reply is not used here
+    undo: ChangingCall[Any] | None = None
+    on_failure: OnFailure = OnFailure.UNDO
+
+
+class Parallel(msgspec.Struct, frozen=True, kw_only=True):
+    """Effects that do not depend on each other; all undos are journalled in one commit."""
+
+    effects: tuple[Effect, ...]
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration change. Drops the journal written so far: what was done, stays."""
+
+    title: str
+    changes: tuple[Change, ...]
+    is_final: bool = False  # after it the operation succeeds, whatever happens: `result` is stored with it
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Journal a `Resolve` for the steps that follow."""
+
+    resolve: Resolve
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """A call without effect whose success is needed to go on."""
+
+    title: str
+    node: Uuid
+    call: Call[Any]  # Any: the reply is not used here
+
+
+Step = Effect | Parallel | Commit | Record | Ask

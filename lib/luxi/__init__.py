@@ -1,0 +1,1 @@
+"""The local protocol between clients and the master: framing, client, server."""

@@ -1,0 +1,1 @@
+"""The engine: requests, scheduler, locks, processor, journal. Knows no operation by name."""

@@ -1,0 +1,115 @@
+"""The master's decoded view of the published state: configuration, live jobs, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from immutables import Map
+
+from ganeti import errors
+from ganeti.model.config import Config
+from ganeti.model.jobs import Debt, Job, JournalRecord, LogEntry
+from ganeti.model.objects import KINDS, AnyObject, Change, Delete, Put
+from ganeti.model.types import JobId, Uuid
+from ganeti.store.api import Batch, Write
+from ganeti.wire import codec
+
+
+def object_key(kind: str, uuid: str) -> str:
+    return f"{kind}/{uuid}"
+
+
+def job_key(job: JobId) -> str:
+    """Sorts as the number does."""
+    return f"{job:012d}"
+
+
+def write_of(change: Change) -> Write:
+    """The stored row of a configuration change."""
+    if isinstance(change, Put):
+        obj = change.object
+        return Write("object", object_key(obj.kind, obj.uuid), codec.pack(obj).decode())
+    return Write("object", object_key(change.kind, change.uuid), None)
+
+
+def change_of(write: Write) -> Change:
+    kind, _, uuid = write.key.partition("/")
+    if write.value is None:
+        return Delete(kind, Uuid(uuid))
+    return Put(codec.unpack(write.value.encode(), KINDS[kind]))
+
+
+class State:
+    """Follows the published batches. Read it from the loop only; values are immutable."""
+
+    def __init__(self) -> None:
+        self._config: Config | None = None
+        self.jobs: dict[JobId, Job] = {}
+        self.logs: dict[JobId, list[LogEntry]] = {}
+        self.journal: dict[JobId, list[JournalRecord]] = {}
+        self.debts: dict[int, Debt] = {}
+        self.submissions: Map[str, str] = Map()  # key → packed record
+        self.serial = 0
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            raise errors.StoreError("the state was not loaded")
+        return self._config
+
+    def load(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """All live rows as (table, key, value); archived jobs are not among them."""
+        objects: list[AnyObject] = []
+        for table, key, value in rows:
+            if table == "object":
+                objects.append(codec.unpack(value.encode(), KINDS[key.partition("/")[0]]))
+            else:
+                self._apply_row(Write(table, key, value))
+        self._config = Config.load(objects)
+
+    def publish(self, batch: Batch) -> None:
+        """Listener of the store."""
+        changes = [change_of(write) for write in batch.writes if write.table == "object"]
+        if changes:
+            self._config = self.config.apply(changes)
+        for write in batch.writes:
+            if write.table != "object":
+                self._apply_row(write)
+        self.serial = batch.serial
+
+    def _apply_row(self, write: Write) -> None:
+        head, _, tail = write.key.partition("/")
+        raw = write.value.encode() if write.value is not None else None
+        if write.table == "job":
+            job = JobId(int(head))
+            if raw is None:
+                self.jobs.pop(job, None)
+                self.logs.pop(job, None)
+            else:
+                self.jobs[job] = codec.unpack(raw, Job)
+        elif write.table == "joblog" and raw is not None:
+            entries = self.logs.setdefault(JobId(int(head)), [])
+            entry = codec.unpack(raw, LogEntry)
+            if not entries or entry.serial > entries[-1].serial:
+                entries.append(entry)
+        elif write.table == "journal":
+            self._apply_journal(JobId(int(head)), int(tail), raw)
+        elif write.table == "debt":
+            if raw is None:
+                self.debts.pop(int(head), None)
+            else:
+                self.debts[int(head)] = codec.unpack(raw, Debt)
+        elif write.table == "submission":
+            if write.value is not None:
+                self.submissions = self.submissions.set(write.key, write.value)
+            elif write.key in self.submissions:
+                self.submissions = self.submissions.delete(write.key)
+
+    def _apply_journal(self, job: JobId, serial: int, raw: bytes | None) -> None:
+        records = self.journal.setdefault(job, [])
+        if raw is not None:
+            records.append(codec.unpack(raw, JournalRecord))
+        else:
+            records[:] = [record for record in records if record.serial != serial]
+        if not records:
+            del self.journal[job]

@@ -1,0 +1,128 @@
+"""Jobs, their opcodes' states, their journal."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from ganeti.model.types import JobId, RequestId, Uuid
+
+
+class Status(enum.Enum):
+    """Of an opcode; a job's is computed from them."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCESS = "success"
+    ERROR = "error"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Status.SUCCESS, Status.ERROR, Status.CANCELED)
+
+
+#: (seconds, microseconds), as clients see times of jobs
+Timestamp = tuple[int, int]
+
+
+def timestamp(epoch_s: float) -> Timestamp:
+    micros = round(epoch_s * 1_000_000)
+    return micros // 1_000_000, micros % 1_000_000
+
+
+class OpState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One opcode of a job. `input` is the opcode in wire form, with OP_ID."""
+
+    input: dict[str, Any]  # Any: checked against the opcode's struct at submission
+    status: Status = Status.QUEUED
+    result: Any = None  # Any: JSON; `[class, args]` for errors
+    priority: int = 0
+    start_timestamp: Timestamp | None = None
+    exec_timestamp: Timestamp | None = None
+    end_timestamp: Timestamp | None = None
+    # its configuration change is committed: after a crash the opcode ends in success with `result`
+    decided: bool = False
+    steps_done: int = 0
+    steps_total: int = 0
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: JobId
+    ops: tuple[OpState, ...]
+    received_timestamp: Timestamp | None = None
+    start_timestamp: Timestamp | None = None
+    end_timestamp: Timestamp | None = None
+    key: str = ""  # of the exactly-once submission, or empty
+    kill: bool = False
+
+    @property
+    def status(self) -> Status:
+        status = Status.QUEUED
+        success = 0
+        for op in self.ops:
+            if op.status is Status.SUCCESS:
+                success += 1
+            elif op.status in (Status.WAITING, Status.RUNNING):
+                status = op.status
+            elif op.status is not Status.QUEUED:
+                return op.status
+        return Status.SUCCESS if success == len(self.ops) else status
+
+    @property
+    def priority(self) -> int:
+        return min((op.priority for op in self.ops if not op.status.is_final), default=0)
+
+
+class LogEntry(msgspec.Struct, frozen=True, array_like=True):
+    """What a job tells its watchers. Wire form `[serial, [sec, usec], type, message]`."""
+
+    serial: int
+    time: Timestamp
+    type: str
+    message: Any  # Any: text, or an object for typed entries
+
+
+class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
+    """A node call as data that takes an effect back: unconditionally and idempotently."""
+
+    node: Uuid
+    call: dict[str, Any]  # Any: wire form of a `calls.ChangingCall` whose `undoes` names the effect
+    effect: RequestId
+    title: str
+
+
+class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
+    """A named procedure that observes the nodes first, then goes back or forward."""
+
+    procedure: str
+    arguments: dict[str, Any]  # Any: JSON, read by the procedure
+    title: str
+
+
+Recovery = Undo | Resolve
+
+
+class JournalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Committed before the step has its effect; run backwards on failure, cancel or a new master."""
+
+    job: JobId
+    op: int
+    serial: int  # order within the job
+    recovery: Recovery
+    # locks the job held, as (level, name, is_exclusive), with the first record of an opcode
+    locks: tuple[tuple[str, str, bool], ...] = ()
+
+
+class Debt(msgspec.Struct, frozen=True, kw_only=True):
+    """An undo that its node could not run yet. Runs before any other changing call when the node is back."""
+
+    serial: int  # unique in the cluster
+    node: Uuid
+    job: JobId
+    undo: Undo
+    since: float  # epoch seconds

@@ -1,0 +1,95 @@
+"""Lock levels and wanted sets. Pure data; the table that grants them is the engine's."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+#: stands for every name of a level, present and future
+ALL = "*"
+
+
+class Level(enum.IntEnum):
+    """Order of acquisition."""
+
+    CLUSTER = 0
+    INSTANCE = 1
+    GROUP = 2
+    NODE = 3
+    NODE_RES = 4
+    NETWORK = 5
+
+
+LEVEL_NAMES = {
+    Level.CLUSTER: "cluster",
+    Level.INSTANCE: "instance",
+    Level.GROUP: "nodegroup",
+    Level.NODE: "node",
+    Level.NODE_RES: "node-res",
+    Level.NETWORK: "network",
+}
+#: the one name of the cluster level
+BIG = "BGL"
+
+
+class LockKey(msgspec.Struct, frozen=True, order=True):
+    level: Level
+    name: str  # uuid; for objects being created `name:` and the wanted name; ALL
+
+
+class Names(msgspec.Struct, frozen=True):
+    """Names of one level, wanted exclusively or shared."""
+
+    names: tuple[str, ...]
+    is_exclusive: bool
+
+
+def exclusive(*names: str) -> Names:
+    return Names(names, True)
+
+
+def shared(*names: str) -> Names:
+    return Names(names, False)
+
+
+class LockPlan(msgspec.Struct, frozen=True):
+    """What an opcode must hold: key → is exclusive. Every plan holds BGL, shared unless asked exclusively."""
+
+    wanted: Mapping[LockKey, bool]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        cluster: Names | None = None,
+        instances: Names | None = None,
+        groups: Names | None = None,
+        nodes: Names | None = None,
+        node_res: Names | None = None,
+        networks: Names | None = None,
+    ) -> Self:
+        wanted = {LockKey(Level.CLUSTER, BIG): bool(cluster and cluster.is_exclusive)}
+        levels = zip(
+            (Level.INSTANCE, Level.GROUP, Level.NODE, Level.NODE_RES, Level.NETWORK),
+            (instances, groups, nodes, node_res, networks),
+            strict=True,
+        )
+        for level, names in levels:
+            for name in names.names if names else ():
+                wanted[LockKey(level, name)] = bool(names and names.is_exclusive)
+        return cls(wanted)
+
+    def merged(self, other: LockPlan) -> LockPlan:
+        """Both together; exclusive wins."""
+        both = dict(self.wanted)
+        for key, is_exclusive in other.wanted.items():
+            both[key] = both.get(key, False) or is_exclusive
+        return LockPlan(both)
+
+
+def new_name(name: str) -> str:
+    """Lock name of an object that does not exist yet."""
+    return "name:" + name.lower()

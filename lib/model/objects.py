@@ -1,0 +1,217 @@
+"""The configuration's objects. Immutable; a change is a new object put in the old one's place."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar
+
+import msgspec
+
+from ganeti.model.types import MiB, Uuid
+
+# Any: parameter values are JSON scalars; the drivers' params modules give them types.
+Params = dict[str, Any]
+
+
+class AdminState(enum.Enum):
+    UP = "up"
+    DOWN = "down"
+    OFFLINE = "offline"
+
+
+class AllocPolicy(enum.Enum):
+    PREFERRED = "preferred"
+    LAST_RESORT = "last_resort"
+    UNALLOCABLE = "unallocable"
+
+
+class DiskTemplate(enum.Enum):
+    DISKLESS = "diskless"
+    FILE = "file"
+    SHAREDFILE = "sharedfile"
+    PLAIN = "plain"
+    BLOCKDEV = "blockdev"
+    DRBD = "drbd"
+    RBD = "rbd"
+    EXT = "ext"
+    GLUSTER = "gluster"
+
+
+class DiskMode(enum.Enum):
+    RW = "rw"
+    RO = "ro"
+
+
+class Object(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all stored objects have. `serial_no` and `mtime` are set when a change is committed."""
+
+    kind: ClassVar[str]
+
+    uuid: Uuid
+    serial_no: int = 1
+    ctime: float = 0.0
+    mtime: float = 0.0
+    tags: tuple[str, ...] = ()
+
+
+class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "cluster"
+
+    name: str
+    master_node: Uuid
+    master_ip: str
+    master_netdev: str
+    master_netmask: int = 32
+    primary_ip_family: int = 2  # address family number, 2 or 10
+    mac_prefix: str = "aa:00:00"
+    volume_group_name: str = ""
+    file_storage_dir: str = ""
+    shared_file_storage_dir: str = ""
+    enabled_hypervisors: tuple[str, ...] = ("fake",)
+    enabled_disk_templates: tuple[DiskTemplate, ...] = (DiskTemplate.DISKLESS, DiskTemplate.FILE)
+    hvparams: dict[str, Params] = {}  # overrides of the built-in defaults, by hypervisor
+    os_hvp: dict[str, dict[str, Params]] = {}  # by OS, then hypervisor
+    beparams: Params = {}
+    nicparams: Params = {}
+    ndparams: Params = {}
+    osparams: dict[str, Params] = {}
+    diskparams: dict[str, Params] = {}
+    ipolicy: Params = {}
+    candidate_pool_size: int = 10
+    max_running_jobs: int = 20
+    max_tracked_jobs: int = 25
+    default_iallocator: str = ""
+    highest_used_port: int = 10999
+    tcpudp_port_pool: tuple[int, ...] = ()
+    queue_drained: bool = False
+    watcher_pause: float | None = None  # epoch seconds
+    modify_etc_hosts: bool = False
+    modify_ssh_setup: bool = False
+    maintain_node_health: bool = False
+    enabled_user_shutdown: bool = False
+    ca_certificate: str = ""  # PEM; the key lies on the candidates
+
+
+class Node(Object, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "node"
+
+    name: str
+    primary_ip: str
+    secondary_ip: str
+    group: Uuid
+    certificate_digest: str = ""  # SHA-256 of the node's certificate, lower-case hex
+    master_candidate: bool = False
+    offline: bool = False
+    drained: bool = False
+    master_capable: bool = True
+    vm_capable: bool = True
+    powered: bool = True
+    ndparams: Params = {}
+
+
+class Group(Object, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "group"
+
+    name: str
+    alloc_policy: AllocPolicy = AllocPolicy.PREFERRED
+    ndparams: Params = {}
+    diskparams: dict[str, Params] = {}
+    ipolicy: Params = {}
+    networks: dict[str, Params] = {}
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    uuid: Uuid
+    mac: str
+    name: str = ""
+    ip: str | None = None
+    network: Uuid | None = None
+    params: Params = {}  # overrides: mode, link, vlan
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One disk of an instance; the index is its place in `Instance.disks`."""
+
+    uuid: Uuid
+    template: DiskTemplate
+    size: MiB
+    # how the back end finds it: file/sharedfile (driver, logical path); plain (vg, lv);
+    # drbd (node a, node b, port, minor a, minor b, secret reference)
+    logical_id: tuple[str | int, ...]
+    mode: DiskMode = DiskMode.RW
+    name: str = ""
+    exportable: bool = True
+    params: Params = {}
+    children: tuple[Disk, ...] = ()
+
+
+class Instance(Object, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "instance"
+
+    name: str
+    primary_node: Uuid
+    os: str
+    hypervisor: str
+    admin_state: AdminState = AdminState.DOWN
+    admin_state_source: str = "admin"
+    disks_active: bool = False
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    hvparams: Params = {}
+    beparams: Params = {}
+    osparams: Params = {}
+    network_port: int | None = None
+    # why the instance must not be touched until someone decides (a Resolve that could not); empty: free
+    blocked: str = ""
+
+    @property
+    def secondary_nodes(self) -> tuple[Uuid, ...]:
+        """The other end of its mirrors."""
+        found: list[Uuid] = []
+        for disk in self.disks:
+            if disk.template is DiskTemplate.DRBD:
+                found += [Uuid(str(n)) for n in disk.logical_id[:2] if n != self.primary_node and n not in found]
+        return tuple(found)
+
+    @property
+    def nodes(self) -> tuple[Uuid, ...]:
+        """Primary first."""
+        return (self.primary_node, *self.secondary_nodes)
+
+    @property
+    def disk_template(self) -> str:
+        """`diskless`, the template that all disks share, or `mixed`."""
+        templates = {disk.template.value for disk in self.disks}
+        return "diskless" if not templates else templates.pop() if len(templates) == 1 else "mixed"
+
+
+class Network(Object, frozen=True, kw_only=True, omit_defaults=True):
+    kind: ClassVar[str] = "network"
+
+    name: str
+    network: str
+    gateway: str = ""
+    network6: str = ""
+    gateway6: str = ""
+    mac_prefix: str = ""
+    reserved: tuple[str, ...] = ()  # addresses reserved from outside
+
+
+AnyObject = Cluster | Node | Group | Instance | Network
+KINDS: dict[str, type[AnyObject]] = {cls.kind: cls for cls in (Cluster, Node, Group, Instance, Network)}
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Change: this object as it shall be (new or in place of the one with its uuid)."""
+
+    object: AnyObject
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Change: this object is gone."""
+
+    kind: str
+    uuid: Uuid
+
+
+Change = Put | Delete

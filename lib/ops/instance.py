@@ -1,0 +1,212 @@
+"""Operations on instances."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from ganeti.model.objects import DiskTemplate, Params
+from ganeti.model.types import InstanceName
+from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+
+ShutdownTimeout = Annotated[int, opt("--shutdown-timeout", help="seconds the guest gets to shut down by itself", ge=0)]
+IgnoreOffline = Annotated[bool, opt("--ignore-offline", help="on an offline primary node only record the wanted state")]
+TemporaryHv = Annotated[
+    Params, opt("-H", "--hypervisor-parameters", help="hypervisor parameters for this start only", parse=Parse.KEYVAL)
+]
+TemporaryBe = Annotated[
+    Params, opt("-B", "--backend-parameters", help="back-end parameters for this start only", parse=Parse.KEYVAL)
+]
+NoRemember = Annotated[bool, opt("--no-remember", help="do not record the new wanted state")]
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="add", positional=("instance_name",)),
+    rest=Rest(method="POST", path="/2/instances"),
+    hooks="instance-add",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
+    """Create an instance: disks, operating system, first start. Result: list of its nodes."""
+
+    instance_name: InstanceName
+    mode: Literal["create", "import", "remote-import"] = "create"
+    os_type: Annotated[str, opt("-o", "--os-type", help="operating system to install", metavar="OS")] = ""
+    force_variant: Annotated[bool, opt("--force-variant", help="do not check the OS variant")] = False
+    no_install: Annotated[bool, opt("--no-install", help="leave the disks as they are created")] = False
+    disk_template: Annotated[DiskTemplate | None, opt("-t", "--disk-template", help="kind of its disks")] = None
+    # Any: typed by the logic, which knows what each template takes
+    disks: Annotated[
+        tuple[dict[str, Any], ...],
+        opt("--disk", help="N:size=SIZE,mode=rw, one for each disk", parse=Parse.DEVICES, metavar="N:KEY=VALUE,..."),
+    ] = ()
+    os_size: Annotated[
+        int | None, opt("-s", "--os-size", help="size of the one disk (short for --disk 0:size=)", parse=Parse.SIZE)
+    ] = None
+    # None: one NIC with all defaults
+    nics: Annotated[
+        tuple[dict[str, Any], ...] | None,
+        opt("--net", help="N:mac=MAC,link=BRIDGE, one for each NIC", parse=Parse.DEVICES, metavar="N:KEY=VALUE,..."),
+    ] = None
+    no_nics: Annotated[bool, opt("--no-nics", help="without network interfaces")] = False
+    pnode: Annotated[
+        str, opt("-n", "--node", help="primary[:secondary]", parse=Parse.NODE_PAIR, also="snode", metavar="NODE")
+    ] = ""
+    snode: str = ""
+    iallocator: Annotated[str, opt("-I", "--iallocator", help="who chooses the nodes", metavar="NAME")] = ""
+    group_name: Annotated[str, opt("-g", "--node-group", help="node group to allocate in", metavar="GROUP")] = ""
+    hypervisor: Annotated[
+        str,
+        opt("-H", "--hypervisor-parameters", help="hypervisor[:key=value,...]", parse=Parse.IDENT_ONE, also="hvparams"),
+    ] = ""
+    hvparams: Params = {}
+    beparams: Annotated[
+        Params, opt("-B", "--backend-parameters", help="memory, vcpus and so on", parse=Parse.KEYVAL)
+    ] = {}
+    osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
+    file_driver: Annotated[str, opt("--file-driver", help="loop, blktap or blktap2")] = ""
+    file_storage_dir: Annotated[
+        str, opt("--file-storage-dir", help="directory below the file storage directory", metavar="DIR")
+    ] = ""
+    start: Annotated[bool, opt("--no-start", help="do not start it", parse=Parse.UNSET_FLAG)] = True
+    wait_for_sync: Annotated[
+        bool, opt("--no-wait-for-sync", help="do not wait for the mirrors", parse=Parse.UNSET_FLAG)
+    ] = True
+    ip_check: Annotated[bool, opt("--ip-check", help="check that its address is free")] = False
+    name_check: Annotated[bool, opt("--name-check", help="resolve its name")] = False
+    conflicts_check: Annotated[
+        bool, opt("--no-conflicts-check", help="do not check addresses against networks", parse=Parse.UNSET_FLAG)
+    ] = True
+    ignore_ipolicy: Annotated[bool, opt("--ignore-ipolicy", help="only warn where it breaks the policy")] = False
+    opportunistic_locking: Annotated[
+        bool, opt("--opportunistic-locking", help="choose only among nodes that are free now")
+    ] = False
+    tags: Annotated[tuple[str, ...], opt("--tags", help="tags to set", parse=Parse.LIST)] = ()
+
+
+@operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="remove",
+        positional=("instance_name",),
+        confirm="This will remove the volumes of the instance {instance_name} (including mirrors), thus removing"
+        " all the data of the instance. Continue?",
+    ),
+    rest=Rest(method="DELETE", path="/2/instances/{instance_name}"),
+    hooks="instance-remove",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceRemove(OpCode, frozen=True, tag="OP_INSTANCE_REMOVE"):
+    """Stop an instance and remove it with all its data."""
+
+    instance_name: InstanceName
+    ignore_failures: Annotated[
+        bool, opt("--ignore-failures", help="remove it even if parts cannot be stopped or removed")
+    ] = False
+    shutdown_timeout: ShutdownTimeout = 120
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="rename", positional=("instance_name", "new_name")),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/rename"),
+    hooks="instance-rename",
+    object_type="INSTANCE",
+)
+class OpInstanceRename(OpCode, frozen=True, tag="OP_INSTANCE_RENAME"):
+    """Give a stopped instance another name. Result: the new name."""
+
+    instance_name: InstanceName
+    new_name: InstanceName
+    ip_check: Annotated[bool, opt("--no-ip-check", help="do not check the address", parse=Parse.UNSET_FLAG)] = True
+    name_check: Annotated[bool, opt("--name-check", help="resolve the new name")] = False
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="startup", many="instance_name", aliases=("start",), selectors=True),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/startup"),
+    hooks="instance-start",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceStartup(OpCode, frozen=True, tag="OP_INSTANCE_STARTUP"):
+    """Start an instance on its primary node."""
+
+    instance_name: InstanceName
+    force: Annotated[bool, opt("--force", help="start even if secondary disks fail")] = False
+    ignore_offline_nodes: IgnoreOffline = False
+    hvparams: TemporaryHv = {}
+    beparams: TemporaryBe = {}
+    no_remember: NoRemember = False
+    startup_paused: Annotated[bool, opt("--paused", help="start it paused")] = False
+    shutdown_timeout: int = 120
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="shutdown", many="instance_name", aliases=("stop",), selectors=True),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/shutdown"),
+    hooks="instance-stop",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceShutdown(OpCode, frozen=True, tag="OP_INSTANCE_SHUTDOWN"):
+    """Stop an instance."""
+
+    instance_name: InstanceName
+    force: Annotated[bool, opt("--force", help="also when it is marked offline")] = False
+    timeout: Annotated[
+        int, opt("--timeout", "--shutdown-timeout", help="seconds the guest gets to shut down by itself", ge=0)
+    ] = 120
+    ignore_offline_nodes: IgnoreOffline = False
+    no_remember: NoRemember = False
+    admin_state_source: Literal["admin", "user"] = "admin"
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="reboot", many="instance_name", selectors=True),
+    rest=Rest(method="POST", path="/2/instances/{instance_name}/reboot"),
+    hooks="instance-reboot",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceReboot(OpCode, frozen=True, tag="OP_INSTANCE_REBOOT"):
+    """Restart an instance: soft (the guest does it), hard (the hypervisor) or full (stop and start)."""
+
+    instance_name: InstanceName
+    reboot_type: Annotated[Literal["soft", "hard", "full"], opt("-t", "--type", help="soft, hard or full")] = "hard"
+    ignore_secondaries: Annotated[bool, opt("--ignore-secondaries", help="ignore errors of secondary disks")] = False
+    shutdown_timeout: ShutdownTimeout = 120
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="modify", positional=("instance_name",)),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/modify"),
+    hooks="instance-modify",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
+    """Change parameters of an instance; `default` as a value removes an override. Result: list of [what, value]."""
+
+    instance_name: InstanceName
+    force: Annotated[bool, opt("-f", "--force", help="skip checks on the node")] = False
+    beparams: Annotated[
+        Params, opt("-B", "--backend-parameters", help="memory, vcpus and so on", parse=Parse.KEYVAL)
+    ] = {}
+    hvparams: Annotated[Params, opt("-H", "--hypervisor-parameters", help="of its hypervisor", parse=Parse.KEYVAL)] = {}
+    osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
+    os_name: Annotated[str, opt("--os-type", help="record another OS (nothing is installed)", metavar="OS")] = ""
+    offline: Annotated[bool | None, Meta(description="mark it offline, or online (down) again")] = None
+
+
+@operation(
+    rest=Rest(method="GET", path="/2/instances/{instance_name}/info"),
+)
+class OpInstanceQueryData(OpCode, frozen=True, tag="OP_INSTANCE_QUERY_DATA"):
+    """Everything about instances. Result: {name: details}."""
+
+    instances: tuple[str, ...] = ()
+    static: bool = False
+    use_locking: bool = False

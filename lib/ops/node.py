@@ -1,0 +1,74 @@
+"""Operations on nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from ganeti.model.types import NodeName
+from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+
+
+@operation(
+    cli=Cli(tool="gnt-node", verb="add", positional=("node_name",), custom=True),
+    hooks="node-add",
+    object_type="NODE",
+    summary="node_name",
+)
+class OpNodeAdd(OpCode, frozen=True, tag="OP_NODE_ADD"):
+    """Add a node that has joined (its daemon runs with a certificate of this cluster)."""
+
+    node_name: NodeName
+    primary_ip: str = ""  # filled by the command that resolved the name
+    secondary_ip: Annotated[str, opt("-s", "--secondary-ip", help="address on the replication network")] = ""
+    group: Annotated[str, opt("-g", "--node-group", help="node group to put it into", metavar="GROUP")] = ""
+    readd: Annotated[bool, opt("--readd", help="the node is known and was installed anew")] = False
+    master_capable: Annotated[
+        bool, opt("--master-capable", help="whether it may become master candidate", parse=Parse.YES_NO)
+    ] = True
+    vm_capable: Annotated[bool, opt("--vm-capable", help="whether it may hold instances", parse=Parse.YES_NO)] = True
+    node_uuid: str = ""  # chosen by the join, written into the certificate
+    certificate_digest: str = ""  # SHA-256, hex, of the certificate that the join installed
+
+
+@operation(
+    cli=Cli(tool="gnt-node", verb="remove", positional=("node_name",)),
+    hooks="node-remove",
+    object_type="NODE",
+    summary="node_name",
+)
+class OpNodeRemove(OpCode, frozen=True, tag="OP_NODE_REMOVE"):
+    """Take a node out of the cluster; it may hold no instances and not be the master."""
+
+    node_name: NodeName
+
+
+@operation(
+    cli=Cli(tool="gnt-node", verb="modify", positional=("node_name",)),
+    rest=Rest(method="POST", path="/2/nodes/{node_name}/modify"),
+    hooks="node-modify",
+    object_type="NODE",
+    summary="node_name",
+)
+class OpNodeSetParams(OpCode, frozen=True, tag="OP_NODE_SET_PARAMS"):
+    """Change a node's role and abilities. Result: list of [what, new value]."""
+
+    node_name: NodeName
+    force: Annotated[bool, opt("-f", "--force", help="go on in spite of warnings")] = False
+    auto_promote: Annotated[bool, opt("--auto-promote", help="promote another node when candidates become too few")] = (
+        False
+    )
+    master_candidate: Annotated[
+        bool | None, opt("-C", "--master-candidate", help="whether it is a master candidate", parse=Parse.YES_NO)
+    ] = None
+    offline: Annotated[bool | None, opt("-O", "--offline", help="whether it is out of reach", parse=Parse.YES_NO)] = (
+        None
+    )
+    drained: Annotated[
+        bool | None, opt("-D", "--drained", help="whether it gets no new instances", parse=Parse.YES_NO)
+    ] = None
+    master_capable: Annotated[
+        bool | None, opt("--master-capable", help="whether it may become candidate", parse=Parse.YES_NO)
+    ] = None
+    vm_capable: Annotated[
+        bool | None, opt("--vm-capable", help="whether it may hold instances", parse=Parse.YES_NO)
+    ] = None

@@ -1,0 +1,121 @@
+"""Where everything lies, who owns it, and how the virtual cluster moves it.
+
+Stored and transmitted paths are logical, such as ``/var/lib/ganeti/state.db``. `Paths.local` adds the root
+directory once, at the edge where a file is really opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Self
+
+from ganeti import settings
+
+#: environment of a virtual node: its root directory and its name
+ROOT_VARIABLE = "GANETI_ROOTDIR"
+NAME_VARIABLE = "GANETI_HOSTNAME"
+
+
+class File:
+    """One row of the account table: logical path, owner, group, mode. Accounts are names of `settings`."""
+
+    __slots__ = ("group", "mode", "path", "user")
+
+    def __init__(self, path: str, user: str, group: str, mode: int) -> None:
+        self.path, self.user, self.group, self.mode = path, user, group, mode
+
+
+_DATA, _RUN, _LOG = settings.DATA_DIR, settings.RUN_DIR, settings.LOG_DIR
+_ROOT, _MASTERD, _RAPI, _CONFD = "root", settings.MASTERD_USER, settings.RAPI_USER, settings.CONFD_USER
+_DAEMONS, _ADMIN = settings.DAEMONS_GROUP, settings.ADMIN_GROUP
+
+#: the account table: every directory and file that the product creates on a node
+DATA_DIR = File(_DATA, _ROOT, _ROOT, 0o755)
+STATE_DIR = File(f"{_DATA}/state", _MASTERD, _DAEMONS, 0o750)
+STATE_DB = File(f"{_DATA}/state/state.db", _MASTERD, _DAEMONS, 0o640)
+STATE_LOCK = File(f"{_DATA}/state/lock", _MASTERD, _DAEMONS, 0o640)
+NODE_DIR = File(f"{_DATA}/node", _ROOT, _ROOT, 0o700)
+NODE_DB = File(f"{_DATA}/node/requests.db", _ROOT, _ROOT, 0o600)
+TERM_FILE = File(f"{_DATA}/node/term", _ROOT, _ROOT, 0o600)
+TRUST_FILE = File(f"{_DATA}/trust.json", _ROOT, _DAEMONS, 0o644)
+CA_CERT = File(f"{_DATA}/ca.pem", _ROOT, _DAEMONS, 0o644)
+CA_KEY = File(f"{_DATA}/ca.key", _ROOT, _ROOT, 0o600)
+NODE_CERT = File(f"{_DATA}/server.pem", _MASTERD, _MASTERD, 0o440)  # key and certificate of this node
+IDENTITY = File(f"{_DATA}/identity.json", _ROOT, _DAEMONS, 0o644)  # cluster, node name and uuid
+RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
+RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
+SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
+RUN_DIR = File(_RUN, _ROOT, _DAEMONS, 0o775)
+SOCKET_DIR = File(f"{_RUN}/socket", _MASTERD, _DAEMONS, 0o770)
+QUERY_SOCKET = File(f"{_RUN}/socket/ganeti-query", _MASTERD, _DAEMONS, 0o660)
+MASTER_SOCKET = File(f"{_RUN}/socket/ganeti-master", _MASTERD, _DAEMONS, 0o660)
+KVM_DIR = File(f"{_RUN}/kvm-hypervisor", _ROOT, _ROOT, 0o700)
+FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
+LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)
+OS_LOG_DIR = File(f"{_LOG}/os", _ROOT, _ADMIN, 0o750)
+CONFIG_DIR = File(settings.CONFIG_DIR, _ROOT, _ROOT, 0o755)
+HOOKS_DIR = File(f"{settings.CONFIG_DIR}/hooks", _ROOT, _ROOT, 0o755)
+FILE_STORAGE_PATHS = File(f"{settings.CONFIG_DIR}/file-storage-paths", _ROOT, _ROOT, 0o644)
+FILE_STORAGE_DIR = File(settings.FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
+SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
+
+DIRECTORIES = (
+    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, FAKE_DIR, LOG_DIR, OS_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
+)  # fmt: skip
+
+
+def ssconf(name: str) -> File:
+    return File(f"{_DATA}/ssconf_{name}", _ROOT, _ROOT, 0o444)
+
+
+def pid_file(daemon: str) -> File:
+    return File(f"{_RUN}/{daemon}.pid", _ROOT, _ROOT, 0o644)
+
+
+def log_file(name: str) -> File:
+    """`name` as users know it: master-daemon, node-daemon, rapi-daemon, watcher, commands."""
+    return File(f"{_LOG}/{name}.log", _MASTERD, _DAEMONS, 0o640)
+
+
+class Paths:
+    """Logical paths made local, for a real node (no root) or a virtual one."""
+
+    def __init__(self, root: str = "", host_name: str = "") -> None:
+        self.root = root.rstrip("/")
+        self.host_name = host_name  # of a virtual node; empty: ask the system
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        return cls(environ.get(ROOT_VARIABLE, ""), environ.get(NAME_VARIABLE, ""))
+
+    @property
+    def is_virtual(self) -> bool:
+        return bool(self.root)
+
+    def environment(self) -> dict[str, str]:
+        """What every command and hook is given so that it acts on the same node."""
+        return {ROOT_VARIABLE: self.root, NAME_VARIABLE: self.host_name} if self.root else {}
+
+    def local(self, logical: File | str) -> str:
+        """Raises ValueError for a path that is not absolute or has `..` in it."""
+        path = logical.path if isinstance(logical, File) else logical
+        if not path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"not an absolute, normalised path: {path!r}")
+        return self.root + path
+
+    def logical(self, local: str) -> str:
+        """The inverse of `local`."""
+        if self.root and not local.startswith(self.root + "/"):
+            raise ValueError(f"{local!r} is not below {self.root!r}")
+        return local[len(self.root) :]
+
+    @property
+    def ssh(self) -> tuple[str, ...]:
+        """Command prefix that reaches another node; the virtual cluster puts its own in place."""
+        own = f"{self.root}/usr/bin/ssh"
+        return (own,) if self.root and os.path.exists(own) else ("ssh",)
+
+    @property
+    def os_search_path(self) -> tuple[str, ...]:
+        return settings.OS_SEARCH_PATH

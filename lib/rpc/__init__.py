@@ -1,0 +1,1 @@
+"""Carries node calls: client, server, mutual TLS, request ids."""

@@ -1,0 +1,1 @@
+"""Storage drivers: params, commands, parse, driver."""

@@ -1,0 +1,1 @@
+"""The watcher and the cron jobs, over LUXI."""
