@@ -6,7 +6,7 @@ Structs become builtins by msgspec and text by simplejson; back, text is parsed 
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import simplejson
@@ -56,18 +56,17 @@ def loads(untrusted: bytes | str) -> Any:
         raise CodecError(f"not valid JSON: {err}") from err
 
 
-def convert(untrusted: Any, form: type[T] | Any, *, strict: bool = True) -> T:
-    """Builtins as the wanted form. Raises CodecError with the path of what is wrong. Any: generic aliases too."""
+def convert(untrusted: Any, form: type[T], *, strict: bool = True) -> T:
+    """Builtins as the wanted form. Raises CodecError with the path of what is wrong."""
     try:
-        return cast(T, msgspec.convert(untrusted, form, strict=strict))
+        return msgspec.convert(untrusted, form, strict=strict)
     except msgspec.ValidationError as err:
         raise CodecError(str(err)) from err
 
 
-def decode(untrusted: bytes | str, form: type[T] | Any) -> T:
+def decode(untrusted: bytes | str, form: type[T]) -> T:
     """Text to the wanted form. Raises CodecError."""
-    found: T = convert(loads(untrusted), form)
-    return found
+    return convert(loads(untrusted), form)
 
 
 def pack(value: Any) -> bytes:
@@ -75,9 +74,9 @@ def pack(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
-def unpack(stored: bytes, form: type[T] | Any) -> T:
+def unpack(stored: bytes, form: type[T]) -> T:
     """A stored struct. Raises CodecError when the database holds something else."""
     try:
-        return cast(T, msgspec.json.decode(stored, type=form))
+        return msgspec.json.decode(stored, type=form)
     except (msgspec.ValidationError, msgspec.DecodeError) as err:
         raise CodecError(str(err)) from err
