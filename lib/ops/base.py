@@ -32,6 +32,7 @@ class Parse(enum.Enum):
     IDENT_KEYVAL = "ident_keyval"  # kvm:a=1,b=2  repeatable → {ident: {…}}  (micro-syntax I)
     IDENT_ONE = "ident_one"  # kvm:a=1 once: hypervisor and its parameters
     DEVICES = "devices"  # --disk/--net N:k=v → list of dicts by index (micro-syntaxes D, N)
+    ONE_DISK = "one_disk"  # 10g → list of one disk of that size
     NODE_PAIR = "node_pair"  # primary[:secondary]
 
 
@@ -43,6 +44,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     metavar: str = ""
     also: str = ""  # NODE_PAIR, IDENT_ONE: the second field it sets
     required: bool = False
+    const: Any = None  # Any: a flag that puts this JSON value (into a list field: adds it)
+    absent: Any = None  # Any: what the command sends when the option is not given; None: nothing
+    help: str = ""  # of a further option of the field; the first one's is the field's description
 
 
 def opt(
@@ -52,11 +56,14 @@ def opt(
     metavar: str = "",
     also: str = "",
     required: bool = False,
+    const: Any = None,
+    absent: Any = None,
+    others: tuple[Option, ...] = (),
     **limits: Any,
-) -> Meta:  # Any: msgspec's own constraints, such as ge=1
-    """Meta of a field that the command line can set."""
-    option = Option(flags=flags, parse=parse, metavar=metavar, also=also, required=required)
-    return Meta(description=help, extra={"cli": option}, **limits)
+) -> Meta:  # Any: JSON values; msgspec's own constraints, such as ge=1
+    """Meta of a field that the command line can set; `others` are further options for the same field."""
+    option = Option(flags=flags, parse=parse, metavar=metavar, also=also, required=required, const=const, absent=absent)
+    return Meta(description=help, extra={"cli": option, "others": others}, **limits)
 
 
 class Cli(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +76,11 @@ class Cli(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     confirm: str = ""  # the question to ask first, with {field}s; skipped by -f
     selectors: bool = False  # takes --all, --node and so on (multi-instance commands)
-    custom: bool = False  # the command is more than one submission and lives in cli/ by hand
+    custom: bool = False  # the command is more than one submission and is written by hand (ops/verbs.py)
+    # which of the recurring options it has
+    common: tuple[str, ...] = ("submit", "print_jobid", "dry_run", "priority")
+    needs_option: bool = False  # refuses to run when no option says what to change
+    when_drained: bool = False  # has --yes-do-it: submits although the queue is drained
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,12 +13,13 @@ class OpClusterDestroy(OpCode, frozen=True, tag="OP_CLUSTER_DESTROY"):
     """End the cluster: only the master may be left, without instances."""
 
 
-@operation(cli=Cli(tool="gnt-cluster", verb="verify"))
+@operation(cli=Cli(tool="gnt-cluster", verb="verify", common=("dry_run", "priority")))
 class OpClusterVerify(OpCode, frozen=True, tag="OP_CLUSTER_VERIFY"):
     """Check the configuration and all nodes; submits one job for the cluster and one per node group."""
 
     skip_checks: Annotated[
-        tuple[str, ...], opt("--no-nplus1-mem", help="skip the check that each node could take over", parse=Parse.PLAIN)
+        tuple[str, ...],
+        opt("--no-nplus1-mem", help="skip the check that each node could take over", const="nplusone_mem"),
     ] = ()
     error_codes: Annotated[bool, opt("--error-codes", help="machine-readable messages: type:code:object:message")] = (
         False
@@ -28,7 +29,7 @@ class OpClusterVerify(OpCode, frozen=True, tag="OP_CLUSTER_VERIFY"):
     ] = ()
     verbose: Annotated[bool, opt("-v", "--verbose", help="tell more of what is checked")] = False
     debug_simulate_errors: Annotated[bool, opt("--debug-simulate-errors", help="act as if every check failed")] = False
-    group_name: Annotated[str, opt("--node-group", help="only the nodes of this group", metavar="GROUP")] = ""
+    group_name: Annotated[str, opt("-g", "--node-group", help="only the nodes of this group", metavar="GROUP")] = ""
     verify_clutter: Annotated[bool, opt("--verify-ssh-clutter", help="look for leftover SSH keys")] = False
 
 
@@ -56,7 +57,7 @@ class OpClusterVerifyGroup(OpCode, frozen=True, tag="OP_CLUSTER_VERIFY_GROUP"):
 
 
 @operation(
-    cli=Cli(tool="gnt-cluster", verb="modify"),
+    cli=Cli(tool="gnt-cluster", verb="modify", needs_option=True),
     rest=Rest(method="PUT", path="/2/modify"),
     hooks="cluster-modify",
     object_type="CLUSTER",
@@ -86,6 +87,9 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     max_tracked_jobs: Annotated[int | None, opt("--max-tracked-jobs", help="jobs followed closely")] = None
 
 
-@operation(cli=Cli(tool="gnt-cluster", verb="redist-conf"), rest=Rest(method="PUT", path="/2/redistribute-config"))
+@operation(
+    cli=Cli(tool="gnt-cluster", verb="redist-conf", when_drained=True),
+    rest=Rest(method="PUT", path="/2/redistribute-config"),
+)
 class OpClusterRedistConf(OpCode, frozen=True, tag="OP_CLUSTER_REDIST_CONF"):
     """Send the ssconf files and the trust file to every node again."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
-
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import InstanceName
-from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+from ganeti.ops.base import Cli, OpCode, Option, Parse, Rest, operation, opt
 
 ShutdownTimeout = Annotated[int, opt("--shutdown-timeout", help="seconds the guest gets to shut down by itself", ge=0)]
 IgnoreOffline = Annotated[bool, opt("--ignore-offline", help="on an offline primary node only record the wanted state")]
@@ -40,17 +38,34 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
     # Any: typed by the logic, which knows what each template takes
     disks: Annotated[
         tuple[dict[str, Any], ...],
-        opt("--disk", help="N:size=SIZE,mode=rw, one for each disk", parse=Parse.DEVICES, metavar="N:KEY=VALUE,..."),
+        opt(
+            "--disk",
+            help="N:size=SIZE,mode=rw, one for each disk",
+            parse=Parse.DEVICES,
+            metavar="N:KEY=VALUE,...",
+            others=(
+                Option(
+                    flags=("-s", "--os-size"),
+                    parse=Parse.ONE_DISK,
+                    metavar="SIZE",
+                    help="size of the one disk (short for --disk 0:size=SIZE)",
+                ),
+            ),
+        ),
     ] = ()
-    os_size: Annotated[
-        int | None, opt("-s", "--os-size", help="size of the one disk (short for --disk 0:size=)", parse=Parse.SIZE)
-    ] = None
+    os_size: int | None = None  # MiB
     # None: one NIC with all defaults
     nics: Annotated[
         tuple[dict[str, Any], ...] | None,
-        opt("--net", help="N:mac=MAC,link=BRIDGE, one for each NIC", parse=Parse.DEVICES, metavar="N:KEY=VALUE,..."),
+        opt(
+            "--net",
+            help="N:mac=MAC,link=BRIDGE, one for each NIC",
+            parse=Parse.DEVICES,
+            metavar="N:KEY=VALUE,...",
+            others=(Option(flags=("--no-nics",), const=[], help="without network interfaces"),),
+        ),
     ] = None
-    no_nics: Annotated[bool, opt("--no-nics", help="without network interfaces")] = False
+    no_nics: bool = False
     pnode: Annotated[
         str, opt("-n", "--node", help="primary[:secondary]", parse=Parse.NODE_PAIR, also="snode", metavar="NODE")
     ] = ""
@@ -74,8 +89,22 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
     wait_for_sync: Annotated[
         bool, opt("--no-wait-for-sync", help="do not wait for the mirrors", parse=Parse.UNSET_FLAG)
     ] = True
-    ip_check: Annotated[bool, opt("--ip-check", help="check that its address is free")] = False
-    name_check: Annotated[bool, opt("--name-check", help="resolve its name")] = False
+    ip_check: Annotated[
+        bool,
+        opt(
+            "--ip-check",
+            help="check that its address is free",
+            others=(Option(flags=("--no-ip-check",), const=False, help="the default"),),
+        ),
+    ] = False
+    name_check: Annotated[
+        bool,
+        opt(
+            "--name-check",
+            help="resolve its name",
+            others=(Option(flags=("--no-name-check",), const=False, help="the default"),),
+        ),
+    ] = False
     conflicts_check: Annotated[
         bool, opt("--no-conflicts-check", help="do not check addresses against networks", parse=Parse.UNSET_FLAG)
     ] = True
@@ -120,8 +149,23 @@ class OpInstanceRename(OpCode, frozen=True, tag="OP_INSTANCE_RENAME"):
 
     instance_name: InstanceName
     new_name: InstanceName
-    ip_check: Annotated[bool, opt("--no-ip-check", help="do not check the address", parse=Parse.UNSET_FLAG)] = True
-    name_check: Annotated[bool, opt("--name-check", help="resolve the new name")] = False
+    ip_check: Annotated[
+        bool,
+        opt(
+            "--ip-check",
+            help="check that the new name's address is free",
+            absent=False,
+            others=(Option(flags=("--no-ip-check",), const=False, help="the default"),),
+        ),
+    ] = True
+    name_check: Annotated[
+        bool,
+        opt(
+            "--name-check",
+            help="resolve the new name",
+            others=(Option(flags=("--no-name-check",), const=False, help="the default"),),
+        ),
+    ] = False
 
 
 @operation(
@@ -135,7 +179,7 @@ class OpInstanceStartup(OpCode, frozen=True, tag="OP_INSTANCE_STARTUP"):
     """Start an instance on its primary node."""
 
     instance_name: InstanceName
-    force: Annotated[bool, opt("--force", help="start even if secondary disks fail")] = False
+    force: Annotated[bool, opt("-f", "--force", help="start even if secondary disks fail")] = False
     ignore_offline_nodes: IgnoreOffline = False
     hvparams: TemporaryHv = {}
     beparams: TemporaryBe = {}
@@ -155,7 +199,7 @@ class OpInstanceShutdown(OpCode, frozen=True, tag="OP_INSTANCE_SHUTDOWN"):
     """Stop an instance."""
 
     instance_name: InstanceName
-    force: Annotated[bool, opt("--force", help="also when it is marked offline")] = False
+    force: Annotated[bool, opt("-f", "--force", help="also when it is marked offline")] = False
     timeout: Annotated[
         int, opt("--timeout", "--shutdown-timeout", help="seconds the guest gets to shut down by itself", ge=0)
     ] = 120
@@ -181,7 +225,7 @@ class OpInstanceReboot(OpCode, frozen=True, tag="OP_INSTANCE_REBOOT"):
 
 
 @operation(
-    cli=Cli(tool="gnt-instance", verb="modify", positional=("instance_name",)),
+    cli=Cli(tool="gnt-instance", verb="modify", positional=("instance_name",), needs_option=True),
     rest=Rest(method="PUT", path="/2/instances/{instance_name}/modify"),
     hooks="instance-modify",
     object_type="INSTANCE",
@@ -197,8 +241,15 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
     ] = {}
     hvparams: Annotated[Params, opt("-H", "--hypervisor-parameters", help="of its hypervisor", parse=Parse.KEYVAL)] = {}
     osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
-    os_name: Annotated[str, opt("--os-type", help="record another OS (nothing is installed)", metavar="OS")] = ""
-    offline: Annotated[bool | None, Meta(description="mark it offline, or online (down) again")] = None
+    os_name: Annotated[str, opt("-o", "--os-type", help="record another OS (nothing is installed)", metavar="OS")] = ""
+    offline: Annotated[
+        bool | None,
+        opt(
+            "--offline",
+            help="mark the stopped instance offline",
+            others=(Option(flags=("--online",), const=False, help="end the offline state; it is down then"),),
+        ),
+    ] = None
 
 
 @operation(

@@ -9,7 +9,7 @@ from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
 
 
 @operation(
-    cli=Cli(tool="gnt-node", verb="add", positional=("node_name",), custom=True),
+    cli=Cli(tool="gnt-node", verb="add", positional=("node_name",), custom=True, common=("priority",)),
     hooks="node-add",
     object_type="NODE",
     summary="node_name",
@@ -31,7 +31,7 @@ class OpNodeAdd(OpCode, frozen=True, tag="OP_NODE_ADD"):
 
 
 @operation(
-    cli=Cli(tool="gnt-node", verb="remove", positional=("node_name",)),
+    cli=Cli(tool="gnt-node", verb="remove", positional=("node_name",), common=("dry_run", "priority")),
     hooks="node-remove",
     object_type="NODE",
     summary="node_name",
@@ -43,7 +43,7 @@ class OpNodeRemove(OpCode, frozen=True, tag="OP_NODE_REMOVE"):
 
 
 @operation(
-    cli=Cli(tool="gnt-node", verb="modify", positional=("node_name",)),
+    cli=Cli(tool="gnt-node", verb="modify", positional=("node_name",), needs_option=True),
     rest=Rest(method="POST", path="/2/nodes/{node_name}/modify"),
     hooks="node-modify",
     object_type="NODE",

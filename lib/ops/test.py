@@ -18,4 +18,4 @@ class OpTestDelay(OpCode, frozen=True, tag="OP_TEST_DELAY"):
     on_nodes: Annotated[tuple[str, ...], opt("-n", "--node", help="wait on these nodes", parse=Parse.LIST)] = ()
     repeat: Annotated[int, opt("-r", "--repeat", help="how many times more", ge=0)] = 0
     interruptible: Annotated[bool, opt("-i", "--interruptible", help="a cancel ends the wait")] = False
-    no_locks: Annotated[bool, opt("-l", "--locks", help="hold the nodes' locks", parse=Parse.UNSET_FLAG)] = True
+    no_locks: Annotated[bool, opt("-l", "--no-locks", help="do not hold the nodes' locks", absent=False)] = True
