@@ -107,6 +107,14 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     reach: dict[str, str] = {}  # node name → address whose node daemon it shall reach
 
 
+@call(reply=bool)
+class AddressProbe(Call[bool], frozen=True, tag="address_probe"):
+    """Whether something answers on that TCP port; a refused connection shows a live host too."""
+
+    address: str
+    port: int
+
+
 @call(reply=None, time=Time.NORMAL)
 class NodeLeave(ChangingCall[None], frozen=True, tag="node_leave"):
     """Leave the cluster: remove certificates, state and ssconf files; the daemon ends after its reply."""

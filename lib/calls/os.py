@@ -44,3 +44,8 @@ class OsRename(ChangingCall[str], frozen=True, tag="os_rename"):
     spec: GuestSpec
     old_name: str
     debug: int = 0
+
+
+@call(reply=None, time=Time.SLOW, reserve=Reserve.SCRIPTS)
+class OsStop(ChangingCall[None], frozen=True, tag="os_stop"):
+    """Nothing but the stop of the script that `undoes` names, when it still runs."""

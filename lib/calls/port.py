@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from ganeti import errors
 from ganeti.calls.base import Call
+from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 
 R = TypeVar("R")
@@ -21,4 +22,8 @@ class Rpc(Protocol):
 
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         """One result per node, in parallel; never raises for a node."""
+        ...
+
+    async def at(self, node: Node, call: Call[R]) -> R:
+        """As `one`, for a node that is not in the configuration: about to be added, or just removed."""
         ...

@@ -70,6 +70,11 @@ class Env(Protocol):
     def membership(self) -> Membership: ...
     @property
     def rng(self) -> random.Random: ...
+    @property
+    def debts(self) -> Sequence[tuple[Uuid, str]]:
+        """(node, what) of undos that wait for their node."""
+        ...
+
     def now(self) -> float:
         """Epoch seconds."""
         ...
@@ -117,8 +122,11 @@ class Env(Protocol):
         """
         ...
 
-    async def run(self, steps: Sequence[Step]) -> None:
-        """Execute the steps in order; journal, progress, kill flag and dead nodes are looked after."""
+    async def run(self, steps: Sequence[Step], *, result: Any = None) -> None:
+        """Execute the steps in order; journal, progress, kill flag and dead nodes are looked after.
+
+        `result` is the opcode's result that is stored with the final commit.
+        """
         ...
 
     async def submit(self, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
@@ -150,11 +158,15 @@ class LogicalUnit(Generic[O, F]):
 
     async def execute(self, facts: F, env: Env) -> Any:
         """Do it; the return value is the opcode's result."""
-        await env.run(self.plan(facts, env))
+        await env.run(self.plan(facts, env), result=self.result(facts))
         return self.result(facts)
 
     def result(self, facts: F) -> Any:
         return None
+
+    def after_hooks(self, result: Any, failures: Sequence[tuple[str, str, str]], env: Env) -> Any:
+        """The final result; `failures` are (node name, script, output) of the post hooks that failed."""
+        return result
 
 
 #: logical unit of each opcode; filled by importing `ganeti.logic.catalogue`

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall
-from ganeti.model.jobs import Resolve
+from ganeti.model.jobs import Recovery, Resolve
 from ganeti.model.objects import Change
 from ganeti.model.types import Uuid
 
@@ -40,6 +40,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     changes: tuple[Change, ...]
     is_final: bool = False  # after it the operation succeeds, whatever happens: `result` is stored with it
+    recoveries: tuple[Recovery, ...] = ()  # journalled in the same batch, for the steps that follow
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
