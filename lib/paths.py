@@ -43,6 +43,7 @@ CA_CERT = File(f"{_DATA}/ca.pem", _ROOT, _DAEMONS, 0o644)
 CA_KEY = File(f"{_DATA}/ca.key", _ROOT, _ROOT, 0o600)
 NODE_CERT = File(f"{_DATA}/server.pem", _MASTERD, _MASTERD, 0o440)  # key and certificate of this node
 IDENTITY = File(f"{_DATA}/identity.json", _ROOT, _DAEMONS, 0o644)  # cluster, node name and uuid
+INIT_MARK = File(f"{_DATA}/init-in-progress", _ROOT, _ROOT, 0o600)  # there until an init is complete
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
 SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
