@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from immutables import Map
-
 from ganeti import errors
 from ganeti.model.config import Config
-from ganeti.model.jobs import Debt, Job, JournalRecord, LogEntry
+from ganeti.model.jobs import Debt, Flags, Job, JournalRecord, LogEntry, Submission
 from ganeti.model.objects import KINDS, AnyObject, Change, Delete, Put
 from ganeti.model.types import JobId, Uuid
 from ganeti.store.api import Batch, Write
 from ganeti.wire import codec
+
+FLAGS_KEY = "flags"
 
 
 def object_key(kind: str, uuid: str) -> str:
@@ -48,7 +48,8 @@ class State:
         self.logs: dict[JobId, list[LogEntry]] = {}
         self.journal: dict[JobId, list[JournalRecord]] = {}
         self.debts: dict[int, Debt] = {}
-        self.submissions: Map[str, str] = Map()  # key → packed record
+        self.submissions: dict[str, Submission] = {}
+        self.flags = Flags()
         self.serial = 0
 
     @property
@@ -68,12 +69,12 @@ class State:
         self._config = Config.load(objects)
 
     def publish(self, batch: Batch) -> None:
-        """Listener of the store."""
+        """Listener of the store. Jobs and their logs are not read back: `Jobs` has them newer."""
         changes = [change_of(write) for write in batch.writes if write.table == "object"]
         if changes:
             self._config = self.config.apply(changes)
         for write in batch.writes:
-            if write.table != "object":
+            if write.table not in ("object", "job", "joblog"):
                 self._apply_row(write)
         self.serial = batch.serial
 
@@ -100,10 +101,12 @@ class State:
             else:
                 self.debts[int(head)] = codec.unpack(raw, Debt)
         elif write.table == "submission":
-            if write.value is not None:
-                self.submissions = self.submissions.set(write.key, write.value)
-            elif write.key in self.submissions:
-                self.submissions = self.submissions.delete(write.key)
+            if raw is None:
+                self.submissions.pop(write.key, None)
+            else:
+                self.submissions[write.key] = codec.unpack(raw, Submission)
+        elif write.table == "meta" and write.key == FLAGS_KEY and raw is not None:
+            self.flags = codec.unpack(raw, Flags)
 
     def _apply_journal(self, job: JobId, serial: int, raw: bytes | None) -> None:
         records = self.journal.setdefault(job, [])
@@ -113,3 +116,8 @@ class State:
             records[:] = [record for record in records if record.serial != serial]
         if not records:
             del self.journal[job]
+
+
+def row(table: str, key: str, value: object | None) -> Write:
+    """A stored row of a struct, or its deletion."""
+    return Write(table, key, None if value is None else codec.pack(value).decode())

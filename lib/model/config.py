@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from immutables import Map
@@ -93,51 +93,65 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Editor:
-    """Collects changes in mutations of the persistent maps."""
+    """Collects changes; an index that no change touches stays the same object, so that it can be compared by `is`."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._cluster = config.cluster
-        names = ["nodes", "groups", "instances", "networks", "node_names", "group_names"]
-        names += ["instance_names", "network_names", "primaries", "secondaries"]
-        self._maps = {name: getattr(config, name).mutate() for name in names}
+        self._mutations: dict[str, Any] = {}  # Any: MapMutation of the table's or index's own types
+
+    def _table(self, name: str) -> Any:
+        if name not in self._mutations:
+            self._mutations[name] = getattr(self._config, name).mutate()
+        return self._mutations[name]
+
+    def _get(self, name: str, key: str) -> Any:
+        """Without making a mutation of it."""
+        table = self._mutations.get(name)
+        return (table if table is not None else getattr(self._config, name)).get(key)
 
     def make(self, change: Change) -> None:
-        if isinstance(change, Put):
-            obj = change.object
-            if isinstance(obj, Cluster):
-                self._cluster = obj
-                return
-            kind, uuid = obj.kind, obj.uuid
-        else:
-            obj, kind, uuid = None, change.kind, change.uuid
+        obj = change.object if isinstance(change, Put) else None
+        kind, uuid = (obj.kind, obj.uuid) if obj is not None else (change.kind, change.uuid)  # type: ignore[union-attr]  # a Delete
+        if isinstance(obj, Cluster):
+            self._cluster = obj
+            return
         if kind == "cluster":
             raise errors.ExecError("the cluster object cannot be deleted")
-        table, names = self._maps[kind + "s"], self._maps[kind + "_names"]
-        old = table.get(uuid)
-        if old is not None:
-            names.pop(old.name.lower(), None)
-            self._index(old, add=False)
+        old = self._get(kind + "s", uuid)
         if obj is None:
-            table.pop(uuid, None)
+            if old is not None:
+                self._table(kind + "s").pop(uuid)
+                self._table(kind + "_names").pop(old.name.lower(), None)
+                self._index(old, None)
             return
-        holder = names.get(obj.name.lower())
-        if holder is not None and holder != uuid:
-            raise errors.PrereqError("already_exists", f"there is already a {kind} called {obj.name!r}")
-        table[uuid] = obj
-        names[obj.name.lower()] = uuid
-        self._index(obj, add=True)
+        if old is None or old.name != obj.name:
+            holder = self._get(kind + "_names", obj.name.lower())
+            if holder is not None and holder != uuid:
+                raise errors.PrereqError("already_exists", f"there is already a {kind} called {obj.name!r}")
+            names = self._table(kind + "_names")
+            if old is not None:
+                names.pop(old.name.lower(), None)
+            names[obj.name.lower()] = uuid
+        self._table(kind + "s")[uuid] = obj
+        self._index(old, obj)
 
-    def _index(self, obj: AnyObject, *, add: bool) -> None:
-        if not isinstance(obj, Instance):
-            return
-        entries = [("primaries", obj.primary_node)] + [("secondaries", node) for node in obj.secondary_nodes]
-        for index, node in entries:
-            held: frozenset[Uuid] = self._maps[index].get(node, frozenset())
-            self._maps[index][node] = held | {obj.uuid} if add else held - {obj.uuid}
+    def _index(self, old: AnyObject | None, new: AnyObject | None) -> None:
+        before, after = _index_entries(old), _index_entries(new)
+        for index, node, instance in before - after:
+            self._table(index)[node] = self._get(index, node) - {instance}
+        for index, node, instance in after - before:
+            self._table(index)[node] = (self._get(index, node) or frozenset()) | {instance}
 
     def finish(self) -> dict[str, object]:
-        return {"cluster": self._cluster} | {name: table.finish() for name, table in self._maps.items()}
+        return {"cluster": self._cluster} | {name: table.finish() for name, table in self._mutations.items()}
+
+
+def _index_entries(obj: AnyObject | None) -> set[tuple[str, Uuid, Uuid]]:
+    if not isinstance(obj, Instance):
+        return set()
+    mirrors = {("secondaries", node, obj.uuid) for node in obj.secondary_nodes}
+    return {("primaries", obj.primary_node, obj.uuid)} | mirrors
 
 
 def _expand(

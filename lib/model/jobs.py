@@ -126,3 +126,26 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     job: JobId
     undo: Undo
     since: float  # epoch seconds
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Switches of the queue, set by clients directly (no job)."""
+
+    drained: bool = False
+    watcher_pause: float | None = None  # epoch seconds until which the watcher rests
+    last_job: int = 0  # highest id ever given
+    last_debt: int = 0
+    trust_serial: int = 0
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """An exactly-once submission, kept until some days after its last job ended."""
+
+    digest: str  # SHA-256 of the body
+    results: tuple[tuple[bool, int | str], ...]  # as answered: (true, job id) or (false, why not)
+    time: float  # epoch seconds
+
+
+class ArchivedJob(msgspec.Struct, frozen=True, kw_only=True):
+    job: Job
+    log: tuple[LogEntry, ...]

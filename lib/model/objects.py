@@ -83,8 +83,6 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     default_iallocator: str = ""
     highest_used_port: int = 10999
     tcpudp_port_pool: tuple[int, ...] = ()
-    queue_drained: bool = False
-    watcher_pause: float | None = None  # epoch seconds
     modify_etc_hosts: bool = False
     modify_ssh_setup: bool = False
     maintain_node_health: bool = False

@@ -1,0 +1,210 @@
+"""ganeti-masterd: one event loop that holds the state, the queue and the locks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ganeti import errors, paths
+from ganeti.host import net
+from ganeti.host.clock import SystemClock
+from ganeti.hypervisor import parameters
+from ganeti.logic import catalogue as logic_catalogue
+from ganeti.luxi.server import LuxiServer
+from ganeti.master.commits import Committer
+from ganeti.master.debts import DebtPayer
+from ganeti.master.engine import Engine
+from ganeti.master.env import Parts
+from ganeti.master.jobs import Jobs
+from ganeti.master.lockmanager import LockManager
+from ganeti.master.membership import Members
+from ganeti.master.processor import Processor
+from ganeti.master.queries import Queries
+from ganeti.master.requests import Requests
+from ganeti.master.reservations import Reservations
+from ganeti.master.ssconf import Distributor
+from ganeti.master.state import State
+from ganeti.model.config import Config
+from ganeti.model.objects import Params
+from ganeti.model.types import JobId, Uuid
+from ganeti.ops.base import OpCode
+from ganeti.paths import Paths
+from ganeti.rpc import identity
+from ganeti.rpc.client import Client
+from ganeti.store.db import Database
+from ganeti.store.leader import Leader
+
+log = logging.getLogger(__name__)
+
+EXIT_NO_CLUSTER = 5
+EXIT_NOT_MASTER = 11
+#: between two tries to win the mastership, in seconds
+RETRY_S = 1.0
+UNITS = logic_catalogue.MODULES
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    no_voting: bool = False
+
+
+def cluster_hvparams(config: Config, hypervisor: str) -> Params:
+    """Complete: built-in defaults with the cluster's on top."""
+    return parameters.defaults(hypervisor) | config.cluster.hvparams.get(hypervisor, {})
+
+
+class Master:
+    """All parts of one mastership, put together."""
+
+    def __init__(self, where: Paths, me: identity.Identity, options: Options, database: Database) -> None:
+        self._paths = where
+        self._me = me
+        self._options = options
+        self._clock = SystemClock()
+        self.state = State()
+        self.rpc = Client(where, me, nodes=self._node, term=lambda: self.leader.term)
+        self.debts = DebtPayer(self.state, self.rpc)
+        self.leader = Leader(database, me.uuid, self.rpc, self._clock, name_of=self._name_of)
+        self.committer = Committer(self.state, self.leader, self._clock)
+        self.jobs = Jobs(self.state, self._clock)
+        self.locks = LockManager(self._clock)
+        self.members = Members(self.state, self.committer, self.leader, self.rpc)
+        rng = random.SystemRandom()
+        self.distributor = Distributor(lambda: self.state.config, lambda: self.state.serial, self.rpc, cluster_hvparams)
+        parts = Parts(
+            state=self.state,
+            committer=self.committer,
+            jobs=self.jobs,
+            locks=self.locks,
+            rpc=self.debts,
+            membership=self.members,
+            reservations=Reservations(lambda: self.committer.tip, rng),
+            clock=self._clock,
+            rng=rng,
+            resolve=self._resolve,
+            submit=self._submit_children,
+        )
+        self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
+        self.queries = Queries(self.state, self.rpc, self.locks.rows, self._clock)
+        self.requests = Requests(self.state, self.jobs, self.engine, self.committer, self.leader, self.queries)
+
+    def _node(self, uuid: Uuid) -> object:
+        return self.state.config.nodes.get(uuid)
+
+    def _name_of(self, uuid: str) -> str:
+        node = self.state.config.nodes.get(Uuid(uuid))
+        return node.name if node is not None else uuid
+
+    async def _resolve(self, name: str) -> tuple[str, str]:
+        return await asyncio.to_thread(net.resolve, name, self._paths)
+
+    async def _submit_children(
+        self, parent: JobId, jobs: Sequence[Sequence[OpCode]]
+    ) -> list[tuple[bool, JobId | str]]:
+        return await self.engine.submit_children(parent, jobs)
+
+    async def load(self) -> None:
+        await self.leader.open()
+        self.state.load(await self.leader.all_rows())
+        self.leader.on_publish(self.state.publish)
+
+    async def serve(self, ready: Callable[[], None]) -> int:
+        """Until a signal or the end of the mastership. Returns the exit status."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        luxi = LuxiServer(self._paths, self.requests.handle)
+        await luxi.start()
+        ready()
+        background: list[asyncio.Task[None]] = []
+        try:
+            if not await self._win(stop):
+                return 0
+            self.debts.attach(self.committer)
+            await self.engine.recover()
+            background.append(asyncio.create_task(self._announce(), name="announce"))
+            background.append(asyncio.create_task(self.debts.keep_trying(), name="debts"))
+            background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
+            await self._until(stop)
+            return EXIT_NOT_MASTER if self.leader.lost.is_set() else 0
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self.engine.stop()
+            await luxi.close()
+            await self.leader.close()
+            await self.rpc.close()
+
+    async def _win(self, stop: asyncio.Event) -> bool:
+        """Claim until it is won; queries are answered meanwhile. False: asked to stop."""
+        while not stop.is_set():
+            try:
+                nodes = [node.uuid for node in self.state.config.online_nodes]
+                await self.leader.claim(nodes, no_voting=self._options.no_voting)
+            except errors.QuorumError as err:
+                log.warning("not master yet: %s", err)
+            else:
+                log.info("master in term %s", self.leader.term)
+                return True
+            try:
+                async with asyncio.timeout(RETRY_S):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        return False
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.leader.lost.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if self.leader.lost.is_set():
+            log.error("this node is not the master any more; stopping")
+
+    async def _announce(self) -> None:
+        """What other nodes must learn of the new term: whose certificates to trust, and the ssconf files."""
+        try:
+            await self.members.push_trust()
+        except errors.GanetiError as err:
+            log.warning("%s", err)
+        await self.distributor.distribute()
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(3600)
+            try:
+                await self.engine.forget_submissions()
+            except errors.GanetiError as err:
+                log.warning("old submission keys stay: %s", err)
+
+
+def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
+    """The daemon's main part, in the process that stays."""
+    me = identity.load(where)
+    if me is None:
+        raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init creates one")
+    database = Database.open(where.local(paths.STATE_DB))
+    try:
+        return asyncio.run(_run(where, me, options, database, ready))
+    finally:
+        database.close()
+
+
+async def _run(
+    where: Paths, me: identity.Identity, options: Options, database: Database, ready: Callable[[], None]
+) -> int:
+    master = Master(where, me, options, database)
+    await master.load()
+    config = master.state.config
+    if config.cluster.master_node != me.uuid:
+        log.error("the master is %s, not this node", config.master.name)
+        return EXIT_NOT_MASTER
+    log.info("process %s for cluster %s", os.getpid(), config.cluster.name)
+    return await master.serve(ready)

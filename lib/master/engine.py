@@ -1,0 +1,482 @@
+"""The job engine: takes submissions, starts jobs, brings each to its end, recovers them after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.master.env import JobEnv, Parts
+from ganeti.master.jobs import Wish
+from ganeti.master.processor import Processor
+from ganeti.master.schedule import JobSchedule
+from ganeti.master.state import job_key, row
+from ganeti.model.jobs import ArchivedJob, Flags, Job, OpState, Status, Submission
+from ganeti.model.locks import Level, LockKey, LockPlan
+from ganeti.model.types import JobId
+from ganeti.ops import base as ops
+from ganeti.store.api import Leadership, Note, Write
+from ganeti.wire import codec
+
+log = logging.getLogger(__name__)
+
+CANCELED = "Job canceled by request"
+PRECEDING = ["OpExecError", ["Preceding opcode failed"]]
+#: jobs that are not archived; more are refused
+MAX_JOBS = 50_000
+#: how long the record of an exactly-once submission is kept after its last job's end, in seconds
+KEEP_SUBMISSION_S = 7 * 86400
+
+
+class Engine:
+    def __init__(self, parts: Parts, processor: Processor, leadership: Leadership) -> None:
+        self._parts = parts
+        self._processor = processor
+        self._leadership = leadership
+        self._schedule = JobSchedule(max_running=20)
+        self._tasks: dict[JobId, asyncio.Task[None]] = {}
+        self._submitting: dict[str, asyncio.Future[tuple[str, Any]]] = {}
+        self._is_stopping = False
+
+    # Submission
+
+    async def submit_many(
+        self, untrusted_jobs: Sequence[Any], *, key: str = "", ignore_drain: bool = False, parent: JobId | None = None
+    ) -> list[tuple[bool, JobId | str]]:
+        """(true, id) or (false, why) for each job, in order. Raises when nothing can be taken at all.
+
+        With a `key` a repeat of the same body gets the same answer and no second run.
+        """
+        if not key:
+            return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, parent=parent)
+        digest = hashlib.sha256(codec.encode(list(untrusted_jobs))).hexdigest()
+        known = self._parts.state.submissions.get(key)
+        if known is None and key in self._submitting:
+            before, results = await asyncio.shield(self._submitting[key])
+            known = Submission(digest=before, results=tuple(results), time=0.0)
+        if known is not None:
+            if known.digest != digest:
+                raise errors.PrereqError(
+                    "wrong_input", f"submission key {key!r} was used before with another body", hint="use a new key"
+                )
+            return [(ok, JobId(int(answer)) if ok else str(answer)) for ok, answer in known.results]
+        waiting: asyncio.Future[tuple[str, Any]] = asyncio.get_running_loop().create_future()
+        self._submitting[key] = waiting
+        try:
+            answer = await self._submit(untrusted_jobs, key, digest, ignore_drain=ignore_drain, parent=parent)
+            waiting.set_result((digest, answer))
+            return answer
+        except errors.GanetiError as err:
+            waiting.set_exception(err)
+            waiting.exception()  # nobody else may be waiting
+            raise
+        finally:
+            del self._submitting[key]
+
+    async def _submit(
+        self, untrusted_jobs: Sequence[Any], key: str, digest: str, *, ignore_drain: bool, parent: JobId | None
+    ) -> list[tuple[bool, JobId | str]]:
+        self._leadership.check_quorum()
+        if self._parts.committer.flags.drained and not ignore_drain:
+            raise errors.JobQueueDrainError(
+                "the job queue is drained and takes no jobs", hint="gnt-cluster queue undrain lets it take them again"
+            )
+        if len(self._parts.state.jobs) + len(untrusted_jobs) > MAX_JOBS:
+            raise errors.JobQueueFull(f"there are already {len(self._parts.state.jobs)} jobs", hint="archive old ones")
+        first = self._parts.committer.flags.last_job + 1
+        results: list[tuple[bool, JobId | str]] = []
+        jobs: list[Job] = []
+        for offset, untrusted_ops in enumerate(untrusted_jobs):
+            job_id = JobId(first + offset)
+            try:
+                jobs.append(self._build(job_id, untrusted_ops, key, parent))
+            except errors.GanetiError as err:
+                if len(untrusted_jobs) == 1:
+                    raise
+                results.append((False, str(err)))
+            else:
+                results.append((True, job_id))
+        last = first + len(untrusted_jobs) - 1
+
+        def next_ids(flags: Flags) -> Flags:
+            return msgspec.structs.replace(flags, last_job=last)
+
+        writes = [row("job", job_key(job.id), job) for job in jobs]
+        if key:
+            record = Submission(digest=digest, results=tuple(results), time=self._parts.clock.time())
+            writes.append(row("submission", key, record))
+        note = Note(actor="submit", job=int(parent or 0), reason=f"{len(jobs)} jobs")
+        await self._parts.committer.commit(note, writes=writes, flags=next_ids)
+        for job in jobs:
+            self._parts.jobs.put(job)
+            self._enqueue(job)
+        self.pump()
+        return results
+
+    def _build(self, job_id: JobId, untrusted_ops: Any, key: str, parent: JobId | None) -> Job:
+        """Checked and normalised. Raises PrereqError or OpCodeUnknown."""
+        if not isinstance(untrusted_ops, list | tuple) or not untrusted_ops:
+            raise errors.PrereqError("wrong_input", "a job is a list of at least one opcode")
+        states = []
+        for index, untrusted_op in enumerate(untrusted_ops):
+            op = untrusted_op if isinstance(untrusted_op, ops.OpCode) else ops.decode(untrusted_op)
+            name = op.op_id.removeprefix("OP_").lower()
+            mark = (f"gnt:opcode:{name}", f"job={job_id};index={index}", time.time_ns())
+            op = msgspec.structs.replace(op, reason=(*op.reason, mark), depends=_absolute(op.depends, job_id))
+            states.append(OpState(input=ops.encode(op), priority=op.priority))
+        return Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
+
+    async def submit_children(
+        self, parent: JobId, jobs: Sequence[Sequence[ops.OpCode]]
+    ) -> list[tuple[bool, JobId | str]]:
+        """Jobs of a job: they inherit its priority and reason trail."""
+        opcode = self._parts.jobs.get(parent).ops[0]
+        trail = tuple(tuple(entry) for entry in opcode.input.get("reason", ()))
+        name = str(opcode.input.get("OP_ID"))
+        heirs = [
+            [
+                msgspec.structs.replace(
+                    op, priority=opcode.priority, reason=(*trail, *op.reason), comment=f"Submitted by {name}"
+                )
+                for op in child
+            ]
+            for child in jobs
+        ]
+        return await self._submit(heirs, "", "", ignore_drain=True, parent=parent)
+
+    # Scheduling
+
+    def _enqueue(self, job: Job) -> None:
+        depends: dict[JobId, frozenset[str]] = {}
+        for op in job.ops:
+            for other, wanted in op.input.get("depends") or ():
+                depends[JobId(int(other))] = frozenset(wanted)
+        self._schedule.add(job.id, job.priority, depends, self._final_status)
+
+    def _final_status(self, job_id: JobId) -> str | None:
+        """`queued` and so on while it lives, a final status, or None when it is lost."""
+        job = self._parts.state.jobs.get(job_id)
+        return job.status.value if job is not None else None
+
+    def pump(self) -> None:
+        """Start what may start."""
+        if self._is_stopping:
+            return
+        self._schedule.set_limit(self._parts.state.config.cluster.max_running_jobs)
+        for job_id in self._schedule.ready():
+            self._tasks[job_id] = asyncio.create_task(self._run(job_id), name=f"job {job_id}")
+
+    async def _run(self, job_id: JobId) -> None:
+        """The job task: the border where nothing may escape."""
+        try:
+            await self._run_ops(job_id)
+        except errors.GanetiError as err:
+            # the store takes no commits any more: another master, or the end of this process, will recover the job
+            log.error("job %s is left as it is: %s", job_id, err)
+            return
+        except Exception:
+            log.exception("job %s is left as it is", job_id)
+            return
+        finally:
+            self._tasks.pop(job_id, None)
+        self._finished(job_id)
+
+    def _finished(self, job_id: JobId) -> None:
+        self._parts.locks.release(job_id)
+        self._parts.reservations.release(job_id)
+        self._parts.jobs.forget(job_id)
+        verdicts = self._schedule.finished(job_id, self._parts.jobs.get(job_id).status.value)
+        for other, verdict in verdicts:
+            self._doom(other, verdict)
+        self.pump()
+
+    def _doom(self, job_id: JobId, why: str) -> None:
+        """End a queued job whose dependency did not end as it wanted; `why` empty: canceled."""
+        if why:
+            self._parts.jobs.end_rest(job_id, 0, Status.ERROR, ["OpExecError", [why]])
+        else:
+            self._parts.jobs.end_rest(job_id, 0, Status.CANCELED, CANCELED)
+        self._tasks[job_id] = asyncio.create_task(self._store_end(job_id), name=f"end of job {job_id}")
+
+    async def _store_end(self, job_id: JobId) -> None:
+        try:
+            await self._commit_job(job_id, ())
+        except errors.GanetiError as err:
+            log.error("the end of job %s is not stored: %s", job_id, err)
+            return
+        finally:
+            self._tasks.pop(job_id, None)
+        self._finished(job_id)
+
+    # One job
+
+    async def _run_ops(self, job_id: JobId) -> None:
+        for index, state in enumerate(self._parts.jobs.get(job_id).ops):
+            if state.status is Status.SUCCESS:
+                continue
+            if self._parts.jobs.wish(job_id) is not Wish.NONE:
+                self._parts.jobs.end_rest(job_id, index, Status.CANCELED, CANCELED)
+                await self._commit_job(job_id, ())
+                return
+            if not await self._run_op(job_id, index):
+                return
+
+    async def _run_op(self, job_id: JobId, index: int) -> bool:
+        """True: success, go on with the next."""
+        jobs = self._parts.jobs
+        state = jobs.change_op(job_id, index, status=Status.WAITING, result=None, start_timestamp=jobs.stamp()).ops[
+            index
+        ]
+        if jobs.get(job_id).start_timestamp is None:
+            jobs.replace(job_id, start_timestamp=jobs.stamp())
+        env = JobEnv(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
+        try:
+            op = ops.decode(state.input)
+            env.report_summary = op.summary
+            result = codec.to_builtins(await self._processor.execute(env, op, state.priority))
+        except errors.JobCanceled:
+            await self._fail(env, job_id, index, Status.CANCELED, CANCELED)
+            return False
+        except errors.StaleTermError:
+            raise
+        except errors.GanetiError as err:
+            log.info("job %s: %s failed: %s", job_id, state.input.get("OP_ID"), err)
+            await self._fail(env, job_id, index, Status.ERROR, errors.encode(_for_clients(err)))
+            return False
+        except Exception as err:
+            log.exception("job %s: %s failed by an error in the program", job_id, state.input.get("OP_ID"))
+            text = f"internal error ({type(err).__name__}); the master's log has the details"
+            await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]])
+            return False
+        await self._succeed(env, job_id, index, result)
+        return True
+
+    async def _succeed(self, env: JobEnv, job_id: JobId, index: int, result: Any) -> None:
+        jobs = self._parts.jobs
+        before = jobs.get(job_id)
+        now = jobs.stamp()
+        is_last = index == len(before.ops) - 1
+        stored = list(before.ops)
+        stored[index] = msgspec.structs.replace(
+            stored[index], status=Status.SUCCESS, result=result, end_timestamp=now, decided=False
+        )
+        after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
+        # committed before anybody is told
+        await self._commit(job_id, [row("job", job_key(job_id), after), *env.journal_records.drop()])
+        jobs.put(after)
+        if not is_last:
+            self._parts.locks.release(job_id)
+            self._parts.reservations.release(job_id)
+
+    async def _fail(self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any) -> None:
+        """Take effects back, then end the job. What cannot be taken back now is a debt or was reported."""
+        jobs = self._parts.jobs
+        writes: list[Write] = []
+        flags = self._parts.committer.flags
+        undone = await env.journal_records.undo(env, flags.last_debt)
+        for line in undone.lines:
+            env.report(line)
+        writes += undone.writes
+
+        def count(old: Flags) -> Flags:
+            return msgspec.structs.replace(old, last_debt=max(old.last_debt, flags.last_debt + undone.debts))
+
+        before = jobs.get(job_id)
+        if before.ops[index].decided:
+            # its change is committed and stands: that is the opcode's success
+            env.report(f" - WARNING: failed after its change was committed: {result}")
+            status, result = Status.SUCCESS, before.ops[index].result
+        now = jobs.stamp()
+        after = msgspec.structs.replace(before, end_timestamp=now)
+        ended = list(after.ops)
+        ended[index] = msgspec.structs.replace(ended[index], status=status, result=result, end_timestamp=now)
+        rest_status = Status.CANCELED if status is Status.CANCELED else Status.ERROR
+        rest_result = CANCELED if status is Status.CANCELED else PRECEDING
+        for later in range(index + 1, len(ended)):
+            ended[later] = msgspec.structs.replace(
+                ended[later], status=rest_status, result=rest_result, end_timestamp=now
+            )
+        after = msgspec.structs.replace(after, ops=tuple(ended))
+        note = Note(actor="job", job=job_id, reason=f"{status.value}: {env.report_summary}")
+        await self._parts.committer.commit(
+            note, writes=[row("job", job_key(job_id), after), *writes], flags=count if undone.debts else None
+        )
+        jobs.put(after)
+
+    async def _commit_job(self, job_id: JobId, writes: Sequence[Write]) -> None:
+        await self._commit(job_id, [self._parts.jobs.write(job_id), *writes])
+
+    async def _commit(self, job_id: JobId, writes: Sequence[Write]) -> None:
+        await self._parts.committer.commit(Note(actor="job", job=job_id, reason="end"), writes=writes)
+
+    # Recovery after a crash or by a new master
+
+    async def recover(self) -> None:
+        """Give recovered jobs their locks, then let the schedule start; what was half-way is taken back."""
+        jobs = self._parts.state.jobs
+        half_way: list[tuple[JobId, int]] = []
+        for job_id in sorted(jobs):
+            job = jobs[job_id]
+            if job.status.is_final:
+                continue
+            index = next((i for i, op in enumerate(job.ops) if op.status is Status.RUNNING), None)
+            records = self._parts.state.journal.get(job_id, ())
+            if index is None and records:
+                index = records[0].op
+            if index is not None:
+                held = {
+                    LockKey(Level[level], name): is_exclusive
+                    for record in records
+                    for level, name, is_exclusive in record.locks
+                }
+                self._parts.locks.force(job_id, LockPlan(held))
+                self._schedule.started(job_id)
+                half_way.append((job_id, index))
+            else:
+                for i, op in enumerate(job.ops):
+                    if op.status is Status.WAITING:
+                        self._parts.jobs.change_op(job_id, i, status=Status.QUEUED)
+                self._enqueue(job)
+        for job_id, index in half_way:
+            self._tasks[job_id] = asyncio.create_task(self._recover(job_id, index), name=f"recovery of job {job_id}")
+        self.pump()
+
+    async def _recover(self, job_id: JobId, index: int) -> None:
+        jobs = self._parts.jobs
+        op = jobs.get(job_id).ops[index]
+        env = JobEnv(self._parts, job_id, index, "recovery")
+        log.info("job %s was running when the last mastership ended", job_id)
+        try:
+            if op.decided:
+                await self._succeed(env, job_id, index, op.result)
+                if index + 1 < len(jobs.get(job_id).ops):
+                    await self._run_ops(job_id)
+            else:
+                done = op.steps_done
+                where = f" after step {done} of {op.steps_total}" if op.steps_total else ""
+                text = f"the master stopped while the job ran{where}; what it had begun was taken back"
+                await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]])
+        except errors.GanetiError as err:
+            log.error("job %s is not recovered: %s", job_id, err)
+            return
+        except Exception:
+            log.exception("job %s is not recovered", job_id)
+            return
+        finally:
+            self._tasks.pop(job_id, None)
+        self._finished(job_id)
+
+    # What clients ask of jobs
+
+    async def cancel(self, job_id: JobId, *, kill: bool) -> tuple[bool, str]:
+        job = self._parts.state.jobs.get(job_id)
+        if job is None:
+            return False, f"Job {job_id} not found"
+        if job.status.is_final:
+            return False, f"Job {job_id} is no longer waiting in the queue"
+        if self._schedule.is_queued(job_id):
+            self._schedule.remove(job_id)
+            self._parts.jobs.end_rest(job_id, 0, Status.CANCELED, CANCELED)
+            await self._commit_job(job_id, ())
+            self._finished(job_id)
+            return True, f"Job {job_id} canceled"
+        index = next((i for i, op in enumerate(job.ops) if not op.status.is_final), 0)
+        is_running = job.ops[index].status is Status.RUNNING
+        if is_running and not kill:
+            return False, f"Job {job_id} is no longer waiting in the queue"
+        self._parts.jobs.set_wish(job_id, Wish.KILL if kill else Wish.CANCEL)
+        if not is_running:
+            self._parts.jobs.change_op(job_id, index, status=Status.CANCELING)
+            self._parts.locks.cancel(job_id)
+        return True, f"Job {job_id} will be canceled"
+
+    async def change_priority(self, job_id: JobId, priority: int) -> tuple[bool, str]:
+        job = self._parts.state.jobs.get(job_id)
+        if job is None:
+            return False, f"Job {job_id} not found"
+        if job.status.is_final:
+            return False, f"Job {job_id} is finished"
+        ops_now = tuple(op if op.status.is_final else msgspec.structs.replace(op, priority=priority) for op in job.ops)
+        self._parts.jobs.replace(job_id, ops=ops_now)
+        self._schedule.set_priority(job_id, priority)
+        self._parts.locks.set_priority(job_id, priority)
+        await self._commit_job(job_id, ())
+        return True, f"Priorities of pending opcodes for job {job_id} have been changed to {priority}"
+
+    async def archive(self, job_ids: Sequence[JobId]) -> int:
+        """How many finished jobs were moved to the archive."""
+        writes: list[Write] = []
+        moved = []
+        for job_id in job_ids:
+            job = self._parts.state.jobs.get(job_id)
+            if job is None or not job.status.is_final or job_id in self._tasks:
+                continue
+            entries = tuple(self._parts.state.logs.get(job_id, ()))
+            key = job_key(job_id)
+            writes.append(row("archive", key, ArchivedJob(job=job, log=entries)))
+            writes.append(row("job", key, None))
+            writes += [row("joblog", f"{key}/{entry.serial:06d}", None) for entry in entries]
+            moved.append(job_id)
+        if moved:
+            await self._parts.committer.commit(Note(actor="archive", reason=f"{len(moved)} jobs"), writes=writes)
+            for job_id in moved:
+                self._parts.state.jobs.pop(job_id, None)
+                self._parts.state.logs.pop(job_id, None)
+                self._schedule.forget(job_id)
+        return len(moved)
+
+    async def forget_submissions(self) -> None:
+        """Drop records of exactly-once submissions whose time has passed."""
+        limit = self._parts.clock.time() - KEEP_SUBMISSION_S
+        old = [
+            key
+            for key, record in self._parts.state.submissions.items()
+            if record.time < limit and not self._is_alive(record)
+        ]
+        if old:
+            note = Note(actor="submit", reason="old submission keys")
+            await self._parts.committer.commit(note, writes=[row("submission", key, None) for key in old])
+
+    def _is_alive(self, record: Submission) -> bool:
+        limit = self._parts.clock.time() - KEEP_SUBMISSION_S
+        for ok, answer in record.results:
+            job = self._parts.state.jobs.get(JobId(int(answer))) if ok else None
+            if job is not None and (job.end_timestamp is None or job.end_timestamp[0] > limit):
+                return True
+        return False
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Start nothing more; give running jobs a moment to end. Those that do not are recovered at the next start."""
+        self._is_stopping = True
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=timeout_s)
+
+
+def _absolute(
+    depends: tuple[tuple[int | str, tuple[str, ...]], ...] | None, job_id: JobId
+) -> tuple[tuple[int | str, tuple[str, ...]], ...] | None:
+    """Relative job ids resolved. Raises PrereqError for what cannot be a job id."""
+    if depends is None:
+        return None
+    found: list[tuple[int | str, tuple[str, ...]]] = []
+    for other, wanted in depends:
+        try:
+            number = int(other)
+        except ValueError as err:
+            raise errors.PrereqError("wrong_input", f"{other!r} is not a job id") from err
+        absolute = job_id + number if number < 0 else number
+        if absolute <= 0 or absolute == job_id:
+            raise errors.PrereqError("wrong_input", f"job {job_id} cannot depend on job {absolute}")
+        found.append((absolute, wanted))
+    return tuple(found)
+
+
+def _for_clients(err: errors.GanetiError) -> errors.GanetiError:
+    """Node-side classes that existing clients do not know travel as execution errors."""
+    return errors.ExecError(str(err)) if isinstance(err, errors.CommandFailed | errors.NodeFailure) else err

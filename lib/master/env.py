@@ -1,0 +1,253 @@
+"""The world of one running opcode: what `logic.base.Env` promises, made of the engine's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.base import ChangingCall, Time
+from ganeti.calls.base import encode as encode_call
+from ganeti.calls.port import Rpc
+from ganeti.calls.task import TaskCancel
+from ganeti.host.clock import Clock
+from ganeti.logic.base import Membership
+from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Step
+from ganeti.master.commits import Committer
+from ganeti.master.jobs import Jobs, Wish
+from ganeti.master.journal import Journal
+from ganeti.master.lockmanager import LockManager
+from ganeti.master.reservations import Reservations
+from ganeti.master.state import State
+from ganeti.model.config import Config
+from ganeti.model.jobs import Recovery, Status, Undo
+from ganeti.model.objects import Change
+from ganeti.model.types import JobId, MiB, RequestId, Uuid
+from ganeti.ops.base import OpCode
+from ganeti.store.api import Note
+
+Submit = Callable[[JobId, Sequence[Sequence[OpCode]]], Awaitable[list[tuple[bool, JobId | str]]]]
+
+
+class Parts(msgspec.Struct, kw_only=True, frozen=True):
+    """The engine's parts that operations use."""
+
+    state: State
+    committer: Committer
+    jobs: Jobs
+    locks: LockManager
+    rpc: Rpc
+    membership: Membership
+    reservations: Reservations
+    clock: Clock
+    rng: random.Random
+    resolve: Callable[[str], Awaitable[tuple[str, str]]]
+    submit: Submit
+
+
+class JobEnv:
+    """Implements `logic.base.Env` for opcode `index` of a job."""
+
+    def __init__(self, parts: Parts, job: JobId, index: int, title: str) -> None:
+        self._parts = parts
+        self._job = job
+        self._index = index
+        self._note = Note(actor="job", job=job, reason=title)
+        self.journal_records = Journal(parts.state, job, parts.rpc, parts.clock)
+        self._is_marked = False  # the stored job says that it runs: after a crash it is not simply run again
+        self.report_summary = title
+        self.has_changed = False
+        self.is_decided = False
+
+    # What it sees
+
+    @property
+    def config(self) -> Config:
+        return self._parts.state.config
+
+    @property
+    def job(self) -> JobId:
+        return self._job
+
+    @property
+    def rpc(self) -> Rpc:
+        return self._parts.rpc
+
+    @property
+    def membership(self) -> Membership:
+        return self._parts.membership
+
+    @property
+    def rng(self) -> random.Random:
+        return self._parts.rng
+
+    @property
+    def debts(self) -> Sequence[tuple[Uuid, str]]:
+        """(node, what) of undos that wait for their node."""
+        return [(debt.node, debt.undo.title) for debt in self._parts.state.debts.values()]
+
+    def now(self) -> float:
+        return self._parts.clock.time()
+
+    def new_uuid(self) -> Uuid:
+        return Uuid(str(uuid.UUID(int=self._parts.rng.getrandbits(128), version=4)))
+
+    def new_request(self) -> RequestId:
+        return RequestId(f"{self._job}-{self._index}-{self._parts.rng.getrandbits(64):016x}")
+
+    def new_mac(self, prefix: str) -> str:
+        return self._parts.reservations.new_mac(self._job, prefix)
+
+    def reserve_mac(self, mac: str) -> None:
+        self._parts.reservations.mac(self._job, mac)
+
+    def new_port(self) -> int:
+        return self._parts.reservations.new_port(self._job)
+
+    def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
+        self._parts.reservations.memory(self._job, node, wanted, free)
+
+    async def resolve(self, name: str) -> tuple[str, str]:
+        try:
+            return await self._parts.resolve(name)
+        except errors.ResolverError as err:
+            raise errors.PrereqError("resolver_error", str(err)) from err
+
+    # What it tells
+
+    def report(self, message: str) -> None:
+        self._parts.committer.soon(self._note, [self._parts.jobs.log(self._job, message)])
+
+    def warn(self, message: str, *, hint: str = "") -> None:
+        self.report(f" - WARNING: {message}")
+        if hint:
+            self.report(f"      Hint: {hint}")
+
+    # What it does
+
+    def check_wish(self) -> None:
+        """Between steps: raises JobCanceled when the job was killed and nothing is decided yet."""
+        if self._parts.jobs.wish(self._job) is Wish.KILL and not self.is_decided:
+            raise errors.JobCanceled("Job canceled by request")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, seconds)
+        self.check_wish()
+
+    async def journal(self, *recoveries: Recovery) -> None:
+        held = self._parts.locks.held(self._job)
+        self._is_marked = True
+        writes = self.journal_records.add(self._index, recoveries, dict(held))
+        await self._parts.committer.commit(self._note, writes=[*writes, self._parts.jobs.write(self._job)])
+
+    async def _mark(self) -> None:
+        """Before the first effect: the stored job must say that it runs."""
+        if not self._is_marked:
+            self._is_marked = True
+            await self._parts.committer.commit(self._note, writes=[self._parts.jobs.write(self._job)])
+
+    async def commit(
+        self,
+        *changes: Change,
+        title: str = "",
+        result: Any = msgspec.UNSET,
+        recoveries: Sequence[Recovery] = (),
+    ) -> None:
+        note = msgspec.structs.replace(self._note, reason=title or self._note.reason)
+        if result is not msgspec.UNSET:
+            self._parts.jobs.change_op(self._job, self._index, decided=True, result=result)
+        writes = [*self.journal_records.drop(), self._parts.jobs.write(self._job)]
+        writes += self.journal_records.add(self._index, recoveries, dict(self._parts.locks.held(self._job)))
+        try:
+            await self._parts.committer.commit(note, changes=changes, writes=writes)
+        except errors.PrereqError:
+            self._parts.jobs.change_op(self._job, self._index, decided=False, result=None)
+            raise
+        self._is_marked = True
+        self.has_changed = self.has_changed or bool(changes)
+        self.is_decided = result is not msgspec.UNSET
+
+    async def submit(self, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
+        await self._mark()
+        return await self._parts.submit(self._job, jobs)
+
+    async def run(self, steps: Sequence[Step], *, result: Any = None) -> None:
+        before = self._parts.jobs.get(self._job).ops[self._index].steps_done
+        for number, step in enumerate(steps, start=before + 1):
+            self._parts.jobs.change_op(self._job, self._index, steps_done=number - 1, steps_total=before + len(steps))
+            self.check_wish()
+            await self._step(step, result)
+            self._parts.jobs.change_op(self._job, self._index, steps_done=number)
+
+    async def _step(self, step: Step, result: Any) -> None:
+        if isinstance(step, Commit):
+            final = result if step.is_final else msgspec.UNSET
+            await self.commit(*step.changes, title=step.title, result=final, recoveries=step.recoveries)
+        elif isinstance(step, Record):
+            await self.journal(step.resolve)
+        elif isinstance(step, Ask):
+            try:
+                await self.rpc.one(step.node, step.call)
+            except errors.RpcError as err:
+                raise errors.ExecError(f"cannot {step.title}: {err}") from err
+        else:
+            effects = step.effects if isinstance(step, Parallel) else (step,)
+            await self._effects(effects)
+
+    async def _effects(self, effects: Sequence[Effect]) -> None:
+        undos = [_undo(effect) for effect in effects if effect.undo is not None]
+        if undos:
+            await self.journal(*undos)
+        else:
+            await self._mark()
+        for effect in effects:
+            self.report(f"* {effect.title}")
+        # every one is waited for: an effect that is left running could not be undone
+        outcomes = await asyncio.gather(*(self._effect(effect) for effect in effects))
+        self.check_wish()
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        if failures:
+            raise failures[0]
+
+    async def _effect(self, effect: Effect) -> errors.ExecError | None:
+        try:
+            await self._call(effect.node, effect.call)
+        except errors.RpcError as err:
+            if effect.on_failure is OnFailure.UNDO:
+                return errors.ExecError(f"could not {effect.title}: {err}")
+            self.warn(f"could not {effect.title}: {err}")
+        return None
+
+    async def _call(self, node: Uuid, call: ChangingCall[Any]) -> Any:
+        """Make the call; a long one is told to stop when the job is killed, and its end is waited for."""
+        if call.time is not Time.LONG:
+            return await self.rpc.one(node, call)
+        running = asyncio.ensure_future(self.rpc.one(node, call))
+        killed = asyncio.ensure_future(
+            self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, 1e9)
+        )
+        try:
+            await asyncio.wait({running, killed}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and not self.is_decided:
+                await self.rpc.one(node, TaskCancel(request=call.request))
+            return await running
+        finally:
+            killed.cancel()
+
+    def begin(self) -> None:
+        """The opcode has its locks and runs."""
+        stamp = self._parts.jobs.stamp()
+        self._parts.jobs.change_op(self._job, self._index, status=Status.RUNNING, exec_timestamp=stamp)
+
+
+def _undo(effect: Effect) -> Undo:
+    if effect.undo is None:
+        raise errors.ExecError(f"no undo for {effect.title}")
+    if effect.undo.undoes != effect.call.request:
+        raise errors.ExecError(f"the undo of {effect.title!r} does not name the request that it takes back")
+    return Undo(node=effect.node, call=encode_call(effect.undo), effect=effect.call.request, title=effect.title)

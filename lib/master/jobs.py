@@ -1,0 +1,140 @@
+"""The jobs as the engine holds them: the newest state of each, who waits for a change, what is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.host.clock import Clock
+from ganeti.master.state import State, job_key, row
+from ganeti.model.jobs import Job, LogEntry, OpState, Status, Timestamp, timestamp
+from ganeti.model.types import JobId
+from ganeti.store.api import Write
+
+
+class Wish(enum.Enum):
+    """What a client asked of a running job; read between its steps."""
+
+    NONE = 0
+    CANCEL = 1  # before it runs
+    KILL = 2  # also while it runs
+
+
+class Jobs:
+    """Newest job objects, ahead of the stored ones by changes that need not survive a crash."""
+
+    def __init__(self, state: State, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+        self._wishes: dict[JobId, Wish] = {}
+        self._waiters: dict[JobId, set[asyncio.Future[None]]] = {}
+
+    def get(self, job: JobId) -> Job:
+        """Raises JobLost."""
+        found = self._state.jobs.get(job)
+        if found is None:
+            raise errors.JobLost(f"job {job} is not known", hint="it may have been archived")
+        return found
+
+    def stamp(self) -> Timestamp:
+        return timestamp(self._clock.time())
+
+    def put(self, job: Job) -> None:
+        """The newest form; those who wait for a change are woken."""
+        self._state.jobs[job.id] = job
+        self.wake(job.id)
+
+    def write(self, job: JobId) -> Write:
+        """Its row as it is now."""
+        return row("job", job_key(job), self.get(job))
+
+    def change_op(self, job: JobId, index: int, **changes: Any) -> Job:
+        """Any: fields of OpState."""
+        old = self.get(job)
+        ops = list(old.ops)
+        ops[index] = msgspec.structs.replace(ops[index], **changes)
+        new = msgspec.structs.replace(old, ops=tuple(ops))
+        self.put(new)
+        return new
+
+    def replace(self, job: JobId, **changes: Any) -> Job:
+        """Any: fields of Job."""
+        new = msgspec.structs.replace(self.get(job), **changes)
+        self.put(new)
+        return new
+
+    def end_rest(self, job: JobId, start: int, status: Status, result: Any) -> Job:
+        """Finish every opcode from `start` on and with them the job. Any: JSON result."""
+        old = self.get(job)
+        now = self.stamp()
+
+        def ended(op: OpState) -> OpState:
+            return msgspec.structs.replace(op, status=status, result=result, end_timestamp=now)
+
+        ops = [op if index < start or op.status.is_final else ended(op) for index, op in enumerate(old.ops)]
+        new = msgspec.structs.replace(old, ops=tuple(ops), end_timestamp=now)
+        self.put(new)
+        return new
+
+    # The log: shown at once, stored with the job's next commit.
+
+    def log(self, job: JobId, message: Any, kind: str = "message") -> Write:
+        """Add an entry; the caller stores the row soon. Any: text, or an object for typed entries."""
+        entries = self._state.logs.setdefault(job, [])
+        entry = LogEntry(
+            serial=entries[-1].serial + 1 if entries else 1,
+            time=self.stamp(),
+            type=kind,
+            message=message,
+        )
+        entries.append(entry)
+        self.wake(job)
+        return row("joblog", f"{job_key(job)}/{entry.serial:06d}", entry)
+
+    def log_after(self, job: JobId, serial: int) -> list[LogEntry]:
+        return [entry for entry in self._state.logs.get(job, ()) if entry.serial > serial]
+
+    # Wishes
+
+    def wish(self, job: JobId) -> Wish:
+        return self._wishes.get(job, Wish.NONE)
+
+    def set_wish(self, job: JobId, wish: Wish) -> None:
+        self._wishes[job] = wish
+        self.wake(job)
+
+    def forget(self, job: JobId) -> None:
+        """It has ended: nothing more is asked of it."""
+        self._wishes.pop(job, None)
+
+    # Waiting for a change costs nothing while nothing changes.
+
+    def wake(self, job: JobId) -> None:
+        for waiter in self._waiters.pop(job, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def changed(self, job: JobId, seen: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `seen()` holds, looked at on each change of the job. False: the time passed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not seen():
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiters.setdefault(job, set()).add(waiter)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await waiter
+            except TimeoutError:
+                return False
+            finally:
+                waiters = self._waiters.get(job)
+                if waiters is not None:
+                    waiters.discard(waiter)
+                    if not waiters:
+                        del self._waiters[job]
+        return True

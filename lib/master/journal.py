@@ -1,0 +1,107 @@
+"""What takes an operation's effects back: committed before each effect, run backwards when it does not end well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ganeti import errors
+from ganeti.calls.base import decode as decode_call
+from ganeti.calls.port import Rpc
+from ganeti.host.clock import Clock
+from ganeti.logic.base import RESOLVERS, Env
+from ganeti.master.state import State, job_key, row
+from ganeti.model.jobs import Debt, JournalRecord, Recovery, Resolve, Undo
+from ganeti.model.locks import LockKey
+from ganeti.model.types import JobId
+from ganeti.store.api import Write
+from ganeti.wire import codec
+
+log = logging.getLogger(__name__)
+
+
+class Undone:
+    """What the way back came to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []  # for the job's log
+        self.writes: list[Write] = []  # rows to commit with the job's end
+        self.debts = 0
+
+
+class Journal:
+    """The records of one job. The rows are written by the caller together with what they belong to."""
+
+    def __init__(self, state: State, job: JobId, rpc: Rpc, clock: Clock) -> None:
+        self._state = state
+        self._job = job
+        self._rpc = rpc
+        self._clock = clock
+
+    @property
+    def records(self) -> Sequence[JournalRecord]:
+        return tuple(self._state.journal.get(self._job, ()))
+
+    def add(self, op: int, recoveries: Sequence[Recovery], held: dict[LockKey, bool]) -> list[Write]:
+        """Rows of new records, to be committed before the effects."""
+        present = self.records
+        serial = max((record.serial for record in present), default=0)
+        locks = tuple((key.level.name, key.name, exclusive) for key, exclusive in held.items())
+        writes = []
+        for offset, recovery in enumerate(recoveries, start=1):
+            record = JournalRecord(
+                job=self._job,
+                op=op,
+                serial=serial + offset,
+                recovery=recovery,
+                locks=locks if offset == 1 else (),
+            )
+            writes.append(row("journal", self._key(record), record))
+        return writes
+
+    def drop(self) -> list[Write]:
+        """Rows that forget all records: what was done, stays."""
+        return [row("journal", self._key(record), None) for record in self.records]
+
+    def _key(self, record: JournalRecord) -> str:
+        return f"{job_key(self._job)}/{record.serial}"
+
+    async def undo(self, env: Env, first_debt: int) -> Undone:
+        """Run the records backwards. What a node cannot do now becomes a debt of that node."""
+        done = Undone()
+        for record in reversed(self.records):
+            recovery = record.recovery
+            done.writes.append(row("journal", self._key(record), None))
+            if isinstance(recovery, Resolve):
+                done.lines += await self._resolve(recovery, env)
+                continue
+            failure = await self._take_back(recovery)
+            if failure is None:
+                done.lines.append(f"undone: {recovery.title}")
+                continue
+            done.debts += 1
+            number = first_debt + done.debts
+            debt = Debt(serial=number, node=recovery.node, job=self._job, undo=recovery, since=self._clock.time())
+            done.writes.append(row("debt", str(number), debt))
+            done.lines.append(f"not undone yet, will be when the node can: {recovery.title} ({failure})")
+        return done
+
+    async def _take_back(self, undo: Undo) -> errors.GanetiError | None:
+        try:
+            await self._rpc.one(undo.node, decode_call(undo.call))
+        except errors.RpcError as err:
+            return err
+        except (codec.CodecError, KeyError) as err:
+            # written by another version of the program, or the node left the cluster meanwhile
+            log.error("job %s: cannot run the undo %r: %s", self._job, undo.title, err)
+            return errors.ExecError(f"the undo cannot be run: {err}")
+        return None
+
+    async def _resolve(self, resolve: Resolve, env: Env) -> list[str]:
+        resolver = RESOLVERS.get(resolve.procedure)
+        if resolver is None:
+            return [f"cannot decide about {resolve.title}: no procedure {resolve.procedure!r} in this version"]
+        try:
+            return list(await resolver(resolve.arguments, env))
+        except errors.GanetiError as err:
+            return [f"cannot decide about {resolve.title}: {err}"]

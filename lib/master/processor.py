@@ -1,0 +1,100 @@
+"""One opcode from its locks to its post hooks, the same for all operations."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ganeti import errors
+from ganeti.logic.base import UNITS, HookPlan, LogicalUnit
+from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Step
+from ganeti.master import hooks
+from ganeti.master.env import JobEnv, Parts
+from ganeti.master.ssconf import Distributor
+from ganeti.model.types import JobId
+from ganeti.ops.base import OpCode
+
+log = logging.getLogger(__name__)
+
+Unit = LogicalUnit[Any, Any]  # Any: the processor does not know what an operation's facts are
+
+
+class Processor:
+    def __init__(self, parts: Parts, distributor: Distributor) -> None:
+        self._parts = parts
+        self._distributor = distributor
+
+    async def execute(self, env: JobEnv, op: OpCode, priority: int) -> Any:
+        """The opcode's result. Raises GanetiError; taking effects back is the caller's part."""
+        unit_class = UNITS.get(type(op))
+        if unit_class is None:
+            raise errors.OpCodeUnknown(f"this version cannot run {op.op_id}")
+        unit = unit_class(op)
+        await self._acquire(env.job, unit, priority)
+        env.begin()
+        facts = await unit.check(env)
+        plan = unit.hooks(facts, env.config) if op.declaration.hooks else None
+        if plan is not None:
+            await self._pre_hooks(env, op, plan)
+        if op.dry_run:
+            for number, step in enumerate(unit.plan(facts, env), start=1):
+                env.report(f"would do, step {number}: {describe(step, env)}")
+            return None
+        try:
+            result = await unit.execute(facts, env)
+        finally:
+            if env.has_changed:
+                await self._distributor.distribute()
+        if plan is not None:
+            failures = await self._post_hooks(env, op, plan)
+            result = unit.after_hooks(result, failures, env)
+        return result
+
+    async def _acquire(self, job: JobId, unit: Unit, priority: int) -> None:
+        """Locks of the plan on the newest snapshot; the place in the queue is kept while the set changes."""
+        plan = unit.locks(self._parts.state.config)
+        await self._parts.locks.acquire(job, plan, priority)
+        while True:
+            now = unit.locks(self._parts.state.config)
+            if now.wanted == plan.wanted:
+                return
+            plan = now
+            await self._parts.locks.replace(job, plan)
+
+    async def _pre_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> None:
+        path = op.declaration.hooks
+        if not plan.pre:
+            return
+        variables = hooks.environment(env.config, op, path, "pre", plan.environment)
+        results = await hooks.run(env.rpc, plan.pre, path=path, phase="pre", variables=variables)
+        if results and all(isinstance(answer, errors.RpcError) for answer in results.values()):
+            raise errors.HooksFailure(f"no node could run the pre hooks {path}")
+        for answer in results.values():
+            if isinstance(answer, errors.RpcError):
+                env.warn(f"pre hooks not run: {answer}")
+        failed = hooks.failures(env.config, results)
+        if failed:
+            raise errors.HooksAbort(failed)
+
+    async def _post_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> list[tuple[str, str, str]]:
+        path = op.declaration.hooks
+        variables = hooks.environment(env.config, op, path, "post", plan.environment)
+        nodes = [node for node in plan.post if node in env.config.nodes]
+        results = await hooks.run(env.rpc, nodes, path=path, phase="post", variables=variables)
+        failures = hooks.failures(env.config, results)
+        for node, script, output in failures:
+            env.warn(f"post hook {script} failed on node {node}: {output.strip() or '(no output)'}")
+        return failures
+
+
+def describe(step: Step, env: JobEnv) -> str:
+    """One line of --dry-run."""
+    if isinstance(step, Commit):
+        return f"commit: {step.title}"
+    if isinstance(step, Parallel):
+        return "together: " + "; ".join(describe(effect, env) for effect in step.effects)
+    if isinstance(step, Effect | Ask):
+        node = env.config.nodes[step.node].name
+        undo = f", taken back by {step.undo.name}" if isinstance(step, Effect) and step.undo is not None else ""
+        return f"{step.title} ({step.call.name} on {node}{undo})"
+    return f"note how to decide about {step.resolve.title}"

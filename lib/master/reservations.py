@@ -1,0 +1,68 @@
+"""What running jobs have taken before it stands in the configuration: MACs, ports, memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from ganeti import errors
+from ganeti.model.config import Config
+from ganeti.model.types import JobId, MiB, Uuid
+
+PORTS = range(11000, 15000)
+
+
+class Reservations:
+    """Belongs to the loop. Each reservation ends with its job's opcode."""
+
+    def __init__(self, config: Callable[[], Config], rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._macs: dict[str, JobId] = {}
+        self._ports: dict[int, JobId] = {}
+        self._memory: dict[Uuid, dict[JobId, MiB]] = {}
+
+    def _macs_in_use(self) -> set[str]:
+        return {nic.mac for instance in self._config().instances.values() for nic in instance.nics}
+
+    def new_mac(self, job: JobId, prefix: str) -> str:
+        used = self._macs_in_use()
+        for _ in range(1000):
+            mac = prefix + "".join(f":{self._rng.randrange(256):02x}" for _ in range(3))
+            if mac not in used and mac not in self._macs:
+                self._macs[mac] = job
+                return mac
+        raise errors.PrereqError(
+            "insufficient_resources", f"no free MAC address below {prefix}", hint="set another mac-prefix"
+        )
+
+    def mac(self, job: JobId, mac: str) -> None:
+        if mac in self._macs_in_use() or self._macs.get(mac, job) != job:
+            raise errors.PrereqError("resource_not_unique", f"MAC address {mac} is in use")
+        self._macs[mac] = job
+
+    def new_port(self, job: JobId) -> int:
+        used = {instance.network_port for instance in self._config().instances.values()}
+        for port in PORTS:
+            if port not in used and port not in self._ports:
+                self._ports[port] = job
+                return port
+        raise errors.PrereqError("insufficient_resources", f"all ports from {PORTS[0]} to {PORTS[-1]} are in use")
+
+    def memory(self, job: JobId, node: Uuid, wanted: MiB, free: MiB) -> None:
+        taken = self._memory.setdefault(node, {})
+        others = sum(amount for holder, amount in taken.items() if holder != job)
+        if wanted > free - others:
+            name = self._config().nodes[node].name
+            promised = f", {others} MiB of it promised to running jobs" if others else ""
+            raise errors.PrereqError(
+                "insufficient_resources",
+                f"not enough memory on node {name}: {wanted} MiB wanted, {free} MiB free{promised}",
+            )
+        taken[job] = wanted
+
+    def release(self, job: JobId) -> None:
+        self._macs = {mac: holder for mac, holder in self._macs.items() if holder != job}
+        self._ports = {port: holder for port, holder in self._ports.items() if holder != job}
+        for taken in self._memory.values():
+            taken.pop(job, None)
