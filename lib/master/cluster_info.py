@@ -1,0 +1,95 @@
+"""What clients may know of the cluster as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganeti import settings
+from ganeti.hypervisor import parameters
+from ganeti.master.filler import diskparams, parameters_for
+from ganeti.model import params, policy
+from ganeti.model.config import Config
+from ganeti.model.jobs import Flags
+from ganeti.query import versions
+
+# Any: JSON for clients.
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """All keys that existing clients read; what the product does not have is empty, null or false."""
+    cluster = config.cluster
+    return _facts(config) | {
+        "hvparams": {hv: parameters_for(config, hv, "", {}) for hv in parameters.HYPERVISORS},
+        "os_hvp": cluster.os_hvp,
+        "beparams": {"default": params.filled_be(config, {})},
+        "osparams": cluster.osparams,
+        "ipolicy": {**policy.builtin(), **cluster.ipolicy},
+        "nicparams": {"default": params.filled_nic(config, {})},
+        "ndparams": {**params.defaults(params.NODE), **cluster.ndparams},
+        "diskparams": diskparams(config),
+        "uid_pool": [],
+        "default_iallocator": cluster.default_iallocator,
+        "default_iallocator_params": {},
+        "reserved_lvs": [],
+        "hidden_os": [],
+        "blacklisted_os": [],
+        "prealloc_wipe_disks": False,
+        "use_external_mip_script": False,
+        "drbd_usermode_helper": "",
+        "gluster_storage_dir": "",
+        "install_image": "",
+        "instance_communication_network": "",
+        "zeroing_image": "",
+        "compression_tools": ["gzip", "gzip-fast", "gzip-slow"],
+        "enabled_data_collectors": {},
+        "data_collector_interval": {},
+    }
+
+
+def _facts(config: Config) -> dict[str, Any]:
+    cluster = config.cluster
+    return {
+        "software_version": settings.VERSION,
+        "protocol_version": versions.PROTOCOL,
+        "config_version": versions.CONFIG,
+        "os_api_version": versions.OS_API,
+        "export_version": versions.EXPORT,
+        "vcs_version": settings.VERSION,
+        "architecture": versions.architecture(),
+        "name": cluster.name,
+        "master": config.master.name,
+        "default_hypervisor": cluster.enabled_hypervisors[0],
+        "enabled_hypervisors": list(cluster.enabled_hypervisors),
+        "candidate_pool_size": cluster.candidate_pool_size,
+        "max_running_jobs": cluster.max_running_jobs,
+        "max_tracked_jobs": cluster.max_tracked_jobs,
+        "mac_prefix": cluster.mac_prefix,
+        "master_netdev": cluster.master_netdev,
+        "master_netmask": cluster.master_netmask,
+        "volume_group_name": cluster.volume_group_name or None,
+        "file_storage_dir": cluster.file_storage_dir,
+        "shared_file_storage_dir": cluster.shared_file_storage_dir,
+        "maintain_node_health": cluster.maintain_node_health,
+        "ctime": cluster.ctime,
+        "mtime": cluster.mtime,
+        "uuid": cluster.uuid,
+        "tags": sorted(cluster.tags),
+        "primary_ip_version": 4 if cluster.primary_ip_family == 2 else 6,
+        "enabled_disk_templates": [template.value for template in cluster.enabled_disk_templates],
+        "enabled_user_shutdown": cluster.enabled_user_shutdown,
+        "modify_ssh_setup": cluster.modify_ssh_setup,
+        "ssh_key_type": "rsa",
+        "ssh_key_bits": 2048,
+    }
+
+
+def config_values(config: Config, flags: Flags) -> dict[str, Any]:
+    return {
+        "cluster_name": config.cluster.name,
+        "master_node": config.master.name,
+        "drain_flag": flags.drained,
+        "watcher_pause": flags.watcher_pause,
+        "modify_ssh_setup": config.cluster.modify_ssh_setup,
+        "ssh_key_type": "rsa",
+        "ssh_key_bits": 2048,
+    }
