@@ -38,6 +38,7 @@ STATE_LOCK = File(f"{_DATA}/state/lock", _MASTERD, _DAEMONS, 0o640)
 NODE_DIR = File(f"{_DATA}/node", _ROOT, _ROOT, 0o700)
 NODE_DB = File(f"{_DATA}/node/requests.db", _ROOT, _ROOT, 0o600)
 TERM_FILE = File(f"{_DATA}/node/term", _ROOT, _ROOT, 0o600)
+SSCONF_SERIAL = File(f"{_DATA}/node/ssconf", _ROOT, _ROOT, 0o600)  # generation of the ssconf files
 TRUST_FILE = File(f"{_DATA}/trust.json", _ROOT, _DAEMONS, 0o644)
 CA_CERT = File(f"{_DATA}/ca.pem", _ROOT, _DAEMONS, 0o644)
 CA_KEY = File(f"{_DATA}/ca.key", _ROOT, _ROOT, 0o600)

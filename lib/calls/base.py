@@ -40,6 +40,7 @@ class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="cal
     reply: ClassVar[Any]  # Any: a type that msgspec can convert to
     time: ClassVar[Time]
     reserve: ClassVar[Reserve]
+    needs_term: ClassVar[bool]  # only a master may make it; others may be made with term 0
 
     @property
     def name(self) -> str:
@@ -63,14 +64,20 @@ REGISTRY: dict[str, type[Call[Any]]] = {}
 C = TypeVar("C", bound=type[Call[Any]])
 
 
-def call(*, reply: Any, time: Time = Time.NORMAL, reserve: Reserve = Reserve.INFO) -> Callable[[C], C]:
-    """Class decorator: registers a call under its tag."""
+def call(
+    *, reply: Any, time: Time = Time.NORMAL, reserve: Reserve = Reserve.INFO, has_effect: bool = False
+) -> Callable[[C], C]:
+    """Class decorator: registers a call under its tag.
+
+    `has_effect`: only a master may make it, though it is no `ChangingCall` (which always has one).
+    """
 
     def register(cls: C) -> C:
         tag = str(cls.__struct_config__.tag)
         if tag in REGISTRY:
             raise TypeError(f"call {tag} is declared twice")
         cls.reply, cls.time, cls.reserve = reply, time, reserve
+        cls.needs_term = has_effect or issubclass(cls, ChangingCall)
         REGISTRY[tag] = cls
         return cls
 

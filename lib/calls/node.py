@@ -29,14 +29,14 @@ class TermReply(msgspec.Struct, frozen=True):
     term: int  # highest it saw, this one included
 
 
-@call(reply=TermReply, time=Time.URGENT, reserve=Reserve.QUORUM)
+@call(reply=TermReply, time=Time.URGENT, reserve=Reserve.QUORUM, has_effect=True)
 class TermPush(Call[TermReply], frozen=True, tag="term_push"):
     """A mastership has been won; from now on lower terms are refused. Carries its term as every call does."""
 
     master: str  # name of the new master node
 
 
-@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM)
+@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class TrustPush(Call[None], frozen=True, tag="trust_push"):
     """Which certificates the node daemon answers. Refused when (term, serial) is older than what it has."""
 
@@ -44,7 +44,7 @@ class TrustPush(Call[None], frozen=True, tag="trust_push"):
     digests: dict[str, str]  # SHA-256 (lower-case hex) of a certificate → node name
 
 
-@call(reply=int, time=Time.NORMAL, reserve=Reserve.QUORUM)
+@call(reply=int, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class SsconfWrite(Call[int], frozen=True, tag="ssconf_write"):
     """Store ssconf files; only those whose content differs are rewritten. Replies how many were."""
 

@@ -45,7 +45,7 @@ class AppendReply(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str = ""  # gap | hash | term | full
 
 
-@call(reply=AppendReply, time=Time.NORMAL, reserve=Reserve.QUORUM)
+@call(reply=AppendReply, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class StoreAppend(Call[AppendReply], frozen=True, tag="store_append"):
     """Apply batches on top of `previous_hash`; the reply comes after fsync."""
 
@@ -55,7 +55,7 @@ class StoreAppend(Call[AppendReply], frozen=True, tag="store_append"):
     all_secrets: bool = False  # `secrets` is the whole table
 
 
-@call(reply=AppendReply, time=Time.SLOW, reserve=Reserve.QUORUM)
+@call(reply=AppendReply, time=Time.SLOW, reserve=Reserve.QUORUM, has_effect=True)
 class StoreSnapshot(Call[AppendReply], frozen=True, tag="store_snapshot"):
     """One part of a whole state that replaces the voter's, in one transaction when the last part is there."""
 
@@ -69,6 +69,6 @@ class StoreSnapshot(Call[AppendReply], frozen=True, tag="store_snapshot"):
     secrets: dict[str, str] = {}
 
 
-@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM)
+@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class StoreDrop(Call[None], frozen=True, tag="store_drop"):
     """The node is no candidate any more: put its copy of the state aside."""

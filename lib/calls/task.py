@@ -24,7 +24,7 @@ class TaskPoll(Call[TaskReply], frozen=True, tag="task_poll"):
     wait: float = 5.0
 
 
-@call(reply=TaskReply, time=Time.NORMAL, reserve=Reserve.QUORUM)
+@call(reply=TaskReply, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class TaskCancel(Call[TaskReply], frozen=True, tag="task_cancel"):
     """Ask a long call to stop; its end is seen by polling."""
 

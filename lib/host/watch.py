@@ -1,0 +1,120 @@
+"""Tells when files change: inotify where it can be had, else by looking at them now and then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+with warnings.catch_warnings():
+    # pyinotify imports asyncore, which Python 3.11 calls deprecated; from 3.12 pyasyncore has its place
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import pyinotify
+
+log = logging.getLogger(__name__)
+
+_inotify: Any = pyinotify  # Any: it has no types
+_EVENTS = ("IN_CLOSE_WRITE", "IN_MOVED_TO", "IN_MOVED_FROM", "IN_CREATE", "IN_DELETE", "IN_ATTRIB")
+
+Fingerprint = tuple[int, int, int] | None  # inode, mtime in ns, size; None: not there
+
+
+def _fingerprint(path: str) -> Fingerprint:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class FileWatcher:
+    """Calls `changed` with the paths that changed, appeared or went, also by renaming a file over them.
+
+    `changed` runs in the watcher's own thread, `settle_s` seconds after the last of several changes; what it raises
+    is logged. What changes after this object was made is not missed, even before `start`. Without inotify (its limits
+    are reached, a directory is not there) the files are looked at each `poll_s` seconds; that is logged.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        changed: Callable[[frozenset[str]], None],
+        *,
+        settle_s: float = 0.05,
+        poll_s: float = 5.0,
+        use_inotify: bool = True,
+    ) -> None:
+        self._paths = frozenset(paths)
+        self._changed = changed
+        self._settle_s, self._poll_s = settle_s, poll_s
+        self._use_inotify = use_inotify
+        self._seen = {path: _fingerprint(path) for path in self._paths}
+        self._thread: threading.Thread | None = None
+        self._wake_reader, self._wake_writer = -1, -1
+
+    def start(self) -> None:
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name="file watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when no call of `changed` runs any more. Not to be called from `changed`."""
+        if self._thread is None:
+            return
+        os.write(self._wake_writer, b"x")
+        self._thread.join()
+        self._thread = None
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def _run(self) -> None:
+        with ExitStack() as stack:
+            manager = self._watch(stack) if self._use_inotify else None
+            poller = select.poll()
+            poller.register(self._wake_reader, select.POLLIN)
+            if manager is not None:
+                poller.register(manager.get_fd(), select.POLLIN)
+            while True:
+                self._compare()
+                timeout = None if manager is not None else self._poll_s * 1000
+                ready = [handle for handle, _ in poller.poll(timeout)]
+                while ready and self._wake_reader not in ready and manager is not None:
+                    # events only say "look again": what changed is seen by comparing
+                    os.read(manager.get_fd(), 65536)
+                    ready = [handle for handle, _ in poller.poll(self._settle_s * 1000)]
+                if self._wake_reader in ready:
+                    return
+
+    def _watch(self, stack: ExitStack) -> Any | None:  # Any: a WatchManager
+        """Watches on all directories, or None when they cannot be had."""
+        try:
+            manager = _inotify.WatchManager()
+            stack.callback(manager.close)
+            events = sum(getattr(_inotify, name) for name in _EVENTS)
+            for directory in {os.path.dirname(path) for path in self._paths}:
+                manager.add_watch(directory, events, quiet=False)
+        except (OSError, _inotify.PyinotifyError, _inotify.WatchManagerError) as err:
+            log.warning(
+                "cannot watch files by inotify (%s); looking at them each %g s instead; "
+                "see the sysctls fs.inotify.max_user_watches and max_user_instances",
+                err,
+                self._poll_s,
+            )
+            return None
+        return manager
+
+    def _compare(self) -> None:
+        now = {path: _fingerprint(path) for path in self._paths}
+        different = frozenset(path for path in self._paths if now[path] != self._seen[path])
+        self._seen = now
+        if not different:
+            return
+        try:
+            self._changed(different)
+        except Exception:  # border of this thread: one bad file must not end the watching
+            log.exception("after a change of %s", ", ".join(sorted(different)))
