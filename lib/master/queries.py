@@ -19,7 +19,7 @@ from ganeti.model.config import Config
 from ganeti.model.jobs import ArchivedJob, Job, LogEntry
 from ganeti.model.locks import ALL, LEVEL_NAMES, Level, LockKey
 from ganeti.model.types import JobId, Uuid
-from ganeti.ops.base import REGISTRY
+from ganeti.ops.catalogue import REGISTRY
 from ganeti.query import group, instance, job, node, others
 from ganeti.query.fields import Need, Resource
 from ganeti.query.run import CHUNK, Query, Row, chunks, classic, describe, find

@@ -1,0 +1,335 @@
+"""What the lists say."""
+
+import asyncio
+
+import pytest
+
+from ganeti import errors
+from ganeti.calls.instance import GuestState
+from ganeti.calls.node import NodeInfo
+from ganeti.master.locks import LockRow, Pending
+from ganeti.master.queries import resources
+from ganeti.model.jobs import ArchivedJob, Job, LogEntry, OpState, Status
+from ganeti.model.locks import ALL, Level, LockKey
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Network, Nic
+from ganeti.query.fields import Field, Kind, table
+from ganeti.query.instance import ALIASES
+
+
+def cells(world, name, *fields, what="instance"):
+    return world.ask(what, list(fields), ["==", "name", name])[0]
+
+
+# -- rows
+
+
+def test_rows_are_in_natural_order(world):
+    assert world.names(None) == ["db1", "web2", "web10"]
+    assert world.names(None, "node") == ["node1", "node2", "node10"]
+
+
+def test_an_unknown_field_is_a_column_without_values(world):
+    answer = asyncio.run(world.queries().query("instance", ["name", "colour"], None))
+    assert answer["fields"][1] == {"name": "colour", "title": "colour", "kind": "unknown", "doc": "Unknown field"}
+    assert [row[1] for row in answer["data"]] == [[1, None]] * 3
+
+
+def test_no_fields_give_empty_rows(world):
+    assert world.ask("node", []) == [[], [], []]
+
+
+def test_static_fields_ask_no_node(world):
+    world.ask("instance", ["name", "pnode", "be/vcpus"])
+    assert world.rpc.asked == []
+
+
+def test_fields_of_an_instance(world):
+    assert cells(world, "web10", "os", "pnode", "be/vcpus", "be/memory", "vcpus", "disk.sizes", "sda_size") == [
+        [0, "noop"], [0, "node1.example.com"], [0, 2], [0, 128], [0, 2], [0, [1024]], [0, 1024],
+    ]  # fmt: skip
+    assert cells(world, "web10", "disk.size/1", "disk.name/0", "nic.mac/0", "nic.ip/0", "nic.ips", "nic.bridge/0") == [
+        [3, None], [0, "root"], [0, "aa:00:00:11:22:33"], [3, None], [0, [None]], [0, "xen-br0"],
+    ]  # fmt: skip
+    assert cells(world, "web2", "admin_state", "admin_up", "network_port", "disk_template", "be/vcpus", "snodes") == [
+        [0, "down"], [0, False], [0, 11000], [0, "diskless"], [0, 4], [0, []],
+    ]  # fmt: skip
+    assert cells(world, "db1", "network_port", "pnode.group", "tags", "hv/kernel_path", "custom_beparams") == [
+        [3, None], [0, "default"], [0, []], [3, None], [0, {}],
+    ]  # fmt: skip
+
+
+def test_hypervisor_parameters_are_complete_but_for_global_ones(world):
+    world.put(world.instance("kvm1", hypervisor="kvm", hvparams={"acpi": False}))
+    found = cells(world, "kvm1", "hvparams", "hv/acpi", "hv/boot_order", "custom_hvparams")
+    assert found[0][1]["acpi"] is False
+    assert "migration_port" not in found[0][1]
+    assert found[1:] == [[0, False], [0, "disk"], [0, {"acpi": False}]]
+
+
+def test_mirrors_count_their_metadata(world):
+    disk = Disk(uuid="d", template=DiskTemplate.DRBD, size=1000, logical_id=("n1", "n2", 11000, 0, 0, "s"))
+    world.put(world.instance("m1", disks=(disk, disk)))
+    assert cells(world, "m1", "disk_usage", "snodes", "disk_template") == [
+        [0, 2256], [0, ["node2.example.com"]], [0, "drbd"],
+    ]  # fmt: skip
+
+
+# -- status
+
+
+@pytest.mark.parametrize(
+    ("admin_state", "seen", "status"),
+    [
+        (AdminState.UP, GuestState.RUNNING, "running"),
+        (AdminState.UP, GuestState.PAUSED, "running"),
+        (AdminState.DOWN, GuestState.RUNNING, "ERROR_up"),
+        (AdminState.OFFLINE, GuestState.RUNNING, "ERROR_up"),
+        (AdminState.UP, None, "ERROR_down"),
+        (AdminState.DOWN, None, "ADMIN_down"),
+        (AdminState.OFFLINE, None, "ADMIN_offline"),
+        (AdminState.UP, GuestState.SHUTDOWN, "ERROR_down"),
+        (AdminState.DOWN, GuestState.SHUTDOWN, "ADMIN_down"),
+    ],
+)
+def test_status_joins_the_wanted_and_the_found_state(world, admin_state, seen, status):
+    world.put(world.instance("a", admin_state=admin_state))
+    world.guests["n1"] = (world.running("a", seen),) if seen else ()
+    assert cells(world, "a", "status") == [[0, status]]
+
+
+def test_status_when_the_guest_shut_itself_down_and_may(world):
+    world.change_cluster(enabled_user_shutdown=True)
+    world.put(world.instance("a"), world.instance("b", admin_state=AdminState.DOWN, admin_state_source="user"))
+    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN),)
+    assert cells(world, "a", "status") == [[0, "USER_down"]]
+    assert cells(world, "b", "status") == [[0, "USER_down"]]
+
+
+def test_status_when_the_node_is_offline_or_silent(world):
+    world.failing["n2"] = "unreachable"
+    assert cells(world, "db1", "status", "oper_state", "oper_ram") == [[0, "ERROR_nodeoffline"], [4, None], [4, None]]
+    assert cells(world, "web2", "status", "oper_state") == [[0, "ERROR_nodedown"], [2, None]]
+
+
+def test_status_when_it_runs_on_its_mirror(world):
+    disk = Disk(uuid="d", template=DiskTemplate.DRBD, size=1000, logical_id=("n1", "n2", 11000, 0, 0, "s"))
+    world.put(world.instance("a", disks=(disk,)))
+    world.guests["n2"] = (world.running("a"),)
+    assert cells(world, "a", "status") == [[0, "ERROR_wrongnode"]]
+
+
+def test_what_a_running_instance_uses(world):
+    world.guests["n1"] = (world.running("web10"),)
+    assert cells(world, "web10", "oper_state", "oper_ram", "oper_vcpus") == [[0, True], [0, 128], [0, 2]]
+    assert cells(world, "web2", "oper_state", "oper_ram", "console") == [[0, False], [3, None], [3, None]]
+
+
+def test_the_console_is_asked_of_the_node_of_a_running_instance(world):
+    world.guests["n1"] = (world.running("web10"),)
+    ((console,),) = world.ask("instance", ["console"], ["==", "name", "web10"])
+    assert console[0] == 0
+    assert console[1] == {
+        "instance": "web10.example.com", "kind": "ssh", "host": "node1.example.com", "user": "root",
+        "command": ["cat"], "port": None, "display": None, "message": None,
+    }  # fmt: skip
+
+
+# -- nodes and groups
+
+
+def test_roles_and_counts_of_nodes(world):
+    found = world.ask("node", ["role", "pinst_cnt", "pinst_list", "group", "powered", "ndp/ssh_port"])
+    assert found[0] == [[0, "M"], [0, 1], [0, ["web10.example.com"]], [0, "default"], [3, None], [0, 22]]
+    assert [row[0][1] for row in found] == ["M", "C", "O"]
+
+
+def test_live_data_of_nodes_comes_from_those_that_can_tell(world):
+    world.put(world.node(3, vm_capable=False))
+    found = world.ask("node", ["name", "mtotal", "dfree", "sptotal", "csockets"])
+    assert found[0][1:] == [[0, 4096], [0, 300], [0, 0], [0, 1]]
+    assert found[2][1:] == [[3, None]] * 4  # not vm_capable
+    assert found[3][1:] == [[4, None]] * 4  # offline
+    ((nodes, call),) = world.rpc.asked
+    assert nodes == ["n1", "n2"]
+    assert call == NodeInfo(hypervisors=("fake",), templates=("file",))
+
+
+def test_groups_list_their_nodes_and_instances(world):
+    found = world.ask("group", ["name", "node_cnt", "pinst_cnt", "pinst_list", "alloc_policy", "ipolicy"])
+    names = ["db1.example.com", "web2.example.com", "web10.example.com"]
+    assert found[0][:5] == [[0, "default"], [0, 3], [0, 3], [0, names], [0, "preferred"]]
+    assert set(found[0][5][1]) >= {"minmax", "std", "disk-templates", "vcpu-ratio", "spindle-ratio"}
+
+
+# -- jobs and locks
+
+
+def a_job(number, *statuses):
+    ops = tuple(
+        OpState(input={"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": f"i{n}"}, status=status, start_timestamp=(n, 0))
+        for n, status in enumerate(statuses, start=10)
+    )
+    return Job(id=number, ops=ops, received_timestamp=(9, 1))
+
+
+def test_jobs_are_listed_by_number(world):
+    world.jobs += [a_job(12, Status.RUNNING), a_job(3, Status.SUCCESS, Status.QUEUED)]
+    found = world.ask("job", ["id", "status", "summary", "opstatus", "received_ts", "end_ts"])
+    assert [row[0] for row in found] == [[0, 3], [0, 12]]
+    assert found[0][1:] == [
+        [0, "queued"],
+        [0, ["INSTANCE_STARTUP(i10)", "INSTANCE_STARTUP(i11)"]],
+        [0, ["success", "queued"]],
+        [0, (9, 1)],
+        [3, None],
+    ]
+
+
+def test_an_unknown_job_is_a_row_without_values(world):
+    assert world.ask("job", ["id", "status"], ["==", "id", 7]) == [[[0, 7], [3, None]]]
+    assert asyncio.run(world.queries().classic("job", ["7"], ["id", "status"])) == [[7, None]]
+
+
+def test_asking_for_archived_lists_archived_jobs(world):
+    world.jobs.append(a_job(5, Status.RUNNING))
+    asked = []
+
+    async def archive(ids):
+        asked.append(ids)
+        return [ArchivedJob(job=a_job(2, Status.SUCCESS), log=())]
+
+    assert world.ask("job", ["id"], archive=archive) == [[[0, 5]]]
+    assert asked == []
+    assert world.ask("job", ["id", "archived"], archive=archive) == [[[0, 2], [0, True]], [[0, 5], [0, False]]]
+    found = world.ask("job", ["archived"], ["|", ["==", "id", 5], ["==", "id", 2]], archive=archive)
+    assert found == [[[0, False]], [[0, True]]]
+    assert asked == [None, [2]]
+
+
+def test_the_log_is_split_by_opcode(world):
+    job = a_job(1, Status.SUCCESS, Status.RUNNING, Status.QUEUED)
+    log = [
+        LogEntry(1, (10, 5), "message", "a"),
+        LogEntry(2, (11, 0), "message", "b"),
+        LogEntry(3, (11, 9), "message", "c"),
+    ]
+    values = world.queries().job_values(job, log, ["id", "oplog"])
+    first, second, third = values[1]
+    assert [entry[3] for entry in first] == ["a"]
+    assert second == [[2, [11, 0], "message", "b"], [3, [11, 9], "message", "c"]]
+    assert third == []
+
+
+def test_a_wrong_job_id_is_refused(world):
+    for wrong in ("x", "-1", ""):
+        with pytest.raises(errors.PrereqError, match="invalid job id"):
+            asyncio.run(world.queries().classic("job", [wrong], ["id"]))
+
+
+def test_locks_are_shown_by_name(world):
+    rows = [
+        LockRow(LockKey(Level.INSTANCE, "uuid-web2"), (4,), True, (Pending(5, False),)),
+        LockRow(LockKey(Level.NODE, ALL), (4, 6), False, ()),
+        LockRow(LockKey(Level.INSTANCE, "name:new1"), (), False, (Pending(7, True),)),
+    ]
+    found = world.ask("lock", ["name", "mode", "owner", "pending"], locks=rows)
+    assert [[cell[1] for cell in row] for row in found] == [
+        ["instance/new1", None, None, [("exclusive", ["7"])]],
+        ["instance/web2.example.com", "exclusive", ["4"], [("shared", ["5"])]],
+        ["node/*", "shared", ["4", "6"], None],
+    ]
+
+
+# -- networks, exports, the cluster
+
+
+def test_networks_count_their_addresses(world):
+    world.put(
+        Network(uuid="w1", name="lan", network="192.0.2.0/29", gateway="192.0.2.1", reserved=("192.0.2.5",)),
+        world.instance("a", nics=(Nic(uuid="x", mac="aa:00:00:00:00:01", ip="192.0.2.3", network="w1"),)),
+    )
+    found = cells(world, "lan", "map", "free_count", "reserved_count", "inst_list", "gateway6", what="network")
+    assert found == [[0, "XX.X.X.X"], [0, 3], [0, 5], [0, ["a.example.com"]], [3, None]]
+    assert cells(world, "a", "nic.network.name/0", "nic_network") == [[0, "lan"], [0, "w1"]]
+
+
+def test_there_are_no_exports(world):
+    assert world.ask("export", ["node", "export"]) == []
+    assert asyncio.run(world.queries().classic("export", ["node1"], ["node"])) == []
+
+
+def test_the_cluster_has_one_row(world):
+    found = world.ask("cluster", ["name", "master_node", "tags", "drain_flag", "watcher_pause"])
+    assert found == [
+        [[0, "cluster.example.com"], [0, "node1.example.com"], [0, ["prod"]], [0, False], [3, None]],
+    ]
+
+
+# -- old calls and the rest
+
+
+def test_old_calls_give_plain_values_in_the_order_asked_for(world):
+    rows = asyncio.run(world.queries().classic("instance", ["web2", "uuid-db1"], ["name", "network_port"]))
+    assert rows == [["web2.example.com", 11000], ["db1.example.com", None]]
+    assert len(asyncio.run(world.queries().classic("node", [], ["name"]))) == 3
+
+
+def test_old_calls_refuse_unknown_fields_and_names(world):
+    with pytest.raises(errors.PrereqError, match="Unknown output fields selected: a, b") as caught:
+        asyncio.run(world.queries().classic("node", [], ["name", "a", "b"]))
+    assert caught.value.code == "wrong_input"
+    with pytest.raises(errors.PrereqError, match="not known"):
+        asyncio.run(world.queries().classic("node", ["nosuch"], ["name"]))
+
+
+def test_an_unknown_resource_is_refused(world):
+    with pytest.raises(errors.PrereqError, match="there are instance, node"):
+        world.queries().query_fields("planet", None)
+
+
+def test_definitions_of_all_fields_are_in_natural_order(world):
+    names = [field["name"] for field in world.queries().query_fields("instance", None)["fields"]]
+    assert names.index("disk.size/2") < names.index("disk.size/10")
+    assert set(ALIASES) < set(names)
+    kinds = world.queries().query_fields("node", ["mtotal", "x"])["fields"]
+    assert [field["kind"] for field in kinds] == ["unit", "unknown"]
+
+
+def test_tags_of_everything(world):
+    queries = world.queries()
+    assert queries.tags("cluster", "") == ["prod"]
+    assert queries.tags("instance", "web10") == ["blue", "prod"]
+    with pytest.raises(errors.PrereqError, match="has no tags"):
+        queries.tags("job", "1")
+
+
+def test_cluster_info_has_what_clients_read(world):
+    info = world.queries().cluster_info()
+    assert info["name"] == "cluster.example.com"
+    assert info["master"] == "node1.example.com"
+    assert info["beparams"]["default"]["vcpus"] == 2
+    assert set(info["hvparams"]) == {"xen-pvm", "xen-hvm", "kvm", "fake"}
+    assert info["default_hypervisor"] == "fake"
+
+
+def test_config_values_are_null_when_unknown(world):
+    assert world.queries().config_values(["master_node", "nosuch", "drain_flag"]) == ["node1.example.com", None, False]
+
+
+def test_a_field_must_have_a_heading_and_a_meaning():
+    fine = Field("a", "A", Kind.TEXT, "Meaning", lambda view, obj: "")
+    with pytest.raises(TypeError, match="twice"):
+        table([fine, fine])
+    with pytest.raises(TypeError, match="title"):
+        table([Field("a", "A b", Kind.TEXT, "Meaning", lambda view, obj: "")])
+
+
+@pytest.mark.parametrize("what", sorted(resources()))
+def test_every_field_of_every_resource_can_be_asked(world, what):
+    world.jobs.append(a_job(1, Status.RUNNING))
+    world.put(Network(uuid="w1", name="lan", network="192.0.2.0/29"))
+    fields = [field["name"] for field in world.queries().query_fields(what, None)["fields"]]
+    locks = [LockRow(LockKey(Level.INSTANCE, "uuid-web2"), (4,), True, ())]
+    rows = world.ask(what, fields, locks=locks)
+    assert rows or what == "export"
+    assert all(len(row) == len(fields) and all(cell[0] in (0, 2, 3, 4) for cell in row) for row in rows)
