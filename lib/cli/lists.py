@@ -1,0 +1,113 @@
+"""The list and list-fields commands of all resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ganeti.cli import common, failure, filters, tables
+from ganeti.ops.verbs import Argument, Call, Session, verb
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is special about the list of one resource."""
+
+    resource: str
+    default_fields: tuple[str, ...]
+    name_field: str = "name"
+    is_numbered: bool = False
+    # Any-valued callables by field name
+    formats: Mapping[str, tables.Format] = {}
+
+
+#: the options of every list
+OPTIONS = (common.NO_HEADERS, common.SEPARATOR, common.OUTPUT, common.VERBOSE)
+UNKNOWN_FIELD_CODE = (failure.UNKNOWN_FIELD, "an unknown field was asked for")
+
+
+def wanted_fields(text: str | None, default: Sequence[str]) -> list[str]:
+    """`f1,f2` replaces the default, `+f1,f2` adds to it."""
+    if not text:
+        return list(default)
+    names = [name for name in text.removeprefix("+").split(",") if name]
+    return [*default, *names] if text.startswith("+") else names
+
+
+def show(session: Session, call: Call, listing: Listing, *, also: list[Any] | None = None) -> int:
+    """Query and print a list; `also` is a filter that has to match too. The exit code."""
+    wanted = filters.from_words(
+        call.arguments,
+        forced=call.given("filter"),
+        name_field=listing.name_field,
+        parse_text=_parse_text,
+        is_number=listing.is_numbered,
+    )
+    names = wanted_fields(call.options.get("output"), listing.default_fields)
+    answer = session.call("Query", listing.resource, names, filters.both(wanted, also))
+    fields = [msgspec.convert(raw, tables.Field) for raw in answer["fields"]]
+    separator = call.options.get("separator")
+    units = call.options.get("units") or ("h" if separator is None else "m")
+    _print(session, call, fields, answer["data"], tables.formatters(fields, units, listing.formats))
+    unknown = [field.name for field in fields if field.kind == "unknown"]
+    if unknown:
+        session.note(f"Warning: unknown field(s): {', '.join(unknown)}; list-fields shows the known ones")
+        return failure.UNKNOWN_FIELD
+    return 0
+
+
+def _parse_text(text: str) -> Any:
+    # the grammar needs pyparsing: only who filters pays for it
+    from ganeti.query import filter as query_filter
+
+    return query_filter.parse_text(text)
+
+
+def _print(
+    session: Session,
+    call: Call,
+    fields: Sequence[tables.Field],
+    data: Sequence[Sequence[Sequence[Any]]],
+    formats: Sequence[tables.Format],
+) -> None:
+    verbose = call.given("verbose")
+    rows = [
+        [
+            tables.text_of(status, value, formatter, verbose=verbose)
+            for (status, value), formatter in zip(row, formats, strict=True)
+        ]
+        for row in data
+    ]
+    write_table(session, call, tables.columns_of(fields), rows)
+
+
+def write_table(session: Session, call: Call, columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
+    """With the options about headers and separators."""
+    text = tables.render(columns, rows, separator=call.options.get("separator"), headers=not call.given("no_headers"))
+    if text:
+        session.out(text.removesuffix("\n"))
+
+
+def fields_verb(tool: str, resource: str) -> None:
+    """Declare the list-fields command of a tool."""
+
+    def run(session: Session, call: Call) -> int:
+        answer = session.call("QueryFields", resource, list(call.arguments) or None)
+        fields = [msgspec.convert(raw, tables.Field) for raw in answer["fields"]]
+        rows = [
+            [field.name, tables.KIND_TITLES.get(field.kind, field.kind), field.title, field.doc] for field in fields
+        ]
+        columns = [tables.Column(title) for title in ("Name", "Type", "Title", "Description")]
+        write_table(session, call, columns, rows)
+        return failure.UNKNOWN_FIELD if any(field.kind == "unknown" for field in fields) else 0
+
+    run.__doc__ = f"List the fields of {resource}s that list can show. With names, only those."
+    declare = verb(
+        tool,
+        "list-fields",
+        arguments=(Argument(name="field", least=0, most=None),),
+        options=(common.NO_HEADERS, common.SEPARATOR),
+        exit_codes=(UNKNOWN_FIELD_CODE,),
+    )
+    declare(run)

@@ -1,0 +1,105 @@
+"""What the commands touch: streams, environment, terminal, clock and the master."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TextIO
+
+from ganeti import paths as paths_module
+from ganeti.host.clock import Clock, SystemClock
+from ganeti.paths import Paths
+
+#: overrides the socket: `master`, `query` or a path
+SOCKET_VARIABLE = "FORCE_LUXI_SOCKET"
+
+
+class Client(Protocol):
+    """The part of `luxi.client.Client` that the commands use."""
+
+    def call(self, method: str, *args: Any, key: str | None = None) -> Any:
+        """Any: JSON. Raises errors.*."""
+        ...
+
+
+class Terminal(Protocol):
+    """The controlling terminal."""
+
+    def write(self, text: str) -> None: ...
+
+    def read_line(self) -> str:
+        """Without its end; raises EOFError when the terminal is gone."""
+        ...
+
+
+class DeviceTerminal:
+    """/dev/tty."""
+
+    def __init__(self) -> None:
+        """Raises OSError when the process has no controlling terminal."""
+        handle = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        # closefd=False: both streams share the handle, which lives as long as the process
+        self._in = open(handle, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        self._out = open(handle, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+    def write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+    def read_line(self) -> str:
+        line = self._in.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\r\n")
+
+
+def _system_terminal() -> Terminal | None:
+    try:
+        return DeviceTerminal()
+    except OSError:
+        return None
+
+
+def connect(paths: Paths, environ: Mapping[str, str]) -> Client:
+    """The master's socket, or the one that the environment names."""
+    from ganeti.luxi.client import Client as LuxiClient
+
+    forced = environ.get(SOCKET_VARIABLE, "")
+    known = {"master": paths_module.MASTER_SOCKET, "query": paths_module.QUERY_SOCKET}
+    address = paths.local(known[forced]) if forced in known else forced
+    client: Client = LuxiClient(address or None, paths=paths)
+    return client
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+class World:
+    """Everything outside, as one value; tests give their own parts."""
+
+    def __init__(
+        self,
+        *,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+        paths: Paths | None = None,
+        clock: Clock | None = None,
+        connect: Callable[[Paths, Mapping[str, str]], Client] = connect,
+        terminal: Callable[[], Terminal | None] = _system_terminal,
+        new_key: Callable[[], str] = _new_key,
+    ) -> None:
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.environ = os.environ if environ is None else environ
+        self.paths = paths or Paths.from_environment(self.environ)
+        self.clock: Clock = clock or SystemClock()
+        self.terminal = terminal
+        self.new_key = new_key
+        self._connect = connect
+
+    def connect(self) -> Client:
+        return self._connect(self.paths, self.environ)
