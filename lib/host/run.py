@@ -94,6 +94,32 @@ class HostRunner:
             raise errors.CommandFailed(command, process.returncode, stdout + stderr)
         return Finished(command, process.returncode, stdout, stderr)
 
+    def run_on_terminal(self, argv: Sequence[str], *, stdin: str, timeout_s: float) -> Finished:
+        """Run a command that may ask the person at our terminal (ssh: host key, password); its errors show there.
+
+        The caller's environment is kept, because keys and agents are found by it. Raises CommandFailed when it is
+        missing or does not end in time; its status is the caller's business.
+        """
+        command = tuple(argv)
+        log.debug("run %s", command)
+        try:
+            done = subprocess.run(
+                command,
+                input=stdin,
+                stdout=subprocess.PIPE,
+                timeout=timeout_s,
+                env=dict(os.environ) | self._paths.environment(),
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except OSError as err:
+            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
+        except subprocess.TimeoutExpired as err:
+            raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s") from err
+        log.debug("%s ended with %s", command[0], done.returncode)
+        return Finished(command, done.returncode, done.stdout, "")
+
     def run_logged(
         self,
         argv: Sequence[str],

@@ -1,0 +1,186 @@
+"""Commands that work without a master or around it: cluster creation and end, node join."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ganeti import errors, paths
+from ganeti.bootstrap.checks import InitRequest
+from ganeti.host import files
+from ganeti.model.types import Uuid
+from ganeti.ops.base import Parse
+from ganeti.ops.cluster import OpClusterDestroy
+from ganeti.ops.node import OpNodeAdd
+from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
+from ganeti.wire import codec
+
+_INIT_OPTIONS = (
+    option("enabled_hypervisors", "--enabled-hypervisors", help="hypervisors; the first is the default",
+           parse=Parse.LIST, metavar="LIST", default="xen-pvm, or what this version has"),
+    option("enabled_disk_templates", "--enabled-disk-templates", help="kinds of disks", parse=Parse.LIST,
+           metavar="LIST", default="drbd,plain, or what this version has"),
+    option("hvparams", "-H", "--hypervisor-parameters", help="defaults of a hypervisor", parse=Parse.IDENT_KEYVAL,
+           metavar="HV:KEY=VALUE,..."),
+    option("beparams", "-B", "--backend-parameters", help="back-end defaults", parse=Parse.KEYVAL,
+           metavar="KEY=VALUE,..."),
+    option("nicparams", "-N", "--nic-parameters", help="defaults of network interfaces", parse=Parse.KEYVAL,
+           metavar="KEY=VALUE,..."),
+    option("candidate_pool_size", "-C", "--candidate-pool-size", help="wanted number of master candidates", kind="int",
+           metavar="N", default="10"),
+    option("mac_prefix", "-m", "--mac-prefix", help="first three octets of generated MAC addresses", metavar="XX:XX:XX",
+           default="aa:00:00"),
+    option("master_netdev", "--master-netdev", help="interface that carries the cluster's address", metavar="DEVICE",
+           default="xen-br0"),
+    option("master_netmask", "--master-netmask", help="prefix length of the cluster's address", kind="int",
+           metavar="BITS", default="32, for IPv6 128"),
+    option("secondary_ip", "-s", "--secondary-ip", help="this node's address on the replication network",
+           metavar="ADDRESS"),
+    option("file_storage_dir", "--file-storage-dir", help="base directory of file disks", metavar="DIR"),
+    option("shared_file_storage_dir", "--shared-file-storage-dir", help="base directory of sharedfile disks",
+           metavar="DIR"),
+    option("primary_ip_version", "--primary-ip-version", help="4 or 6, for the life of the cluster",
+           choices=("4", "6"), default="4"),
+    option("default_iallocator", "-I", "--default-iallocator", help="allocator used when a command names none",
+           metavar="NAME"),
+    option("maintain_node_health", "--maintain-node-health", help="the watcher may stop unknown instances",
+           parse=Parse.YES_NO, metavar="yes|no"),
+    option("enabled_user_shutdown", "--user-shutdown", help="a shutdown from inside the guest is meant",
+           parse=Parse.YES_NO, metavar="yes|no"),
+    flag("modify_etc_hosts", "--no-etc-hosts", help="do not let the cluster edit the hosts file", const=False),
+    flag("modify_ssh_setup", "--no-ssh-init", help="do not generate and distribute SSH keys", const=False),
+)  # fmt: skip
+
+
+def _new_uuid() -> Uuid:
+    return Uuid(str(uuid.uuid4()))
+
+
+def _init_request(call: Call) -> InitRequest:
+    names = set(InitRequest.__struct_fields__)
+    given: dict[str, Any] = {name: value for name, value in call.options.items() if name in names}
+    try:
+        return codec.convert({"cluster_name": call.arguments[0], **given}, InitRequest)
+    except codec.CodecError as err:
+        raise errors.PrereqError("wrong_input", str(err)) from err
+
+
+def _is_answering(session: Session) -> bool:
+    try:
+        session.call("QueryConfigValues", ["cluster_name"])
+    except (errors.NoMasterError, errors.RequestError):
+        return False
+    return True
+
+
+@verb("gnt-cluster", "init", arguments=(Argument(name="cluster-name"),), options=_INIT_OPTIONS)
+def init(session: Session, call: Call) -> int:
+    """Make this host the first node and master of a new cluster.
+
+    The cluster's name must have an address that nobody uses yet: it will be the address of whatever node is master.
+    An init that failed or was interrupted may simply be repeated.
+    """
+    # heavy imports stay inside the commands: the others of these tools must start fast
+    from ganeti.bootstrap.init import create_cluster
+    from ganeti.host.clock import SystemClock
+    from ganeti.host.run import HostRunner
+    from ganeti.hypervisor import registry as hypervisors
+    from ganeti.storage import registry as storage
+
+    runner, clock = HostRunner(session.paths), SystemClock()
+    create_cluster(
+        _init_request(call),
+        session.paths,
+        clock=clock,
+        new_uuid=_new_uuid,
+        known_hypervisors=tuple(hypervisors.drivers(session.paths, runner, clock)),
+        known_templates=tuple(template.value for template in storage.drivers(session.paths, runner)),
+        is_answering=lambda: _is_answering(session),
+    )
+    return 0
+
+
+@verb(
+    "gnt-cluster",
+    "destroy",
+    operation=OpClusterDestroy,
+    options=(flag("yes_do_it", "--yes-do-it", "--ya-rly", help="confirms that this is meant"),),
+)
+def destroy(session: Session, call: Call) -> int:
+    """End the cluster. Only the master may be left in it, and no instances.
+
+    The daemons are stopped and all cluster files of this host are removed.
+    """
+    if not call.given("yes_do_it"):
+        session.note("This ends the cluster for good: give --yes-do-it if that is what you want.")
+        return 1
+    from ganeti.bootstrap.membership import remove_everything
+
+    session.run(OpClusterDestroy())
+    remove_everything(session.paths)
+    return 0
+
+
+@verb("gnt-cluster", "getmaster")
+def getmaster(session: Session, call: Call) -> int:
+    """Print the name of the master node, as this node knows it."""
+    text = files.read_text(session.paths.local(paths.ssconf("master_node")))
+    if text is None or not text.strip():
+        raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init makes one")
+    session.out(text.strip())
+    return 0
+
+
+@verb(
+    "gnt-node",
+    "add",
+    operation=OpNodeAdd,
+    options=(
+        flag("no_ssh_key_check", "--no-ssh-key-check", help="do not ask about the node's SSH host key"),
+        flag("force_join", "--force-join", help="take the node away from the cluster it belongs to"),
+        flag("no_node_setup", "--no-node-setup", help="accepted for older scripts; changes nothing"),
+        flag("verbose", "-v", "--verbose", help="tell more of what is done"),
+    ),
+)
+def node_add(session: Session, call: Call) -> int:
+    """Add a node to the cluster, or bring back one that was repaired (--readd).
+
+    Connects to it by ssh as root, installs this cluster's certificates there and starts its node daemon.
+    """
+    from ganeti.bootstrap.join import KnownNode, join
+    from ganeti.host.clock import SystemClock
+
+    wanted = codec.convert({**call.form, "node_name": call.arguments[0]}, OpNodeAdd)
+    rows = session.call("QueryNodes", [], ["name", "uuid", "pip", "sip", "master"], False)
+    members = [
+        KnownNode(name=name, uuid=node, primary_ip=primary, secondary_ip=secondary, is_master=bool(is_master))
+        for name, node, primary, secondary, is_master in rows
+    ]
+    session.note(f"The cluster's certificates are put on {wanted.node_name}; those it has are replaced.")
+    joined = join(
+        wanted.node_name,
+        members,
+        session.paths,
+        readd=wanted.readd,
+        force=call.given("force_join"),
+        secondary_ip=wanted.secondary_ip,
+        ask_host_key=not call.given("no_ssh_key_check"),
+        master_capable=wanted.master_capable,
+        clock=SystemClock(),
+        new_uuid=_new_uuid,
+    )
+    if call.given("verbose"):
+        session.out(f"{joined.name} has its certificate and runs its daemon")
+    op = codec.convert(
+        {
+            **codec.to_builtins(wanted),
+            "node_name": joined.name,
+            "primary_ip": joined.address,
+            "secondary_ip": joined.secondary_ip,
+            "node_uuid": joined.uuid,
+            "certificate_digest": joined.digest,
+        },
+        OpNodeAdd,
+    )
+    session.run(op)
+    return 0

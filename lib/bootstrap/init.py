@@ -1,0 +1,207 @@
+"""Makes this host the first node of a new cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from ganeti import errors, paths
+from ganeti.bootstrap import daemons
+from ganeti.bootstrap.checks import InitFacts, InitRequest, check, check_not_a_member
+from ganeti.bootstrap.membership import remove_everything
+from ganeti.host import files, tls
+from ganeti.host.clock import Clock
+from ganeti.hypervisor import parameters
+from ganeti.master import ssconf
+from ganeti.master.state import FLAGS_KEY, row, write_of
+from ganeti.model import params
+from ganeti.model.config import Config
+from ganeti.model.jobs import Flags
+from ganeti.model.objects import AnyObject, Cluster, Group, Node, Params, Put
+from ganeti.model.types import Uuid
+from ganeti.node.ssconf import write_ssconf
+from ganeti.paths import Paths
+from ganeti.rpc import credentials
+from ganeti.rpc.credentials import Credentials
+from ganeti.rpc.identity import Identity
+from ganeti.rpc.trust import Trust
+from ganeti.store import db
+from ganeti.store.api import Note
+
+log = logging.getLogger(__name__)
+
+#: of the new cluster: its first master wins the next one
+FIRST_TERM = 1
+LUXI_LIMIT_S = 20.0
+
+
+class TypedParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The request's parameters, checked and in their right types."""
+
+    hvparams: dict[str, Params]
+    beparams: Params
+    nicparams: Params
+
+
+def check_parameters(request: InitRequest, hypervisors: tuple[str, ...]) -> TypedParameters:
+    """Raises PrereqError, ParameterError or TypeEnforcementError naming the parameter."""
+    hvparams: dict[str, Params] = {}
+    for name, untrusted in request.hvparams.items():
+        hvparams[name] = params.merged({}, parameters.parse(name, untrusted))
+    for name in hypervisors:
+        parameters.check(name, parameters.fill(name, hvparams.get(name, {})))
+    beparams = params.merged({}, params.parse_be(request.beparams))
+    params.check_be({**params.defaults(params.BACKEND), **beparams})
+    nicparams = params.merged({}, params.parse_nic(request.nicparams))
+    params.check_nic({**params.defaults(params.NIC), **nicparams}, "0.0.0.0")
+    return TypedParameters(hvparams=hvparams, beparams=beparams, nicparams=nicparams)
+
+
+def first_objects(
+    request: InitRequest,
+    facts: InitFacts,
+    typed: TypedParameters,
+    *,
+    digest: str,
+    authority: str,
+    new_uuid: Callable[[], Uuid],
+    node_uuid: Uuid,
+    now: float,
+) -> list[AnyObject]:
+    """The configuration of a cluster of one node. Pure."""
+    group = Group(uuid=new_uuid(), name="default", ctime=now, mtime=now)
+    node = Node(
+        uuid=node_uuid,
+        name=facts.node_name,
+        primary_ip=facts.node_ip,
+        secondary_ip=facts.secondary_ip,
+        group=group.uuid,
+        certificate_digest=digest,
+        master_candidate=True,
+        ctime=now,
+        mtime=now,
+    )
+    cluster = Cluster(
+        uuid=new_uuid(),
+        name=facts.cluster_name,
+        master_node=node.uuid,
+        master_ip=facts.cluster_ip,
+        master_netdev=facts.netdev,
+        master_netmask=facts.netmask,
+        primary_ip_family=facts.ip_family,
+        mac_prefix=request.mac_prefix.lower(),
+        file_storage_dir=request.file_storage_dir,
+        shared_file_storage_dir=request.shared_file_storage_dir,
+        enabled_hypervisors=facts.hypervisors,
+        enabled_disk_templates=facts.templates,
+        hvparams=typed.hvparams,
+        beparams=typed.beparams,
+        nicparams=typed.nicparams,
+        candidate_pool_size=request.candidate_pool_size,
+        default_iallocator=request.default_iallocator,
+        modify_etc_hosts=request.modify_etc_hosts,
+        modify_ssh_setup=request.modify_ssh_setup,
+        maintain_node_health=request.maintain_node_health,
+        enabled_user_shutdown=request.enabled_user_shutdown,
+        ca_certificate=authority,
+        ctime=now,
+        mtime=now,
+    )
+    return [cluster, group, node]
+
+
+def create_cluster(
+    request: InitRequest,
+    where: Paths,
+    *,
+    clock: Clock,
+    new_uuid: Callable[[], Uuid],
+    known_hypervisors: tuple[str, ...],
+    known_templates: tuple[str, ...],
+    is_answering: Callable[[], bool],
+) -> None:
+    """Check, then make the cluster and start its daemons; returns when the master answers (`is_answering`).
+
+    What an interrupted attempt left is cleared away first. Raises PrereqError before anything was changed, ExecError
+    or StoreError after that: then the same command may be repeated.
+    """
+    check_not_a_member(where)
+    facts = check(request, where, known_hypervisors=known_hypervisors, known_templates=known_templates)
+    typed = check_parameters(request, facts.hypervisors)
+    files.make_directory(where, paths.DATA_DIR)
+    with files.locked(where.local(paths.INIT_MARK) + ".lock"):
+        check_not_a_member(where)  # another init may have ended while we waited
+        if os.path.exists(where.local(paths.INIT_MARK)):
+            log.info("clearing away an init that was interrupted")
+            remove_everything(where)
+        files.write(where, paths.INIT_MARK, facts.cluster_name.encode() + b"\n")
+        try:
+            _install(request, facts, typed, where, now=clock.time(), new_uuid=new_uuid)
+            for daemon in (daemons.NODED, daemons.MASTERD):
+                daemons.start(where, daemon)
+            daemons.wait_until("an answer of the new master", is_answering, timeout_s=LUXI_LIMIT_S)
+        except (errors.GanetiError, OSError) as err:
+            for daemon in (daemons.MASTERD, daemons.NODED):
+                daemons.stop(where, daemon)
+            raise errors.ExecError(
+                f"the cluster was not created: {err}", hint="remedy that and run the same command again"
+            ) from err
+        os.unlink(where.local(paths.INIT_MARK))
+        files.sync_directory(os.path.dirname(where.local(paths.INIT_MARK)))
+
+
+def _install(
+    request: InitRequest,
+    facts: InitFacts,
+    typed: TypedParameters,
+    where: Paths,
+    *,
+    now: float,
+    new_uuid: Callable[[], Uuid],
+) -> None:
+    """All files of the first node; the identity comes last, so no daemon starts on half of them."""
+    for directory in paths.DIRECTORIES:
+        files.make_directory(where, directory)
+    for storage in (request.file_storage_dir, request.shared_file_storage_dir):
+        if storage:
+            os.makedirs(where.local(storage), mode=0o750, exist_ok=True)
+    authority = tls.make_authority(facts.cluster_name, now=now)
+    node_uuid = new_uuid()
+    own = tls.make_node(authority, name=facts.node_name, uuid=node_uuid, address=facts.node_ip, now=now)
+    digest = tls.digest(own.certificate)
+    objects = first_objects(
+        request,
+        facts,
+        typed,
+        digest=digest,
+        authority=authority.certificate,
+        new_uuid=new_uuid,
+        node_uuid=node_uuid,
+        now=now,
+    )
+    writes = [write_of(Put(obj)) for obj in objects]
+    writes.append(row("meta", FLAGS_KEY, Flags(trust_serial=1)))
+    db.create(
+        where.local(paths.STATE_DB),
+        writes,
+        voters=[node_uuid],
+        now=now,
+        note=Note(actor="gnt-cluster init"),
+        ids=files.owner_ids(paths.STATE_DB, is_virtual=where.is_virtual),
+    )
+    config = Config.load(objects)
+    write_ssconf(where, ssconf.render(config, lambda name: parameters.fill(name, typed.hvparams.get(name, {}))))
+    credentials.install(
+        where,
+        Credentials(
+            identity=Identity(cluster=facts.cluster_name, node=facts.node_name, uuid=node_uuid, address=facts.node_ip),
+            authority=authority.certificate,
+            authority_key=authority.key,
+            bundle=own.bundle,
+            trust=Trust(term=FIRST_TERM, serial=1, digests={digest: facts.node_name}),
+            term=FIRST_TERM,
+        ),
+    )

@@ -1,0 +1,27 @@
+"""Ends a node's membership in a cluster, as far as files go."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+
+from ganeti import paths
+from ganeti.bootstrap import daemons
+from ganeti.paths import Paths
+from ganeti.rpc import credentials
+
+
+def remove_everything(where: Paths) -> None:
+    """Stop our daemons and remove all that makes this host a node: state, certificates, ssconf files.
+
+    Logs, storage and guests stay. Not a node: fine. May be repeated.
+    """
+    for daemon in (daemons.MASTERD, daemons.NODED):
+        daemons.stop(where, daemon)
+    credentials.remove(where)
+    for directory in (paths.STATE_DIR, paths.NODE_DIR):
+        if os.path.isdir(where.local(directory)):
+            shutil.rmtree(where.local(directory))
+    for path in glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*"):
+        os.unlink(path)

@@ -1,0 +1,148 @@
+"""The node's half of a join: `ganeti-node-join`, run by ssh from the master with a document on standard input."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import IO
+
+from ganeti import errors, paths, settings
+from ganeti.bootstrap import daemons
+from ganeti.bootstrap.join import JOIN_FORMAT, JoinReply, JoinRequest
+from ganeti.bootstrap.membership import remove_everything
+from ganeti.host import files, net, tls
+from ganeti.node.ssconf import write_ssconf
+from ganeti.paths import Paths
+from ganeti.rpc import credentials, identity
+from ganeti.rpc.term import TermKeeper
+from ganeti.wire import codec
+
+MAX_DOCUMENT = 16 << 20  # bytes; ssconf lists grow with the number of instances
+_SSCONF_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
+_SSCONF_MAX = 128 << 10
+
+
+def read_request(source: IO[bytes]) -> JoinRequest:
+    """Raises PrereqError(wrong_input)."""
+    untrusted = source.read(MAX_DOCUMENT + 1)
+    if len(untrusted) > MAX_DOCUMENT:
+        raise errors.PrereqError("wrong_input", f"the join document is longer than {MAX_DOCUMENT} bytes")
+    try:
+        request = codec.decode(untrusted, JoinRequest)
+    except codec.CodecError as err:
+        raise errors.PrereqError(
+            "wrong_input",
+            f"cannot read the join document: {err}",
+            hint=f"this node has version {settings.VERSION}; the master must have the same",
+        ) from err
+    check_request(request)
+    return request
+
+
+def check_request(request: JoinRequest) -> None:
+    """What can be said without a look at this node. Raises PrereqError(wrong_input)."""
+    if request.format != JOIN_FORMAT:
+        raise errors.PrereqError(
+            "wrong_input",
+            f"the master's join document has format {request.format}, this node knows {JOIN_FORMAT}",
+            hint=f"the master has version {request.version}, this node {settings.VERSION}: install the same",
+        )
+    if request.credentials.term < 1:
+        raise errors.PrereqError("wrong_input", "the join document comes from a master without a term")
+    for name, content in request.ssconf.items():
+        if not _SSCONF_NAME.match(name):
+            raise errors.PrereqError("wrong_input", f"{name[:80]!r} cannot be the name of an ssconf file")
+        if len(content.encode()) > _SSCONF_MAX:
+            raise errors.PrereqError("wrong_input", f"ssconf file {name} is longer than {_SSCONF_MAX} bytes")
+    credentials.check(request.credentials)
+
+
+def check_host(request: JoinRequest, where: Paths) -> None:
+    """Whether this is the host that is meant. Raises PrereqError(environment_error)."""
+    wanted = request.credentials.identity
+    own_name = net.resolve(net.own_name(where), where)[0]
+    if own_name.lower() != wanted.node.lower():
+        raise errors.PrereqError(
+            "environment_error",
+            f"the master calls this host {wanted.node}, it calls itself {own_name}",
+            hint="make both the same in DNS, /etc/hosts or the host name",
+        )
+    if net.is_loopback(wanted.address) and not where.is_virtual:
+        raise errors.PrereqError(
+            "environment_error",
+            f"the master has the reserved address {wanted.address} for this host",
+            hint="fix DNS or /etc/hosts on the master",
+        )
+    if not net.is_own(wanted.address):
+        raise errors.PrereqError(
+            "environment_error",
+            f"the master has the address {wanted.address} for this host, which is not one of its own",
+            hint="fix DNS or /etc/hosts on the master, or configure the address here",
+        )
+
+
+def is_same_cluster(request: JoinRequest, where: Paths) -> bool:
+    """Whether this node has credentials of the same cluster: the authority counts, names can be chosen again."""
+    authority = files.read_text(where.local(paths.CA_CERT))
+    if authority is None or identity.load(where) is None:
+        return False
+    return tls.digest(authority) == tls.digest(request.credentials.authority)
+
+
+def check_membership(request: JoinRequest, where: Paths) -> None:
+    """Raises PrereqError(wrong_state) when this host must not be taken over."""
+    present = identity.load(where)
+    if daemons.is_running(where, daemons.MASTERD):
+        raise errors.PrereqError(
+            "wrong_state",
+            "a master daemon runs on this host" + (f": it is master of {present.cluster}" if present else ""),
+            hint="destroy that cluster first, or make another of its nodes the master",
+        )
+    if present is None:
+        return
+    if not is_same_cluster(request, where):
+        if not request.force:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"this host belongs to another cluster, {present.cluster!r}",
+                hint="remove it there, or give --force-join to take it away from that cluster",
+            )
+        return
+    seen = TermKeeper(where).seen
+    if request.credentials.term < seen:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"this node saw term {seen}, the master that sent this has term {request.credentials.term}",
+            hint="another master has taken over: run the command there",
+        )
+
+
+def receive(request: JoinRequest, where: Paths) -> JoinReply:
+    """Make this host the node that is asked for and start its daemon. May be repeated. Raises GanetiError, OSError."""
+    check_host(request, where)
+    check_membership(request, where)
+    if is_same_cluster(request, where):
+        # the state copy, promises and finished requests of this node stay what they are
+        daemons.stop(where, daemons.NODED)
+    else:
+        remove_everything(where)
+    for directory in paths.DIRECTORIES:
+        files.make_directory(where, directory)
+    write_ssconf(where, request.ssconf)
+    credentials.install(where, request.credentials)
+    daemons.start(where, daemons.NODED)
+    return JoinReply(joined=True, digest=tls.digest(request.credentials.bundle))
+
+
+def main() -> int:
+    """`ganeti-node-join`: the document on standard input, the reply on standard output. Exit status 0 or 1."""
+    where = Paths.from_environment()
+    try:
+        reply = receive(read_request(sys.stdin.buffer), where)
+    except errors.PrereqError as err:
+        reply = JoinReply(joined=False, code=err.code, message=err.message, hint=err.hint)
+    except (errors.GanetiError, OSError) as err:
+        reply = JoinReply(joined=False, code="environment_error", message=str(err))
+    sys.stdout.write(codec.dumps(reply) + "\n")
+    sys.stdout.flush()
+    return 0 if reply.joined else 1
