@@ -29,9 +29,10 @@ from ganeti.master.queries import Queries
 from ganeti.master.requests import Requests
 from ganeti.master.reservations import Reservations
 from ganeti.master.ssconf import Distributor
-from ganeti.master.state import State
+from ganeti.master.state import State, job_key
 from ganeti.model.config import Config
-from ganeti.model.objects import Params
+from ganeti.model.jobs import ArchivedJob
+from ganeti.model.objects import Node, Params
 from ganeti.model.types import JobId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.paths import Paths
@@ -39,6 +40,7 @@ from ganeti.rpc import identity
 from ganeti.rpc.client import Client
 from ganeti.store.db import Database
 from ganeti.store.leader import Leader
+from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +92,23 @@ class Master:
             submit=self._submit_children,
         )
         self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
-        self.queries = Queries(self.state, self.rpc, self.locks.rows, self._clock)
-        self.requests = Requests(self.state, self.jobs, self.engine, self.committer, self.leader, self.queries)
+        self.queries = Queries(self.state, self.rpc, self.locks.rows, self._clock, archive=self._archived)
+        self.requests = Requests(
+            state=self.state,
+            jobs=self.jobs,
+            engine=self.engine,
+            committer=self.committer,
+            leadership=self.leader,
+            queries=self.queries,
+        )
 
-    def _node(self, uuid: Uuid) -> object:
+    def _node(self, uuid: Uuid) -> Node | None:
         return self.state.config.nodes.get(uuid)
+
+    async def _archived(self, wanted: Sequence[JobId] | None) -> Sequence[ArchivedJob]:
+        prefixes = [""] if wanted is None else [job_key(job_id) for job_id in wanted]
+        rows = [row for prefix in prefixes for row in await self.leader.rows("archive", prefix=prefix)]
+        return [codec.unpack(value.encode(), ArchivedJob) for _, value in rows]
 
     def _name_of(self, uuid: str) -> str:
         node = self.state.config.nodes.get(Uuid(uuid))
@@ -103,9 +117,7 @@ class Master:
     async def _resolve(self, name: str) -> tuple[str, str]:
         return await asyncio.to_thread(net.resolve, name, self._paths)
 
-    async def _submit_children(
-        self, parent: JobId, jobs: Sequence[Sequence[OpCode]]
-    ) -> list[tuple[bool, JobId | str]]:
+    async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
         return await self.engine.submit_children(parent, jobs)
 
     async def load(self) -> None:

@@ -12,7 +12,7 @@ from ganeti.master.commits import Committer
 from ganeti.master.engine import Engine
 from ganeti.master.jobs import Jobs
 from ganeti.master.queries import Queries
-from ganeti.master.state import State
+from ganeti.master.state import State, job_key
 from ganeti.model.jobs import ArchivedJob, Flags, Job
 from ganeti.model.types import JobId
 from ganeti.store.api import Leadership, Note
@@ -127,20 +127,10 @@ class Requests:
         return "nochange"
 
     async def _archived(self, job_id: JobId) -> ArchivedJob:
-        rows = await self._leadership.rows("archive", prefix=f"{job_id:012d}")
+        rows = await self._leadership.rows("archive", prefix=job_key(job_id))
         if not rows:
             raise errors.JobLost(f"job {job_id} is not known")
         return codec.unpack(rows[0][1].encode(), ArchivedJob)
-
-    async def archived(self, job_ids: list[JobId] | None) -> list[ArchivedJob]:
-        """From the archive; None: all of it."""
-        if job_ids is None:
-            rows = await self._leadership.rows("archive")
-        else:
-            rows = [
-                row for job_id in job_ids for row in await self._leadership.rows("archive", prefix=f"{job_id:012d}")
-            ]
-        return [codec.unpack(value.encode(), ArchivedJob) for _, value in rows]
 
     # Changing jobs
 
