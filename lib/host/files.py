@@ -22,8 +22,13 @@ def sync_directory(path: str) -> None:
         os.close(handle)
 
 
-def write_atomic(path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gid: int = -1) -> None:
-    """Replace a file: a reader sees the old or the new content, also after a power failure."""
+def write_atomic(
+    path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gid: int = -1, durable: bool = True
+) -> None:
+    """Replace a file: a reader sees the old or the new content, also after a power failure.
+
+    Not `durable`: for run-time files, which mean nothing after a power failure.
+    """
     directory = os.path.dirname(path)
     handle, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path) + ".")
     try:
@@ -33,12 +38,14 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o644, uid: int = -1, gi
             os.fchmod(file.fileno(), mode)
             if uid != -1 or gid != -1:
                 os.fchown(file.fileno(), uid, gid)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    sync_directory(directory)
+    if durable:
+        sync_directory(directory)
 
 
 def owner_ids(file: File, *, is_virtual: bool) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""The fake hypervisor: guests that are only written down."""

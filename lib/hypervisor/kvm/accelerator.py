@@ -1,0 +1,98 @@
+"""Whether hardware virtualisation really runs guests here. An open /dev/kvm does not prove it: ask a small guest."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import msgspec
+
+from ganeti import errors
+from ganeti.host import files
+from ganeti.host.run import Runner
+from ganeti.hypervisor import linux
+from ganeti.hypervisor.kvm import commands
+from ganeti.wire import codec
+
+log = logging.getLogger(__name__)
+
+DEVICE = "/dev/kvm"
+#: a working machine needs about a second; one that hangs burns a CPU that long, once per boot
+PROBE_TIME_S = 5.0
+_STATUS = 33  # 2 * 0x10 + 1
+
+# A boot sector: mov al,0x10; out 0xf4,al; hlt. That it runs at all shows that the BIOS ran through its 32-bit and
+# 16-bit code, timers and drive access under KVM. (A guest that writes to the port from its reset vector proves
+# nothing: that works where the BIOS already hangs.)
+_SECTOR = bytes([0xB0, 0x10, 0xE6, 0xF4, 0xF4]).ljust(510, b"\0") + b"\x55\xaa"
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and for what it holds."""
+
+    boot_id: str
+    binary: str
+    modified: float
+    works: bool
+    reason: str = ""
+
+
+def choose(flag: str, binary: str, directory: str, runner: Runner) -> str:
+    """`kvm` or `tcg`. `flag` is the parameter kvm_flag: enabled and disabled decide without asking."""
+    if flag == "disabled":
+        return "tcg"
+    if flag == "enabled":
+        if not os.access(DEVICE, os.R_OK | os.W_OK):
+            raise errors.HypervisorError(f"kvm_flag is enabled, but {DEVICE} cannot be used on this node")
+        return "kvm"
+    return "kvm" if probe(binary, directory, runner).works else "tcg"
+
+
+def known(directory: str) -> Probed | None:
+    """The last probe's result, if it is of this boot."""
+    text = files.read_text(f"{directory}/accelerator")
+    if text is None:
+        return None
+    try:
+        found = codec.decode(text, Probed)
+    except codec.CodecError:
+        return None
+    return found if found.boot_id == linux.boot_id() else None
+
+
+def probe(binary: str, directory: str, runner: Runner) -> Probed:
+    """Ask once per boot and emulator; the result lies in `directory`. Raises HypervisorError without an emulator."""
+    try:
+        modified = os.stat(binary).st_mtime
+    except OSError as err:
+        raise errors.HypervisorError(f"the emulator {binary} cannot be found: {err.strerror}") from err
+    with files.locked(f"{directory}/accelerator.lock", mode=0o600):
+        found = known(directory)
+        if found is not None and (found.binary, found.modified) == (binary, modified):
+            return found
+        reason = _try(binary, directory, runner)
+        log.log(
+            logging.WARNING if reason else logging.INFO,
+            "hardware virtualisation %s",
+            f"is not used, guests are emulated: {reason}" if reason else "works",
+        )
+        probed = Probed(boot_id=linux.boot_id(), binary=binary, modified=modified, works=not reason, reason=reason)
+        files.write_atomic(f"{directory}/accelerator", codec.encode(probed), mode=0o600, durable=False)
+        return probed
+
+
+def _try(binary: str, directory: str, runner: Runner) -> str:
+    """Why it does not work, or nothing."""
+    if not os.path.exists(DEVICE):
+        return f"{DEVICE} does not exist"
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return f"{DEVICE} may not be used by this account"
+    sector = f"{directory}/probe.img"
+    files.write_atomic(sector, _SECTOR, mode=0o600, durable=False)
+    try:
+        runner.run(commands.probe(binary, sector), timeout_s=PROBE_TIME_S, ok=(_STATUS,))
+    except errors.CommandFailed as err:
+        return f"a test guest did not run: {err}"
+    finally:
+        os.unlink(sector)
+    return ""

@@ -1,0 +1,323 @@
+"""The emulator's command line, as a value. Form of QEMU 6.0 and later (qemu-system(1))."""
+
+from __future__ import annotations
+
+import enum
+import shlex
+
+import msgspec
+
+from ganeti import errors
+from ganeti.model.objects import Params
+from ganeti.model.types import MiB
+
+Argv = tuple[str, ...]
+
+#: kernel and BIOS reach the first serial port by this name
+SERIAL_DEVICE = "ttyS0"
+_FIRST_VNC_PORT = 5900
+_PCI_SLOTS = 32
+_BOOT = {"disk": "c", "cdrom": "d", "network": "n", "floppy": "a"}
+# disk_cache → (write-cache of the device, cache.direct of the file)
+_CACHE = {"default": ("on", "off"), "writeback": ("on", "off"), "none": ("on", "on"), "writethrough": ("off", "off")}
+_NIC_MODELS = {"paravirtual": "virtio-net-pci", "ne2k_isa": "ne2k_isa"}
+_DISK_MODELS = {
+    "paravirtual": "virtio-blk-pci",
+    "ide": "ide-hd",
+    "scsi": "scsi-hd",
+    "scsi-hd": "scsi-hd",
+    "scsi-cd": "scsi-cd",
+    "scsi-block": "scsi-block",
+    "scsi-generic": "scsi-generic",
+}
+
+#: parameters whose other values this driver refuses, so that none is silently without effect
+UNSUPPORTED = {
+    "spice_bind": "",
+    "use_chroot": False,
+    "security_model": "none",
+    "cpu_mask": "all",
+    "soundhw": "",
+    "usb_devices": "",
+}
+
+
+class Network(enum.Enum):
+    """What a network card is connected to."""
+
+    TAP = "tap"  # an interface of the node, set up by a script
+    USER = "user"  # the emulator's own closed network: for nodes without root
+
+
+class Drive(msgspec.Struct, frozen=True, kw_only=True):
+    uuid: str
+    path: str  # local
+    is_device: bool
+    read_only: bool = False
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    uuid: str
+    mac: str
+    network: Network
+    script: str = ""  # tap: sets the interface up
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Local paths of what the emulator makes."""
+
+    pid: str
+    qmp: str
+    monitor: str
+    serial: str
+    agent: str
+    console_log: str
+    vnc: str  # socket, when vnc_bind_address is a directory
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides the command line. Paths in `hvparams` are local."""
+
+    name: str
+    uuid: str
+    memory: MiB
+    vcpus: int
+    accelerator: str  # kvm | tcg
+    hvparams: Params
+    files: Files
+    drives: tuple[Drive, ...] = ()
+    cards: tuple[Card, ...] = ()
+    port: int = 0  # network port of the instance
+
+
+def unsupported(hvparams: Params) -> str:
+    """Which parameters ask for something that this driver cannot do, or nothing."""
+    found = [f"{name}={hvparams[name]}" for name, plain in UNSUPPORTED.items() if hvparams[name] != plain]
+    if hvparams["disk_type"] not in _DISK_MODELS:
+        found.append(f"disk_type={hvparams['disk_type']}")
+    return "this driver does not support " + ", ".join(found) if found else ""
+
+
+def qemu(machine: Machine) -> Argv:
+    """The whole command; it detaches itself when the guest's devices are there. Raises HypervisorError."""
+    hv = machine.hvparams
+    problem = unsupported(hv)
+    if problem:
+        raise errors.HypervisorError(problem)
+    return (
+        str(hv["kvm_path"]),
+        *("-name", machine.name, "-uuid", machine.uuid),
+        *("-nodefaults", "-no-user-config", "-daemonize", "-pidfile", machine.files.pid),
+        *_board(machine),
+        *_monitors(machine),
+        *_console(machine),
+        *_boot(machine),
+        *_drives(machine),
+        *_cards(machine),
+        *shlex.split(hv["kvm_extra"]),
+    )
+
+
+def version(binary: str) -> Argv:
+    return (binary, "--version")
+
+
+def machine_types(binary: str) -> Argv:
+    return (binary, "-machine", "help")
+
+
+def probe(binary: str, sector: str) -> Argv:
+    """A machine under KVM that boots `sector` from a floppy; a write of N to port 0xf4 ends it with status 2N+1."""
+    return (
+        binary,
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", "pc,accel=kvm", "-m", "32"),
+        *("-drive", f"file={_quoted(sector)},format=raw,if=floppy,readonly=on"),
+        *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
+    )
+
+
+def _quoted(value: str) -> str:
+    """A comma ends a value in QEMU's option lists unless it is doubled."""
+    return value.replace(",", ",,")
+
+
+def _short(uuid: str, what: str) -> str:
+    """Device id: the first three groups of the uuid (QEMU allows 31 characters)."""
+    return f"{what}-{'-'.join(uuid.split('-')[:3])}"
+
+
+def _board(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    board = str(hv["machine_version"] or "pc")
+    if not hv["acpi"]:
+        board += ",acpi=off"
+    argv = ["-machine", board]
+    argv += ["-accel", "kvm" if machine.accelerator == "kvm" else "tcg,thread=multi"]
+    argv += ["-cpu", str(hv["cpu_type"]) or ("host" if machine.accelerator == "kvm" else "max")]
+    argv += ["-m", str(machine.memory)]
+    shape = "".join(f",{n}={hv[f'cpu_{n}']}" for n in ("cores", "threads", "sockets") if hv[f"cpu_{n}"])
+    argv += ["-smp", f"{machine.vcpus}{shape}"]
+    if hv["mem_path"]:
+        argv += ["-mem-path", str(hv["mem_path"]), "-mem-prealloc"]
+    argv += ["-rtc", "base=" + ("localtime" if hv["use_localtime"] else "utc")]
+    argv += ["-device", "virtio-balloon-pci"]
+    # A guest that has ended stays visible until it is cleaned up: its state is asked for by QMP.
+    reboot = "shutdown" if hv["reboot_behavior"] == "exit" else "reset"
+    argv += ["-action", f"shutdown=pause,panic=pause,reboot={reboot}", "-device", "pvpanic"]
+    if hv["usb_mouse"]:
+        argv += ["-usb", "-device", f"usb-{hv['usb_mouse']}"]
+    return argv
+
+
+def _monitors(machine: Machine) -> list[str]:
+    argv = []
+    for name, path, mode in (
+        ("qmp", machine.files.qmp, "control"),
+        ("monitor", machine.files.monitor, "readline"),
+    ):
+        argv += ["-chardev", f"socket,id={name},path={_quoted(path)},server=on,wait=off"]
+        argv += ["-mon", f"chardev={name},mode={mode}"]
+    if machine.hvparams["use_guest_agent"]:
+        argv += ["-chardev", f"socket,id=agent,path={_quoted(machine.files.agent)},server=on,wait=off"]
+        argv += ["-device", "virtio-serial-pci"]
+        argv += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
+    return argv
+
+
+def _console(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    argv = ["-display", "none"]
+    if hv["serial_console"]:
+        log = f"logfile={_quoted(machine.files.console_log)},logappend=on"
+        argv += ["-chardev", f"socket,id=serial,path={_quoted(machine.files.serial)},server=on,wait=off,{log}"]
+        argv += ["-serial", "chardev:serial"]
+    if hv["vnc_bind_address"]:
+        argv += _vnc(machine)
+    card = hv["vga"] or ("none" if hv["kernel_path"] and not hv["vnc_bind_address"] else "std")
+    argv += ["-vga", str(card)]
+    if hv["keymap"]:
+        argv += ["-k", str(hv["keymap"])]
+    return argv
+
+
+def _vnc(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    address = str(hv["vnc_bind_address"])
+    if address.startswith("/"):
+        target = f"unix:{_quoted(machine.files.vnc)}"
+    elif machine.port <= _FIRST_VNC_PORT:
+        raise errors.HypervisorError(
+            f"instance {machine.name} has no network port for VNC (port {machine.port})",
+            hint="VNC needs one above 5900; use a directory as vnc_bind_address",
+        )
+    else:
+        host = f"[{address}]" if ":" in address else "" if address == "0.0.0.0" else address
+        target = f"{host}:{machine.port - _FIRST_VNC_PORT}"
+    argv = []
+    if hv["vnc_tls"]:
+        credentials = "tls-creds-x509" if hv["vnc_x509_path"] else "tls-creds-anon"
+        form = f"{credentials},id=vnctls,endpoint=server"
+        if hv["vnc_x509_path"]:
+            form += f",dir={_quoted(hv['vnc_x509_path'])},verify-peer={'on' if hv['vnc_x509_verify'] else 'off'}"
+        argv += ["-object", form]
+        target += ",tls-creds=vnctls"
+    if hv["vnc_password_file"]:
+        target += ",password=on"
+    return [*argv, "-vnc", target]
+
+
+def _boot(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    if not hv["kernel_path"]:
+        return ["-boot", f"order={_BOOT[hv['boot_order']]}"]
+    argv = ["-kernel", str(hv["kernel_path"])]
+    if hv["initrd_path"]:
+        argv += ["-initrd", str(hv["initrd_path"])]
+    words = [f"root={hv['root_path']}", str(hv["kernel_args"])]
+    if hv["serial_console"]:
+        words.append(f"console={SERIAL_DEVICE},{hv['serial_speed']}")
+    return [*argv, "-append", " ".join(word for word in words if word)]
+
+
+def _drives(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    argv: list[str] = []
+    model = _DISK_MODELS[hv["disk_type"]]
+    if model.startswith("scsi") or str(hv["cdrom_disk_type"]).startswith("scsi"):
+        argv += ["-device", f"{hv['scsi_controller_type']},id=scsi"]
+    write_cache, direct = _CACHE[hv["disk_cache"]]
+    for index, drive in enumerate(machine.drives):
+        name = _short(drive.uuid, "disk")
+        argv += [
+            "-blockdev",
+            f"driver=raw,node-name={name},read-only={'on' if drive.read_only else 'off'},"
+            f"auto-read-only=off,discard={hv['disk_discard']},"
+            f"cache.direct={direct},cache.no-flush=off,"
+            f"file.driver={'host_device' if drive.is_device else 'file'},file.filename={_quoted(drive.path)},"
+            f"file.aio={hv['disk_aio']}",
+        ]
+        device = f"{model},id={name},drive={name}"
+        if model == "virtio-blk-pci":
+            device += _slot(machine, index)
+        if model not in ("scsi-block", "scsi-generic", "scsi-cd"):
+            device += f",write-cache={write_cache}"
+        argv += ["-device", device]
+    for index, image in enumerate((hv["cdrom_image_path"], hv["cdrom2_image_path"])):
+        if image:
+            argv += ["-drive", f"file={_quoted(image)},format=raw,if=none,id=cdrom{index},media=cdrom,readonly=on"]
+            bus = str(hv["cdrom_disk_type"])
+            argv += ["-device", f"{'scsi-cd' if bus.startswith('scsi') else 'ide-cd'},drive=cdrom{index}"]
+    if hv["floppy_image_path"]:
+        argv += ["-drive", f"file={_quoted(hv['floppy_image_path'])},format=raw,if=floppy,readonly=on"]
+    return argv
+
+
+def _slot(machine: Machine, index: int) -> str:
+    """A fixed PCI slot above the emulator's own; the same on every node, so that migrations find it."""
+    slot = machine.hvparams["kvm_pci_reservations"] + index
+    return f",bus=pci.0,addr={slot:#x}" if slot < _PCI_SLOTS else ""
+
+
+def _cards(machine: Machine) -> list[str]:
+    hv = machine.hvparams
+    if not machine.cards:
+        return ["-nic", "none"]
+    argv: list[str] = []
+    queues = hv["virtio_net_queues"]
+    for index, card in enumerate(machine.cards):
+        name = _short(card.uuid, "nic")
+        if card.network is Network.USER:
+            backend = f"user,id={name},restrict=on"
+        else:
+            backend = f"tap,id={name},script={_quoted(card.script)},downscript=no"
+            backend += f",vnet_hdr={'on' if hv['vnet_hdr'] else 'off'}"
+            if hv["nic_type"] == "paravirtual":
+                backend += f",vhost={'on' if hv['vhost_net'] else 'off'}"
+                backend += f",queues={queues}" if queues > 1 else ""
+        device = f"{_NIC_MODELS.get(hv['nic_type'], hv['nic_type'])},id={name},netdev={name},mac={card.mac}"
+        if hv["nic_type"] == "paravirtual":
+            device += _slot(machine, len(machine.drives) + index)
+            if queues > 1 and card.network is Network.TAP:
+                device += f",mq=on,vectors={2 * queues + 2}"
+        argv += ["-netdev", backend, "-device", device]
+    return argv
+
+
+def tap_script(environment: dict[str, str], custom: str) -> str:
+    """A script that QEMU calls with the interface's name; `custom` is used instead when it is there."""
+    exports = "".join(f"{name}={shlex.quote(value)}\nexport {name}\n" for name, value in environment.items())
+    return (
+        "#!/bin/sh\n"
+        f"{exports}"
+        'INTERFACE="$1"\n'
+        "export INTERFACE\n"
+        f"if [ -x {shlex.quote(custom)} ]; then\n"
+        f"  exec {shlex.quote(custom)}\n"
+        "fi\n"
+        "set -e\n"
+        'ip link set dev "$INTERFACE" up\n'
+        'if [ -n "$BRIDGE" ]; then\n'
+        '  ip link set dev "$INTERFACE" master "$BRIDGE"\n'
+        "fi\n"
+    )

@@ -1,0 +1,1 @@
+"""Xen, fully virtual guests."""

@@ -1,0 +1,1 @@
+"""Xen, paravirtual guests."""

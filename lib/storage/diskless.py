@@ -1,0 +1,44 @@
+"""The template without volumes: nothing to make, nothing to open."""
+
+from __future__ import annotations
+
+from ganeti import errors
+from ganeti.calls.node import StorageInfo
+from ganeti.calls.volume import VolumeReply
+from ganeti.model.objects import Disk
+from ganeti.model.types import Uuid
+
+
+class DisklessStorage:
+    """An instance without disks never asks; a disk of this template is a mistake of the caller."""
+
+    def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
+        raise _has_none(disk)
+
+    def remove(self, disk: Disk, owner: Uuid) -> None:
+        """Nothing was ever there: fine."""
+
+    def info(self, disk: Disk, owner: Uuid) -> VolumeReply:
+        return VolumeReply(path="", size=0, exists=False)
+
+    def open(self, disk: Disk, owner: Uuid) -> VolumeReply:
+        raise _has_none(disk)
+
+    def close(self, disk: Disk, owner: Uuid) -> None:
+        """Nothing was ever open: fine."""
+
+    def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
+        raise _has_none(disk)
+
+    def space(self) -> StorageInfo:
+        return StorageInfo()
+
+    def verify(self) -> str:
+        return ""
+
+    def volumes(self) -> tuple[str, ...]:
+        return ()
+
+
+def _has_none(disk: Disk) -> errors.StorageError:
+    return errors.StorageError(f"disk {disk.uuid}: the template diskless has no volumes")

@@ -1,0 +1,1 @@
+"""Disks that are files below an allowed directory."""
