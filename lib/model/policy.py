@@ -52,7 +52,7 @@ def violations(policy: Params, sizes: Sizes) -> Sequence[str]:
         found.append(f"disk template {sizes.template} is not allowed")
     outside = [_outside(pair, sizes) for pair in policy["minmax"]]
     if outside and all(outside):
-        found += min(outside, key=len)
+        found += min(outside, key=lambda reasons: len(reasons))
     return found
 
 

@@ -1,0 +1,46 @@
+"""Importing this module registers every logical unit."""
+
+from ganeti.logic import (
+    cluster_destroy,
+    cluster_redist_conf,
+    cluster_set_params,
+    cluster_verify,
+    cluster_verify_group,
+    instance_create,
+    instance_query_data,
+    instance_reboot,
+    instance_remove,
+    instance_rename,
+    instance_set_params,
+    instance_shutdown,
+    instance_startup,
+    node_add,
+    node_remove,
+    node_set_params,
+    os_diagnose,
+    test_delay,
+)
+from ganeti.logic.base import RESOLVERS, UNITS
+
+MODULES = (
+    cluster_destroy,
+    cluster_redist_conf,
+    cluster_set_params,
+    cluster_verify,
+    cluster_verify_group,
+    instance_create,
+    instance_query_data,
+    instance_reboot,
+    instance_remove,
+    instance_rename,
+    instance_set_params,
+    instance_shutdown,
+    instance_startup,
+    node_add,
+    node_remove,
+    node_set_params,
+    os_diagnose,
+    test_delay,
+)
+
+__all__ = ["MODULES", "RESOLVERS", "UNITS"]

@@ -1,0 +1,121 @@
+"""Questions that many operations ask before they do anything. All raise PrereqError."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+from ganeti import errors
+from ganeti.calls.base import Call
+from ganeti.calls.instance import Guest, HypervisorValidate, InstanceInfo
+from ganeti.calls.node import AddressProbe, NodeInfo
+from ganeti.logic.base import Env
+from ganeti.model.objects import Instance, Node, Params
+from ganeti.model.types import HOST_NAME, TAG, MiB, Uuid
+
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+
+MAX_TAGS = 4096
+
+
+def host_name(name: str) -> str:
+    """The name in lower case. Raises PrereqError(wrong_input) when no host can be called so."""
+    lower = name.lower()
+    if len(lower) > 255 or not HOST_NAME.match(lower):
+        raise errors.PrereqError(
+            "wrong_input",
+            f"{name[:80]!r} cannot be the name of a host",
+            hint="use letters, digits, '-' and '_' in parts of at most 63 characters, with dots between",
+        )
+    return lower
+
+
+def tags(untrusted: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, without repeats."""
+    wanted = sorted(set(untrusted))
+    for tag in wanted:
+        if not TAG.match(tag):
+            raise errors.PrereqError(
+                "wrong_input",
+                f"{tag[:140]!r} cannot be a tag",
+                hint="tags have 1 to 128 letters, digits and the characters _ . + * / : @ -",
+            )
+    if len(wanted) > MAX_TAGS:
+        raise errors.PrereqError("wrong_input", f"{len(wanted)} tags are too many", hint=f"{MAX_TAGS} are allowed")
+    return tuple(wanted)
+
+
+def online(node: Node, *, hint: str = "") -> None:
+    if node.offline:
+        raise errors.PrereqError("wrong_state", f"node {node.name} is marked offline", hint=hint)
+
+
+def takes_instances(node: Node) -> None:
+    """Online, not drained, able to hold instances."""
+    online(node)
+    if node.drained:
+        raise errors.PrereqError("wrong_state", f"node {node.name} is drained: it takes no new instances")
+    if not node.vm_capable:
+        raise errors.PrereqError("wrong_state", f"node {node.name} may not hold instances (vm_capable is no)")
+
+
+def not_blocked(instance: Instance) -> None:
+    if instance.blocked:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"instance {instance.name} is blocked: {instance.blocked}",
+            hint="look at it, then remove it or repeat what was interrupted",
+        )
+
+
+async def ask(env: Env, node: Uuid, call: Call[R], what: str) -> R:
+    """The reply of a question that the check depends on; `what` such as "ask for free memory"."""
+    try:
+        return await env.rpc.one(node, call)
+    except errors.RpcError as err:
+        raise errors.PrereqError("environment_error", f"cannot {what}: {err}") from err
+
+
+async def both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Two questions at once; both are waited for even if one fails."""
+    one, two = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(two, BaseException):
+        raise two
+    return one, two
+
+
+async def guest(env: Env, instance: Instance) -> Guest | None:
+    """The running guest on the primary node, if there is one."""
+    call = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
+    return await ask(env, instance.primary_node, call, f"find out whether {instance.name} runs")
+
+
+async def free_memory(env: Env, node: Uuid, hypervisor: str) -> MiB:
+    info = await ask(env, node, NodeInfo(hypervisors=(hypervisor,)), "ask for free memory")
+    found = info.hypervisors.get(hypervisor)
+    if found is None:
+        why = "; ".join(info.errors) or "it did not say why"
+        name = env.config.nodes[node].name
+        raise errors.PrereqError("environment_error", f"node {name} does not tell the memory of {hypervisor}: {why}")
+    return found.memory_free
+
+
+async def hvparams_on_node(env: Env, node: Uuid, hypervisor: str, complete: Params) -> None:
+    """The second stage: do the files exist there, and so on."""
+    call = HypervisorValidate(hypervisor=hypervisor, hvparams=complete)
+    problem = await ask(env, node, call, f"check the parameters of {hypervisor}")
+    if problem:
+        name = env.config.nodes[node].name
+        raise errors.PrereqError("wrong_input", f"hypervisor {hypervisor} on node {name}: {problem}")
+
+
+async def address_is_free(env: Env, name: str, address: str, port: int) -> None:
+    """Asked from the master node."""
+    master = env.config.cluster.master_node
+    if await ask(env, master, AddressProbe(address=address, port=port), f"probe {address}"):
+        raise errors.PrereqError("already_exists", f"the address {address} of {name} is in use already")

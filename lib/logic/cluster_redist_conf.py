@@ -1,0 +1,30 @@
+"""OP_CLUSTER_REDIST_CONF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ganeti.logic.base import Env, LogicalUnit, implements
+from ganeti.logic.steps import Commit, Step
+from ganeti.model.config import Config
+from ganeti.model.locks import ALL, LockPlan, shared
+from ganeti.model.objects import Put
+from ganeti.ops.cluster import OpClusterRedistConf
+
+
+@implements(OpClusterRedistConf)
+class ClusterRedistConf(LogicalUnit[OpClusterRedistConf, None]):
+    """A new serial of the unchanged cluster object makes the files go out again."""
+
+    def locks(self, config: Config) -> LockPlan:
+        return LockPlan.of(nodes=shared(ALL))
+
+    async def check(self, env: Env) -> None:
+        return None
+
+    def plan(self, facts: None, env: Env) -> Sequence[Step]:
+        return (Commit(title="redistribute the configuration", changes=(Put(env.config.cluster),)),)
+
+    async def execute(self, facts: None, env: Env) -> None:
+        await super().execute(facts, env)
+        await env.membership.publish_trust()

@@ -1,0 +1,132 @@
+"""OP_CLUSTER_VERIFY, OP_CLUSTER_VERIFY_CONFIG: the jobs of a check, and the check of the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.logic import findings, verify_config
+from ganeti.logic.base import Env, LogicalUnit, StateHolder, implements
+from ganeti.logic.findings import Finding, Findings
+from ganeti.model.config import Config
+from ganeti.model.types import Uuid, nice_key
+from ganeti.ops.base import OpCode
+from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpClusterVerifyGroup
+
+SKIPPABLE = ("nplusone_mem",)
+#: objects checked before others get their turn
+_SLICE = 100
+
+
+def known_skips(untrusted: Iterable[str]) -> None:
+    unknown = sorted(set(untrusted) - set(SKIPPABLE))
+    if unknown:
+        raise errors.PrereqError(
+            "wrong_input", f"there is no check {unknown[0]!r} to skip", hint="there are " + ", ".join(SKIPPABLE)
+        )
+
+
+async def in_slices(work: Iterator[None]) -> None:
+    """Run it to its end, letting other tasks run every few objects."""
+    for number, _ in enumerate(work, start=1):
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
+
+
+def tell(env: Env, found: Sequence[Finding], *, with_codes: bool) -> bool:
+    """Report the lines. Returns whether there was no error among them."""
+    for finding in found:
+        env.report(findings.line(finding, with_codes=with_codes))
+    return all(finding.is_warning for finding in found)
+
+
+class VerifyFacts(msgspec.Struct, frozen=True, kw_only=True):
+    jobs: tuple[OpCode, ...]
+
+
+@implements(OpClusterVerify)
+class ClusterVerify(LogicalUnit[OpClusterVerify, VerifyFacts]):
+    """Submits one job for the configuration (unless one group was named) and one for each node group."""
+
+    async def check(self, env: Env) -> VerifyFacts:
+        op = self.op
+        findings.known_codes(op.ignore_errors)
+        known_skips(op.skip_checks)
+        common: dict[str, Any] = {  # Any: fields that both jobs have
+            "error_codes": op.error_codes,
+            "ignore_errors": op.ignore_errors,
+            "verbose": op.verbose,
+            "debug_simulate_errors": op.debug_simulate_errors,
+        }
+        jobs: list[OpCode] = []
+        if op.group_name:
+            groups = [env.config.group(op.group_name)]
+        else:
+            groups = sorted(env.config.groups.values(), key=lambda group: nice_key(group.name))
+            jobs.append(OpClusterVerifyConfig(**common))
+        jobs += [
+            OpClusterVerifyGroup(
+                group_name=group.name, skip_checks=op.skip_checks, verify_clutter=op.verify_clutter, **common
+            )
+            for group in groups
+        ]
+        return VerifyFacts(jobs=tuple(jobs))
+
+    async def execute(self, facts: VerifyFacts, env: Env) -> dict[str, Any]:
+        submitted = await env.submit([[job] for job in facts.jobs])
+        return {"jobs": [list(pair) for pair in submitted]}
+
+
+@implements(OpClusterVerifyConfig)
+class ClusterVerifyConfig(LogicalUnit[OpClusterVerifyConfig, frozenset[str]]):
+    """The configuration in itself, and who holds a copy of the state."""
+
+    async def check(self, env: Env) -> frozenset[str]:
+        return findings.known_codes(self.op.ignore_errors)
+
+    async def execute(self, facts: frozenset[str], env: Env) -> bool:
+        op = self.op
+        found = Findings(simulate=op.debug_simulate_errors, ignore=facts)
+        env.report("* Verifying cluster config")
+        await in_slices(verify_config.check_config(env.config, found))
+        is_well = tell(env, found.take(), with_codes=op.error_codes)
+        env.report("* Verifying copies of the state")
+        check_holders(env.config, env.membership.holders(), found)
+        check_debts(env.config, env.debts, found)
+        return tell(env, found.take(), with_codes=op.error_codes) and is_well
+
+
+def check_holders(config: Config, holders: Sequence[StateHolder], found: Findings) -> None:
+    """Every candidate holds the state, and the same one."""
+    by_node = {holder.node: holder for holder in holders}
+    for node in config.candidates:
+        holder = by_node.get(node.uuid)
+        found.check(holder is not None, "ECLUSTERFILECHECK", node.name, "the candidate does not hold the state")
+        if holder is None or node.uuid == config.cluster.master_node:
+            continue
+        if found.check(holder.is_reachable, "ECLUSTERFILECHECK", node.name, "its copy of the state cannot be reached"):
+            text = f"its copy of the state is behind (serial {holder.serial})"
+            found.check(holder.is_current, "ECLUSTERFILECHECK", node.name, text)
+    by_serial: dict[int, set[str]] = {}
+    for holder in holders:
+        if holder.is_reachable and holder.hash:
+            by_serial.setdefault(holder.serial, set()).add(holder.hash)
+    split = sorted(serial for serial, hashes in by_serial.items() if len(hashes) > 1)
+    found.check(
+        not split, "ECLUSTERFILECHECK", "", f"copies of the state differ at serial {', '.join(map(str, split))}"
+    )
+
+
+def check_debts(config: Config, debts: Sequence[tuple[Uuid, str]], found: Findings) -> None:
+    """Undos that wait for their node; what they are about stays reserved until then."""
+    by_node: dict[Uuid, list[str]] = {}
+    for node, what in debts:
+        by_node.setdefault(node, []).append(what)
+    for node, what_all in by_node.items():
+        name = config.nodes[node].name if node in config.nodes else node
+        text = f"to be undone when the node is back: {'; '.join(what_all)}"
+        found.check(not what_all, "ECLUSTERCFG", name, text, is_warning=True)

@@ -1,0 +1,148 @@
+"""OP_CLUSTER_VERIFY_GROUP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from ganeti import paths
+from ganeti.calls.instance import InstanceList
+from ganeti.calls.node import NodeInfo, NodeVerify, NodeVersion, VerifyReply, VersionReply
+from ganeti.logic import findings, guests, verify_nodes
+from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
+from ganeti.logic.cluster_verify import in_slices, known_skips, tell
+from ganeti.logic.findings import Finding, Findings
+from ganeti.model.config import Config
+from ganeti.model.locks import ALL, LockPlan, shared
+from ganeti.model.objects import DiskTemplate, Node
+from ganeti.model.types import Uuid, nice_key
+from ganeti.ops.cluster import OpClusterVerifyGroup
+
+#: files that are the same on every node
+FILES = (
+    paths.CA_CERT.path,
+    paths.ssconf("cluster_name").path,
+    paths.ssconf("master_node").path,
+    paths.ssconf("master_ip").path,
+    paths.ssconf("node_list").path,
+)
+
+
+class GroupFacts(msgspec.Struct, frozen=True, kw_only=True):
+    group: Uuid
+    nodes: tuple[Uuid, ...]  # in natural order of the names
+
+
+@implements(OpClusterVerifyGroup)
+class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
+    """Result: whether there was no error, in the checks and in the hooks."""
+
+    def locks(self, config: Config) -> LockPlan:
+        group = config.group(self.op.group_name).uuid
+        nodes = sorted(node.uuid for node in config.nodes.values() if node.group == group)
+        # all instances: what is just being made or removed would look like a leftover
+        return LockPlan.of(instances=shared(ALL), groups=shared(group), nodes=shared(*nodes), node_res=shared(*nodes))
+
+    async def check(self, env: Env) -> GroupFacts:
+        findings.known_codes(self.op.ignore_errors)
+        known_skips(self.op.skip_checks)
+        return self._members(env.config)
+
+    def _members(self, config: Config) -> GroupFacts:
+        group = config.group(self.op.group_name).uuid
+        members = [node for node in config.nodes.values() if node.group == group]
+        members.sort(key=lambda node: nice_key(node.name))
+        return GroupFacts(group=group, nodes=tuple(node.uuid for node in members))
+
+    def hooks(self, facts: GroupFacts, config: Config) -> HookPlan:
+        environment = {"CLUSTER_TAGS": " ".join(sorted(config.cluster.tags))}
+        for uuid in facts.nodes:
+            node = config.nodes[uuid]
+            environment[f"NODE_TAGS_{node.name}"] = " ".join(sorted(node.tags))
+        online = tuple(uuid for uuid in facts.nodes if not config.nodes[uuid].offline)
+        return HookPlan(environment=environment, pre=(), post=online)
+
+    async def execute(self, facts: GroupFacts, env: Env) -> bool:
+        op, config = self.op, env.config
+        found = Findings(simulate=op.debug_simulate_errors, ignore=op.ignore_errors)
+        nodes = [config.nodes[uuid] for uuid in facts.nodes]
+        online = [node for node in nodes if not node.offline]
+        env.report(f"* Verifying group '{config.groups[facts.group].name}'")
+        env.report(f"* Gathering data ({len(online)} nodes)")
+        answers = await _gather(env, config, online)
+        is_well = True
+
+        def told() -> bool:
+            return tell(env, found.take(), with_codes=op.error_codes)
+
+        for node in nodes:
+            if node.offline:
+                env.report(f"* Skipping offline node {node.name}")
+                continue
+            if op.verbose:
+                env.report(f"* Verifying node {node.name} ({verify_nodes.role(config, node)})")
+            verify_nodes.check_node(config, node, answers, found)
+            is_well = told() and is_well
+        verify_nodes.check_trust(config, answers, found)
+        env.report("* Verifying instance status")
+        await in_slices(verify_nodes.check_instances(config, facts.group, answers, found))
+        is_well = told() and is_well
+        env.report("* Verifying orphan volumes and instances")
+        await in_slices(verify_nodes.check_orphans(config, answers, found))
+        is_well = told() and is_well
+        if "nplusone_mem" not in op.skip_checks:
+            env.report("* Verifying N+1 Memory redundancy")
+            verify_nodes.check_takeover(config, facts.group, answers, found)
+            is_well = told() and is_well
+        env.report("* Other Notes")
+        for note in verify_nodes.notes(config, facts.group):
+            env.report(note)
+        return is_well
+
+    def after_hooks(self, result: bool, failures: Sequence[tuple[str, str, str]], env: Env) -> bool:
+        """A check can be extended by hooks: one that fails makes it fail."""
+        env.report("* Hooks Results")
+        ignored = "ENODEHOOKS" in self.op.ignore_errors
+        found = [
+            Finding(code="ENODEHOOKS", item=node, text=f"hook {script} failed: {output.strip()}", is_warning=ignored)
+            for node, script, output in failures
+        ]
+        return tell(env, found, with_codes=self.op.error_codes) and result
+
+
+async def _gather(env: Env, config: Config, online: Sequence[Node]) -> verify_nodes.Answers:
+    nodes = [node.uuid for node in online]
+    capable = [node.uuid for node in online if node.vm_capable]
+    enabled = config.cluster.enabled_hypervisors
+    templates = tuple(
+        template.value for template in config.cluster.enabled_disk_templates if template is not DiskTemplate.DISKLESS
+    )
+    question = NodeVerify(
+        files=FILES,
+        hypervisors={name: guests.cluster_hvparams(config, name) for name in enabled},
+        templates=templates,
+        reach={node.name: node.primary_ip for node in online},
+    )
+    asked = env.now()
+    master = config.cluster.master_node
+    versions = await env.rpc.many(dict.fromkeys([*nodes, master]), NodeVersion())
+    answered = env.now()
+    verify, running, info = await asyncio.gather(
+        env.rpc.many(dict.fromkeys([*nodes, master]), question),
+        env.rpc.many(capable, InstanceList(hypervisors=enabled)),
+        env.rpc.many(capable, NodeInfo(hypervisors=enabled)),
+    )
+    own, own_verify = versions[master], verify[master]
+    return verify_nodes.Answers(
+        asked=asked,
+        answered=answered,
+        versions=versions,
+        verify={node: verify[node] for node in nodes},
+        guests=running,
+        info=info,
+        master=own if isinstance(own, VersionReply) else None,
+        master_files=own_verify.files if isinstance(own_verify, VerifyReply) else {},
+        indebted=frozenset(node for node, _ in env.debts),
+    )

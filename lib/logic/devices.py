@@ -1,0 +1,223 @@
+"""Disks and NICs as clients describe them: untrusted dicts in, typed values out. All raise PrereqError(wrong_input)."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ganeti import errors, settings
+from ganeti.model import params
+from ganeti.model.config import Config
+from ganeti.model.objects import Cluster, Disk, DiskMode, DiskTemplate, Params
+from ganeti.model.types import MAC, MiB, Uuid, parse_size
+
+MAX_DISKS = 16
+MAX_NICS = 8
+FILE_DRIVERS = ("loop", "blktap", "blktap2")
+FILE_TEMPLATES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
+#: templates that instances can have in this version
+AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES)
+
+_DISK_KEYS = ("size", "mode", "name")
+_NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name")
+_LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
+_DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
+
+
+class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
+    size: MiB
+    mode: DiskMode = DiskMode.RW
+    name: str = ""
+
+
+class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    mac: str = "auto"  # auto, generate, or an address in lower case
+    ip: str | None = None  # auto: the one of the instance's name
+    name: str = ""
+    params: Params = {}
+
+
+def _wrong(message: str, *, hint: str = "") -> errors.PrereqError:
+    return errors.PrereqError("wrong_input", message, hint=hint)
+
+
+def _known(untrusted: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
+    unknown = sorted(set(untrusted) - set(keys))
+    if unknown:
+        raise _wrong(f"{what}: unknown key {unknown[0]!r}", hint="the keys are " + ", ".join(keys))
+
+
+def _label(value: Any, what: str) -> str:
+    if value is None or (isinstance(value, str) and value.lower() == "none"):
+        return ""
+    if not isinstance(value, str) or not _LABEL.match(value):
+        raise _wrong(f"{what}: {value!r} cannot be a name", hint="use letters, digits and _ . + : @ -")
+    return value
+
+
+def available(template: DiskTemplate, cluster: Cluster) -> None:
+    if template not in AVAILABLE:
+        raise _wrong(
+            f"disk template {template.value} is not available in this version",
+            hint="available are " + ", ".join(each.value for each in AVAILABLE),
+        )
+    if template not in cluster.enabled_disk_templates:
+        enabled = ", ".join(each.value for each in cluster.enabled_disk_templates)
+        raise errors.PrereqError(
+            "wrong_state",
+            f"disk template {template.value} is not enabled on this cluster",
+            hint=f"enabled are {enabled}; see gnt-cluster modify --enabled-disk-templates",
+        )
+
+
+def size(value: Any, what: str) -> MiB:
+    """Whole MiB from a number of MiB or a text such as 10g."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise _wrong(f"{what}: size {value!r} is neither a number of MiB nor a text such as 10g")
+    try:
+        found = parse_size(value) if isinstance(value, str) else value
+    except errors.UnitParseError as err:
+        raise _wrong(f"{what}: {err}") from err
+    if found <= 0:
+        raise _wrong(f"{what}: size {value!r} is not more than 0 MiB")
+    return found
+
+
+def disks(untrusted: Iterable[Mapping[str, Any]], template: DiskTemplate) -> tuple[DiskSpec, ...]:
+    """Checked against what the template takes."""
+    given = list(untrusted)
+    if template is DiskTemplate.DISKLESS:
+        if given:
+            raise _wrong(f"a diskless instance takes no disks, but {len(given)} were given")
+        return ()
+    if not given:
+        raise _wrong(f"disk template {template.value} needs at least one disk", hint="add --disk 0:size=SIZE")
+    if len(given) > MAX_DISKS:
+        raise _wrong(f"{len(given)} disks are too many", hint=f"an instance has at most {MAX_DISKS}")
+    found = [_disk(one, f"disk {index}") for index, one in enumerate(given)]
+    _unique((spec.name for spec in found), "disk")
+    return tuple(found)
+
+
+def _disk(untrusted: Mapping[str, Any], what: str) -> DiskSpec:
+    _known(untrusted, _DISK_KEYS, what)
+    if "size" not in untrusted:
+        raise _wrong(f"{what} has no size", hint="write size=NUMBER, in MiB or with g or t after it")
+    mode = untrusted.get("mode", "rw")
+    if mode not in ("rw", "ro"):
+        raise _wrong(f"{what}: mode {mode!r} is neither rw nor ro")
+    return DiskSpec(size=size(untrusted["size"], what), mode=DiskMode(mode), name=_label(untrusted.get("name"), what))
+
+
+def _unique(names: Iterable[str], what: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name and name in seen:
+            raise _wrong(f"two {what}s are called {name!r}")
+        seen.add(name)
+
+
+def nics(untrusted: Iterable[Mapping[str, Any]], config: Config) -> tuple[NicSpec, ...]:
+    given = list(untrusted)
+    if len(given) > MAX_NICS:
+        raise _wrong(f"{len(given)} NICs are too many", hint=f"an instance has at most {MAX_NICS}")
+    found = [_nic(one, f"NIC {index}", config) for index, one in enumerate(given)]
+    _unique((spec.name for spec in found), "NIC")
+    addresses = [spec.mac for spec in found if spec.mac not in ("auto", "generate")]
+    if len(set(addresses)) != len(addresses):
+        raise _wrong("two NICs have the same mac")
+    return tuple(found)
+
+
+def _nic(untrusted: Mapping[str, Any], what: str, config: Config) -> NicSpec:
+    if "network" in untrusted:
+        raise _wrong(f"{what}: networks are not available in this version", hint="give mode and link")
+    _known(untrusted, _NIC_KEYS, what)
+    ip = _ip(untrusted.get("ip"), what)
+    own = {key: untrusted[key] for key in ("mode", "link", "vlan") if untrusted.get(key) is not None}
+    bridge = untrusted.get("bridge")
+    if bridge is not None:
+        if "link" in own:
+            raise _wrong(f"{what}: bridge is another word for link: give one of them")
+        own["link"] = bridge
+    parsed = params.merged({}, params.parse_nic(own))
+    filled = params.filled_nic(config, parsed)
+    if bridge is not None and filled["mode"] == "routed":
+        raise _wrong(f"{what}: a routed NIC has no bridge", hint="give link, the routing table")
+    params.check_nic(filled, ip)
+    return NicSpec(
+        mac=mac(untrusted.get("mac", "auto"), what), ip=ip, name=_label(untrusted.get("name"), what), params=parsed
+    )
+
+
+def mac(value: Any, what: str) -> str:
+    """`auto`, `generate`, or a unicast address in lower case."""
+    lower = value.lower() if isinstance(value, str) else ""
+    if lower in ("auto", "generate"):
+        return lower
+    if not MAC.match(lower):
+        raise _wrong(f"{what}: {value!r} is no MAC address", hint="write auto, generate or aa:bb:cc:dd:ee:ff")
+    if int(lower[:2], 16) & 1:
+        raise _wrong(f"{what}: {lower} is a group address", hint="the first byte of a NIC's address is even")
+    return lower
+
+
+def _ip(value: Any, what: str) -> str | None:
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
+        return None
+    if isinstance(value, str) and value.lower() == "auto":
+        return "auto"
+    if isinstance(value, str) and value.lower() == "pool":
+        raise _wrong(f"{what}: ip=pool needs a network, and networks are not available in this version")
+    try:
+        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+    except ValueError as err:
+        raise _wrong(f"{what}: {value!r} is no IP address", hint="write none, auto or an address") from err
+
+
+# Where file disks lie
+
+
+def file_directory(cluster: Cluster, template: DiskTemplate, sub_directory: str, instance: str) -> str:
+    """Logical directory of an instance's file disks. `sub_directory` is below the cluster's file storage directory."""
+    if template is DiskTemplate.FILE:
+        base = cluster.file_storage_dir or settings.FILE_STORAGE_DIR
+    else:
+        base = cluster.shared_file_storage_dir or settings.SHARED_FILE_STORAGE_DIR
+    if sub_directory:
+        parts = sub_directory.split("/")
+        if not _DIRECTORY.match(sub_directory) or ".." in parts or "." in parts:
+            raise _wrong(
+                f"file storage directory {sub_directory!r} is not a plain relative path",
+                hint=f"it is taken below {base}",
+            )
+        base = posixpath.join(base, sub_directory)
+    return posixpath.join(base, instance)
+
+
+def file_driver(value: str) -> str:
+    driver = value or FILE_DRIVERS[0]
+    if driver not in FILE_DRIVERS:
+        raise _wrong(f"there is no file driver {driver!r}", hint="there are " + ", ".join(FILE_DRIVERS))
+    return driver
+
+
+def file_disk(spec: DiskSpec, uuid: Uuid, template: DiskTemplate, driver: str, path: str) -> Disk:
+    return Disk(uuid=uuid, template=template, size=spec.size, mode=spec.mode, name=spec.name, logical_id=(driver, path))
+
+
+def renamed(disk: Disk, old_name: str, new_name: str) -> Disk:
+    """The disk as it is called when its instance has another name: file disks lie in a directory of that name."""
+    if disk.template not in FILE_TEMPLATES:
+        return disk
+    directory, name = posixpath.split(str(disk.logical_id[1]))
+    above, last = posixpath.split(directory)
+    if last != old_name:
+        return disk  # adopted from elsewhere: it keeps its place
+    moved = posixpath.join(above, new_name, name)
+    return msgspec.structs.replace(disk, logical_id=(disk.logical_id[0], moved))

@@ -1,0 +1,83 @@
+"""Instances with everything filled in: parameters by level, and the spec that drivers and scripts get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ganeti import errors
+from ganeti.calls.instance import GuestSpec
+from ganeti.hypervisor import parameters
+from ganeti.model import params, policy
+from ganeti.model.config import Config
+from ganeti.model.objects import Instance, Params
+
+
+def parse_hv(hypervisor: str, untrusted: Mapping[str, Any], *, for_cluster: bool = False) -> Params:
+    """Typed overrides, None where one shall go. Raises PrereqError(wrong_input)."""
+    if not for_cluster:
+        only_cluster = sorted(parameters.GLOBAL.intersection(untrusted))
+        if only_cluster:
+            raise errors.PrereqError(
+                "wrong_input",
+                "an instance cannot have its own " + ", ".join(only_cluster),
+                hint="set it for the whole cluster with gnt-cluster modify",
+            )
+    try:
+        return parameters.parse(hypervisor, untrusted)
+    except (errors.ParameterError, errors.TypeEnforcementError, errors.UnitParseError) as err:
+        raise errors.PrereqError("wrong_input", str(err)) from err
+
+
+def hvparams(config: Config, instance: Instance, temporary: Params | None = None) -> Params:
+    return params.filled_hv(
+        config,
+        parameters.defaults(instance.hypervisor),
+        hypervisor=instance.hypervisor,
+        os=instance.os,
+        overrides=instance.hvparams,
+        temporary=temporary,
+    )
+
+
+def cluster_hvparams(config: Config, hypervisor: str) -> Params:
+    """Complete parameters of a hypervisor without any instance."""
+    return params.filled_hv(config, parameters.defaults(hypervisor), hypervisor=hypervisor, os="", overrides={})
+
+
+def beparams(config: Config, instance: Instance, temporary: Params | None = None) -> Params:
+    return params.filled_be(config, instance.beparams, temporary)
+
+
+def nicparams(config: Config, instance: Instance) -> tuple[Params, ...]:
+    return tuple(params.filled_nic(config, nic.params) for nic in instance.nics)
+
+
+def guest_spec(config: Config, instance: Instance, *, hv: Params | None = None, be: Params | None = None) -> GuestSpec:
+    """`hv` and `be` are for this start only."""
+    return GuestSpec(
+        instance=instance,
+        hvparams=hvparams(config, instance, hv),
+        beparams=beparams(config, instance, be),
+        nicparams=nicparams(config, instance),
+        osparams=params.filled_os(config, instance.os, instance.osparams),
+        primary_name=config.nodes[instance.primary_node].name,
+        secondary_names=tuple(config.nodes[node].name for node in instance.secondary_nodes),
+    )
+
+
+def sizes(config: Config, instance: Instance) -> policy.Sizes:
+    be = beparams(config, instance)
+    return policy.Sizes(
+        template=instance.disk_template,
+        memory=be["maxmem"],
+        vcpus=be["vcpus"],
+        disks=tuple(disk.size for disk in instance.disks),
+        nics=len(instance.nics),
+        spindle_use=be["spindle_use"],
+    )
+
+
+def policy_violations(config: Config, instance: Instance) -> list[str]:
+    group = config.nodes[instance.primary_node].group
+    return list(policy.violations(policy.filled(config, group), sizes(config, instance)))

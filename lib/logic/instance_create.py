@@ -1,0 +1,295 @@
+"""OP_INSTANCE_CREATE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ganeti import errors, settings
+from ganeti.calls.node import NodeInfo
+from ganeti.calls.os import OsCreate, OsDiagnose, OsStop
+from ganeti.hypervisor import parameters
+from ganeti.logic import checks, devices, guests, hooks, os_definitions, placement, starting, volumes
+from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
+from ganeti.logic.steps import Commit, Effect, Step
+from ganeti.model import params
+from ganeti.model.config import Config
+from ganeti.model.locks import ALL, LockPlan, exclusive, new_name, shared
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Nic, Node, Params, Put
+from ganeti.model.types import MiB
+from ganeti.ops.instance import OpInstanceCreate
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The request, typed and checked as far as the configuration alone can tell."""
+
+    name: str
+    template: DiskTemplate
+    hypervisor: str
+    hvparams: Params
+    beparams: Params
+    disks: tuple[devices.DiskSpec, ...]
+    nics: tuple[devices.NicSpec, ...]
+    tags: tuple[str, ...]
+    file_driver: str
+
+
+class CreateFacts(msgspec.Struct, frozen=True, kw_only=True):
+    instance: Instance  # as it is added when it is not started
+    nodes: tuple[str, ...]  # names, primary first
+    is_installed: bool  # the create script shall run
+    is_started: bool
+
+
+@implements(OpInstanceCreate)
+class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
+    """Nothing of it stays when it fails before the instance is in the configuration.
+
+    A start that fails is an error, but the instance stays, marked up: the watcher tries again.
+    """
+
+    def locks(self, config: Config) -> LockPlan:
+        op = self.op
+        name = exclusive(new_name(op.instance_name))
+        has_disks = self._template(config) is not DiskTemplate.DISKLESS
+        if not op.pnode:
+            return LockPlan.of(instances=name, nodes=shared(ALL), node_res=shared(ALL) if has_disks else None)
+        node = config.node(op.pnode).uuid
+        return LockPlan.of(instances=name, nodes=shared(node), node_res=exclusive(node) if has_disks else None)
+
+    def _template(self, config: Config) -> DiskTemplate:
+        enabled = config.cluster.enabled_disk_templates
+        return self.op.disk_template or (enabled[0] if enabled else DiskTemplate.DISKLESS)
+
+    async def check(self, env: Env) -> CreateFacts:
+        op = self.op
+        wanted = self._wanted(env.config)
+        allocator = placement.allocator(env.config, op.pnode, op.iallocator)
+        wanted, address = await self._resolved(env, wanted)
+        be = params.filled_be(env.config, wanted.beparams)
+        params.check_be(be)
+        space = sum(disk.size for disk in wanted.disks)
+        if allocator:
+            group = env.config.group(op.group_name).uuid if op.group_name else None
+            need = placement.Need(
+                hypervisor=wanted.hypervisor, template=wanted.template, memory=be["maxmem"], disk=space
+            )
+            node = await placement.choose(env, need, group)
+            env.report(f"chose node {node.name}")
+        else:
+            node = env.config.node(op.pnode)
+            checks.takes_instances(node)
+        if op.snode:
+            env.warn(f"the secondary node is not used: disk template {wanted.template.value} is not mirrored")
+        instance = self._instance(env, wanted, node, address)
+        self._check_policy(env, instance)
+        await self._check_node(env, instance, node, be["maxmem"] if not allocator else None, space)
+        return CreateFacts(
+            instance=instance,
+            nodes=(node.name,),
+            is_installed=bool(instance.disks) and not op.no_install,
+            is_started=self._starts,
+        )
+
+    @property
+    def _starts(self) -> bool:
+        # there is nothing to boot on disks that nobody filled
+        return self.op.start and not self.op.no_install
+
+    def _wanted(self, config: Config) -> Wanted:
+        op = self.op
+        if op.mode != "create":
+            raise errors.PrereqError("wrong_input", f"mode {op.mode} is not available in this version")
+        if not op.os_type and not op.no_install:
+            raise errors.PrereqError("wrong_input", "no operating system was given", hint="add -o OS or --no-install")
+        name = checks.host_name(op.instance_name)
+        self._is_free(config, name)
+        template = self._template(config)
+        devices.available(template, config.cluster)
+        if op.file_storage_dir and template not in devices.FILE_TEMPLATES:
+            raise errors.PrereqError(
+                "wrong_input", f"disk template {template.value} does not lie in a file storage directory"
+            )
+        if op.disks and op.os_size is not None:
+            raise errors.PrereqError("wrong_input", "both disks and an OS size were given", hint="give one of them")
+        untrusted_disks = op.disks if op.os_size is None else ({"size": op.os_size},)
+        if op.no_nics and op.nics:
+            raise errors.PrereqError("wrong_input", "NICs were given together with no NICs")
+        untrusted_nics = () if op.no_nics else ({},) if op.nics is None else op.nics
+        hypervisor = op.hypervisor or config.cluster.enabled_hypervisors[0]
+        if hypervisor not in config.cluster.enabled_hypervisors:
+            raise errors.PrereqError(
+                "wrong_input",
+                f"hypervisor {hypervisor!r} is not enabled on this cluster",
+                hint="enabled are " + ", ".join(config.cluster.enabled_hypervisors),
+            )
+        return Wanted(
+            name=name,
+            template=template,
+            hypervisor=hypervisor,
+            hvparams=params.merged({}, guests.parse_hv(hypervisor, op.hvparams)),
+            beparams=params.merged({}, params.parse_be(op.beparams)),
+            disks=devices.disks(untrusted_disks, template),
+            nics=devices.nics(untrusted_nics, config),
+            tags=checks.tags(op.tags),
+            file_driver=devices.file_driver(op.file_driver),
+        )
+
+    @staticmethod
+    def _is_free(config: Config, name: str) -> None:
+        if name in config.instance_names:
+            raise errors.PrereqError("already_exists", f"there is already an instance called {name!r}")
+
+    async def _resolved(self, env: Env, wanted: Wanted) -> tuple[Wanted, str]:
+        """With the full name that the resolver knows, and its address (empty unless the name is looked up)."""
+        op = self.op
+        wants_address = any(nic.ip == "auto" for nic in wanted.nics)
+        if not op.name_check:
+            if op.ip_check or wants_address:
+                what = "an address check" if op.ip_check else "ip=auto"
+                raise errors.PrereqError(
+                    "wrong_input", f"{what} needs the name to be looked up", hint="add --name-check"
+                )
+            return wanted, ""
+        full, address = await env.resolve(wanted.name)
+        full = checks.host_name(full)
+        self._is_free(env.config, full)
+        if op.ip_check:
+            await checks.address_is_free(env, full, address, settings.NODED_PORT)
+        return msgspec.structs.replace(wanted, name=full), address
+
+    def _instance(self, env: Env, wanted: Wanted, node: Node, address: str) -> Instance:
+        op, config = self.op, env.config
+        instance = Instance(
+            uuid=env.new_uuid(),
+            ctime=env.now(),
+            name=wanted.name,
+            primary_node=node.uuid,
+            os=op.os_type,
+            hypervisor=wanted.hypervisor,
+            admin_state=AdminState.DOWN,
+            disks=self._disks(env, wanted),
+            nics=tuple(self._nic(env, spec, address) for spec in wanted.nics),
+            hvparams=wanted.hvparams,
+            beparams=wanted.beparams,
+            osparams=dict(op.osparams),
+            network_port=env.new_port() if parameters.declared(wanted.hypervisor).needs_port else None,
+            tags=wanted.tags,
+        )
+        parameters.check(wanted.hypervisor, guests.hvparams(config, instance))
+        return instance
+
+    def _disks(self, env: Env, wanted: Wanted) -> tuple[Disk, ...]:
+        if wanted.template is DiskTemplate.DISKLESS:
+            return ()
+        directory = devices.file_directory(env.config.cluster, wanted.template, self.op.file_storage_dir, wanted.name)
+        return tuple(
+            devices.file_disk(spec, env.new_uuid(), wanted.template, wanted.file_driver, f"{directory}/disk{index}")
+            for index, spec in enumerate(wanted.disks)
+        )
+
+    @staticmethod
+    def _nic(env: Env, spec: devices.NicSpec, address: str) -> Nic:
+        if spec.mac in ("auto", "generate"):
+            mac = env.new_mac(env.config.cluster.mac_prefix)
+        else:
+            mac = spec.mac
+            env.reserve_mac(mac)
+        ip = address if spec.ip == "auto" else spec.ip
+        return Nic(uuid=env.new_uuid(), mac=mac, name=spec.name, ip=ip, params=spec.params)
+
+    def _check_policy(self, env: Env, instance: Instance) -> None:
+        broken = guests.policy_violations(env.config, instance)
+        if not broken:
+            return
+        text = f"instance {instance.name} breaks the instance policy: " + "; ".join(broken)
+        if not self.op.ignore_ipolicy:
+            raise errors.PrereqError("wrong_input", text, hint="change the sizes or add --ignore-ipolicy")
+        env.warn(text)
+
+    async def _check_node(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:
+        """`memory`: still to be reserved if the instance is started."""
+        complete = guests.hvparams(env.config, instance)
+        await checks.both(
+            checks.hvparams_on_node(env, node.uuid, instance.hypervisor, complete),
+            checks.both(
+                self._check_os(env, instance, node),
+                self._check_room(env, instance, node, memory if self._starts else None, space),
+            ),
+        )
+
+    async def _check_os(self, env: Env, instance: Instance, node: Node) -> None:
+        if not instance.os:
+            return
+        definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
+        found = os_definitions.installable(
+            definitions, instance.os, instance.hypervisor, node.name, force_variant=self.op.force_variant
+        )
+        unknown = os_definitions.unknown_parameters(found, sorted(instance.osparams))
+        if unknown:
+            raise errors.PrereqError(
+                "wrong_input",
+                f"OS {instance.os} has no parameter {unknown[0]!r}",
+                hint="its parameters are " + ", ".join(name for name, _ in found.parameters),
+            )
+
+    async def _check_room(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:
+        if memory is None and not instance.disks:
+            return
+        template = instance.disk_template
+        question = NodeInfo(
+            hypervisors=(instance.hypervisor,) if memory is not None else (),
+            templates=(template,) if instance.disks else (),
+        )
+        info = await checks.ask(env, node.uuid, question, "ask for free memory and space")
+        if memory is not None:
+            found = info.hypervisors.get(instance.hypervisor)
+            if found is None:
+                why = "; ".join(info.errors) or "it does not say why"
+                raise errors.PrereqError("environment_error", f"node {node.name} does not tell its memory: {why}")
+            env.reserve_memory(node.uuid, memory, found.memory_free)
+        if instance.disks:
+            storage = info.storage.get(template)
+            if storage is None:
+                why = "; ".join(info.errors) or "it does not say why"
+                raise errors.PrereqError("environment_error", f"node {node.name} has no {template} storage: {why}")
+            if storage.free < space:
+                raise errors.PrereqError(
+                    "insufficient_resources",
+                    f"not enough {template} storage on node {node.name}: {space} MiB wanted, {storage.free} MiB free",
+                )
+
+    def hooks(self, facts: CreateFacts, config: Config) -> HookPlan:
+        state = AdminState.UP if facts.is_started else AdminState.DOWN
+        shown = msgspec.structs.replace(facts.instance, admin_state=state)
+        return hooks.instance_hooks(config, shown, {"ADD_MODE": self.op.mode})
+
+    def plan(self, facts: CreateFacts, env: Env) -> Sequence[Step]:
+        config, instance = env.config, facts.instance
+        uses_disks = facts.is_installed or facts.is_started
+        steps = volumes.create(config, env, instance)
+        if uses_disks:
+            steps += volumes.open_all(config, env, instance)
+        if facts.is_installed:
+            steps.append(self._install(env, instance))
+        if facts.is_started:
+            return steps + starting.steps(config, env, instance, is_new=True, disks_are_open=True)
+        if uses_disks:
+            steps += volumes.close_all(config, env, instance)
+        steps.append(Commit(title=f"add instance {instance.name}", changes=(Put(instance),), is_final=True))
+        return steps
+
+    def _install(self, env: Env, instance: Instance) -> Effect:
+        request = env.new_request()
+        spec = guests.guest_spec(env.config, instance)
+        return Effect(
+            title=f"install {instance.os} on the disks of {instance.name}",
+            node=instance.primary_node,
+            call=OsCreate(spec=spec, debug=self.op.debug_level, request=request),
+            # the script is stopped before the disks that it writes are removed
+            undo=OsStop(request=env.new_request(), undoes=request),
+        )
+
+    def result(self, facts: CreateFacts) -> list[str]:
+        return list(facts.nodes)

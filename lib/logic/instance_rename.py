@@ -1,0 +1,115 @@
+"""OP_INSTANCE_RENAME."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ganeti import errors, settings
+from ganeti.calls.os import OsDiagnose, OsRename
+from ganeti.logic import checks, devices, guests, hooks, os_definitions, volumes
+from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
+from ganeti.logic.steps import Commit, Effect, OnFailure, Parallel, Step
+from ganeti.model.config import Config
+from ganeti.model.locks import LockPlan, exclusive, new_name, shared
+from ganeti.model.objects import AdminState, Instance, Put
+from ganeti.ops.instance import OpInstanceRename
+
+
+class RenameFacts(msgspec.Struct, frozen=True, kw_only=True):
+    instance: Instance
+    renamed: Instance
+    has_script: bool
+
+
+@implements(OpInstanceRename)
+class InstanceRename(LogicalUnit[OpInstanceRename, RenameFacts]):
+    """File disks move first, and move back if the new name cannot be recorded. The OS script only warns."""
+
+    def locks(self, config: Config) -> LockPlan:
+        instance = config.instance(self.op.instance_name)
+        return LockPlan.of(
+            instances=exclusive(instance.uuid, new_name(self.op.new_name)),
+            nodes=shared(*instance.nodes),
+            node_res=exclusive(*instance.nodes) if instance.disks else None,
+        )
+
+    async def check(self, env: Env) -> RenameFacts:
+        instance = env.config.instance(self.op.instance_name)
+        checks.not_blocked(instance)
+        name = await self._new_name(env, instance)
+        checks.online(env.config.nodes[instance.primary_node])
+        if instance.admin_state is AdminState.UP:
+            raise errors.PrereqError(
+                "wrong_state", f"instance {instance.name} is marked up", hint="stop it before it is renamed"
+            )
+        if await checks.guest(env, instance) is not None:
+            raise errors.PrereqError(
+                "wrong_state", f"instance {instance.name} is running", hint="stop it before it is renamed"
+            )
+        disks = tuple(devices.renamed(disk, instance.name, name) for disk in instance.disks)
+        renamed = msgspec.structs.replace(instance, name=name, disks=disks)
+        return RenameFacts(instance=instance, renamed=renamed, has_script=await self._has_script(env, instance))
+
+    async def _new_name(self, env: Env, instance: Instance) -> str:
+        op = self.op
+        name = checks.host_name(op.new_name)
+        if op.name_check:
+            full, address = await env.resolve(name)
+            name = checks.host_name(full)
+            if op.ip_check:
+                await checks.address_is_free(env, name, address, settings.NODED_PORT)
+        if name == instance.name:
+            raise errors.PrereqError("wrong_input", f"the instance is called {name} already")
+        if name in env.config.instance_names:
+            raise errors.PrereqError("already_exists", f"there is already an instance called {name!r}")
+        return name
+
+    async def _has_script(self, env: Env, instance: Instance) -> bool:
+        if not instance.disks or not instance.os:
+            return False
+        try:
+            definitions = await env.rpc.one(instance.primary_node, OsDiagnose())
+        except errors.RpcError as err:
+            env.warn(f"cannot find out whether OS {instance.os} has a rename script: {err}")
+            return False
+        found = os_definitions.first_by_name(definitions, instance.os.partition("+")[0])
+        return found is not None and found.valid and "rename" in found.scripts
+
+    def hooks(self, facts: RenameFacts, config: Config) -> HookPlan:
+        return hooks.instance_hooks(config, facts.instance, {"INSTANCE_NEW_NAME": facts.renamed.name})
+
+    def plan(self, facts: RenameFacts, env: Env) -> Sequence[Step]:
+        config, instance, renamed = env.config, facts.instance, facts.renamed
+        steps = volumes.rename(config, env, instance, renamed)
+        title = f"rename {instance.name} to {renamed.name}"
+        steps.append(Commit(title=title, changes=(Put(renamed),), is_final=True))
+        if facts.has_script:
+            steps += [_only_warn(step) for step in volumes.open_all(config, env, renamed)]
+            steps.append(
+                Effect(
+                    title=f"run the rename script of OS {renamed.os}",
+                    node=renamed.primary_node,
+                    call=OsRename(
+                        spec=guests.guest_spec(config, renamed),
+                        old_name=instance.name,
+                        debug=self.op.debug_level,
+                        request=env.new_request(),
+                    ),
+                    on_failure=OnFailure.WARN,
+                )
+            )
+            steps += volumes.close_all(config, env, renamed)
+        return steps
+
+    def result(self, facts: RenameFacts) -> str:
+        return facts.renamed.name
+
+
+def _only_warn(step: Step) -> Step:
+    """The rename is recorded: what follows cannot fail it any more."""
+    if not isinstance(step, Parallel):
+        return step
+    effects = tuple(msgspec.structs.replace(effect, on_failure=OnFailure.WARN) for effect in step.effects)
+    return Parallel(effects=effects)

@@ -1,0 +1,125 @@
+"""How a guest is started, and what becomes of a start that was interrupted.
+
+The wish comes first: the instance is marked up, in one batch with a `Resolve` record, then its disks are opened
+and the guest is started. When the master dies in between, the new one asks the node what became of the start
+and goes on with it. A start that the node refused is not repeated: the instance stays marked up, its disks are
+closed, and the watcher tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.instance import InstanceInfo, InstanceStart, InstanceStop
+from ganeti.calls.task import TaskPoll
+from ganeti.calls.volume import VolumeOpen
+from ganeti.logic import guests, volumes
+from ganeti.logic.base import RESOLVERS, Env
+from ganeti.logic.steps import Commit, Effect, Record, Step
+from ganeti.model.config import Config
+from ganeti.model.jobs import Resolve
+from ganeti.model.objects import AdminState, Instance, Params, Put
+from ganeti.model.types import RequestId, Uuid
+
+PROCEDURE = "instance-start"
+
+
+def marked(instance: Instance, state: AdminState, *, disks_active: bool, source: str = "admin") -> Instance:
+    return msgspec.structs.replace(
+        instance, admin_state=state, admin_state_source=source, disks_active=disks_active and bool(instance.disks)
+    )
+
+
+def is_marked_up(instance: Instance) -> bool:
+    return instance == marked(instance, AdminState.UP, disks_active=True)
+
+
+def steps(
+    config: Config,
+    env: Env,
+    instance: Instance,
+    *,
+    hv: Params | None = None,
+    be: Params | None = None,
+    paused: bool = False,
+    remember: bool = True,
+    disks_are_open: bool = False,
+    is_new: bool = False,
+    before: Sequence[Step] = (),
+) -> list[Step]:
+    """Mark up, do `before` (such as the stop of a full reboot), open the disks, start.
+
+    `is_new`: the instance is not in the configuration yet, so the first step adds it.
+    """
+    request = env.new_request()
+    up = marked(instance, AdminState.UP, disks_active=True)
+    node = config.nodes[instance.primary_node]
+    resolve = Resolve(
+        procedure=PROCEDURE,
+        arguments={"instance": instance.uuid, "request": request, "hv": hv or {}, "be": be or {}, "paused": paused},
+        title=f"start of {instance.name}",
+    )
+    made: list[Step] = []
+    undo = None
+    if not remember:
+        # nothing in the configuration says that it shall run, so a half start is taken back
+        undo = InstanceStop(
+            name=instance.name,
+            uuid=instance.uuid,
+            hypervisor=instance.hypervisor,
+            timeout=0,
+            request=env.new_request(),
+            undoes=request,
+        )
+    elif is_new:
+        made.append(Commit(title=f"add instance {instance.name}", changes=(Put(up),), recoveries=(resolve,)))
+    elif up != instance:
+        made.append(Commit(title=f"mark {instance.name} up", changes=(Put(up),), recoveries=(resolve,)))
+    else:
+        made.append(Record(resolve=resolve))
+    made += before
+    if not disks_are_open:
+        made += volumes.open_all(config, env, instance)
+    start = InstanceStart(spec=guests.guest_spec(config, up, hv=hv, be=be), paused=paused, request=request)
+    made.append(Effect(title=f"start {instance.name} on {node.name}", node=node.uuid, call=start, undo=undo))
+    return made
+
+
+async def resolve_start(arguments: dict[str, Any], env: Env) -> Iterable[str]:
+    """Finish a start that was interrupted; leave one that the node refused."""
+    config = env.config
+    instance = config.instances.get(Uuid(str(arguments["instance"])))
+    if instance is None:
+        return ["the instance is gone, there is nothing to start"]
+    node = config.nodes[instance.primary_node]
+    try:
+        poll = await env.rpc.one(node.uuid, TaskPoll(request=RequestId(str(arguments["request"]))))
+        while poll.state == "running":
+            # the node holds the poll for some seconds
+            poll = await env.rpc.one(node.uuid, TaskPoll(request=RequestId(str(arguments["request"]))))
+        if poll.state == "failed":
+            return [f"{instance.name} was not started; it stays marked up, so the watcher will try again"]
+        question = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
+        if await env.rpc.one(node.uuid, question) is not None:
+            return [f"{instance.name} runs on {node.name}"]
+        await start_now(config, env, instance, arguments)
+    except errors.RpcError as err:
+        return [f"{instance.name} could not be started: {err}; it stays marked up, so the watcher will try again"]
+    return [f"{instance.name} was started on {node.name}"]
+
+
+async def start_now(config: Config, env: Env, instance: Instance, arguments: dict[str, Any]) -> None:
+    """Outside a plan: open the disks and start. Both may have happened already. Raises RpcError."""
+    for disk in instance.disks:
+        opening = VolumeOpen(disk=disk, owner=instance.uuid, request=env.new_request())
+        await env.rpc.one(instance.primary_node, opening)
+    spec = guests.guest_spec(config, instance, hv=arguments.get("hv"), be=arguments.get("be"))
+    start = InstanceStart(spec=spec, paused=bool(arguments.get("paused")), request=env.new_request())
+    await env.rpc.one(instance.primary_node, start)
+
+
+RESOLVERS[PROCEDURE] = resolve_start

@@ -1,0 +1,245 @@
+"""Does what the nodes of a group say agree with the configuration? Pure; iterators that yield after every object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.instance import GuestsReply, GuestState
+from ganeti.calls.node import NodeInfoReply, VerifyReply, VersionReply
+from ganeti.logic import guests
+from ganeti.logic.devices import FILE_TEMPLATES
+from ganeti.logic.findings import Findings
+from ganeti.model.config import Config
+from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node
+from ganeti.model.types import Uuid
+
+MAX_SKEW_S = 150.0
+CERTIFICATE_WARNING_S = 30 * 86400.0
+CERTIFICATE_ERROR_S = 7 * 86400.0
+
+STORAGE_CODES = {
+    "file": "ENODEFILESTORAGEPATHUNUSABLE",
+    "sharedfile": "ENODESHAREDFILESTORAGEPATHUNUSABLE",
+    "gluster": "ENODEGLUSTERSTORAGEPATHUNUSABLE",
+}
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was gathered. An error stands where a node gave no answer."""
+
+    asked: float  # epoch seconds when the versions were asked for
+    answered: float  # and when the last answer was there
+    versions: Mapping[Uuid, VersionReply | errors.RpcError]
+    verify: Mapping[Uuid, VerifyReply | errors.RpcError]
+    guests: Mapping[Uuid, GuestsReply | errors.RpcError]
+    info: Mapping[Uuid, NodeInfoReply | errors.RpcError]
+    master: VersionReply | None = None
+    master_files: Mapping[str, str] = {}  # path → SHA-256, as the master has them
+    indebted: frozenset[Uuid] = frozenset()  # nodes that have something to undo
+
+    def running(self, node: Uuid) -> dict[str, str] | None:
+        """Uuid → name of guests that run there; None when it is not known."""
+        reply = self.guests.get(node)
+        if reply is None or isinstance(reply, errors.RpcError):
+            return None
+        return {guest.uuid: guest.name for guest in reply.guests if guest.state is not GuestState.SHUTDOWN}
+
+    def volumes(self, node: Uuid) -> frozenset[str] | None:
+        reply = self.verify.get(node)
+        return frozenset(reply.volumes) if isinstance(reply, VerifyReply) else None
+
+
+def role(config: Config, node: Node) -> str:
+    if node.uuid == config.cluster.master_node:
+        return "master"
+    return "master candidate" if node.master_candidate else "drained" if node.drained else "regular"
+
+
+def check_node(config: Config, node: Node, answers: Answers, found: Findings) -> None:
+    """One online node."""
+    name = node.name
+    version, reply = answers.versions.get(node.uuid), answers.verify.get(node.uuid)
+    for answer in (version, reply, answers.guests.get(node.uuid)):
+        if isinstance(answer, errors.RpcError):
+            found.check(False, "ENODERPC", name, f"the node daemon does not answer: {answer.message}")
+            return
+    if isinstance(version, VersionReply):
+        _version(config, node, version, answers, found)
+    if isinstance(reply, VerifyReply):
+        _verify(config, node, reply, answers, found)
+    for text in _hypervisor_errors(answers, node.uuid):
+        found.check(False, "ENODEHV", name, text)
+
+
+def _hypervisor_errors(answers: Answers, node: Uuid) -> list[str]:
+    reply = answers.guests.get(node)
+    if not isinstance(reply, GuestsReply):
+        return []
+    return [f"guests of {hypervisor} cannot be listed: {why}" for hypervisor, why in sorted(reply.errors.items())]
+
+
+def _version(config: Config, node: Node, version: VersionReply, answers: Answers, found: Findings) -> None:
+    name, own = node.name, answers.master
+    if own is not None:
+        text = f"it speaks protocol {version.protocol}, the master {own.protocol}"
+        found.check(version.protocol == own.protocol, "ENODEVERSION", name, text)
+        text = f"it has software version {version.software}, the master {own.software}"
+        found.check(version.software == own.software, "ENODEVERSION", name, text, is_warning=True)
+    found.check(version.uuid == node.uuid, "ENODESETUP", name, f"it takes itself for {version.uuid}, not {node.uuid}")
+    master = config.master.name
+    text = f"it takes {version.master or 'nobody'} for the master, not {master}"
+    found.check(version.master == master, "ENODESETUP", name, text)
+    ahead, behind = version.time - answers.answered, answers.asked - version.time
+    skew = max(ahead, behind)
+    side = "ahead of" if ahead > behind else "behind"
+    found.check(skew <= MAX_SKEW_S, "ENODETIME", name, f"its clock is {skew:.0f} s {side} the master's")
+
+
+def _verify(config: Config, node: Node, reply: VerifyReply, answers: Answers, found: Findings) -> None:
+    name = node.name
+    for hypervisor, why in sorted(reply.hypervisors.items()):
+        found.check(not why, "ENODEHV", name, f"hypervisor {hypervisor}: {why}")
+    for template, why in sorted(reply.storage.items()):
+        found.check(not why, STORAGE_CODES.get(template, "ENODELVM"), name, f"{template} storage: {why}")
+    for other, why in sorted(reply.unreachable.items()):
+        found.check(not why, "ENODENET", name, f"it cannot reach the node daemon of {other}: {why}")
+    for path, digest in sorted(answers.master_files.items()):
+        present = reply.files.get(path)
+        found.check(present is not None, "ENODEFILECHECK", name, f"file {path} is missing")
+        if present is not None:
+            found.check(present == digest, "ENODEFILECHECK", name, f"file {path} differs from the master's")
+    if node.master_candidate:
+        found.check(reply.state_serial > 0, "ENODEFILECHECK", name, "the candidate has no copy of the state")
+    else:
+        text = "it has a copy of the state but is no master candidate"
+        found.check(reply.state_serial == 0, "ENODEFILECHECK", name, text)
+    if reply.certificate_ends:
+        left = reply.certificate_ends - answers.asked
+        text = f"its certificate ends in {max(0, int(left // 86400))} days"
+        found.check(
+            left > CERTIFICATE_WARNING_S, "ECLUSTERCLIENTCERT", name, text, is_warning=left > CERTIFICATE_ERROR_S
+        )
+    for what in reply.leftovers:
+        found.check(False, "ENODEHV", name, f"left over of no running instance: {what}", is_warning=True)
+
+
+def check_trust(config: Config, answers: Answers, found: Findings) -> None:
+    """All nodes trust by the same generation."""
+    serials = {node: reply.trust_serial for node, reply in answers.verify.items() if isinstance(reply, VerifyReply)}
+    newest = max(serials.values(), default=0)
+    for node, serial in serials.items():
+        text = f"its trust file is of generation {serial}, the newest is {newest}"
+        found.check(serial == newest, "ENODEFILECHECK", config.nodes[node].name, text, is_warning=True)
+
+
+def check_instances(config: Config, group: Uuid, answers: Answers, found: Findings) -> Iterator[None]:
+    """Instances whose primary node is in the group."""
+    places: dict[str, list[Uuid]] = {}  # where each guest runs, among the nodes that were asked
+    for asked in answers.guests:
+        for running in answers.running(asked) or {}:
+            places.setdefault(running, []).append(asked)
+    for node in _members(config, group):
+        for uuid in sorted(config.primaries.get(node.uuid, ())):
+            _instance(config, config.instances[uuid], places.get(uuid, []), answers, found)
+            yield
+
+
+def _members(config: Config, group: Uuid) -> list[Node]:
+    return sorted((node for node in config.nodes.values() if node.group == group), key=lambda node: node.name)
+
+
+def _instance(config: Config, instance: Instance, places: list[Uuid], answers: Answers, found: Findings) -> None:
+    name, primary = instance.name, config.nodes[instance.primary_node]
+    is_up = instance.admin_state is AdminState.UP
+    if primary.offline:
+        found.check(not is_up, "EINSTANCEBADNODE", name, f"it should run but its node {primary.name} is offline")
+    elif answers.running(primary.uuid) is not None:
+        runs_here = primary.uuid in places
+        found.check(runs_here or not is_up, "EINSTANCEDOWN", name, f"it does not run on its node {primary.name}")
+        text = f"it runs although it is marked {instance.admin_state.value}"
+        found.check(is_up or not runs_here, "EINSTANCEDOWN", name, text, is_warning=True)
+    for node in places:
+        text = f"it runs on node {config.nodes[node].name} but belongs on {primary.name}"
+        found.check(node == primary.uuid, "EINSTANCEWRONGNODE", name, text)
+    volumes = answers.volumes(primary.uuid)
+    for index, disk in enumerate(instance.disks):
+        if volumes is not None and disk.template in FILE_TEMPLATES:
+            text = f"disk {index} ({disk.logical_id[1]}) is not on node {primary.name}"
+            found.check(disk.logical_id[1] in volumes, "EINSTANCEMISSINGDISK", name, text)
+    secondaries = instance.secondary_nodes
+    found.check(
+        len(secondaries) <= 1, "EINSTANCELAYOUT", name, f"it has {len(secondaries)} secondaries", is_warning=True
+    )
+    groups = {config.nodes[node].group for node in instance.nodes}
+    found.check(len(groups) == 1, "EINSTANCESPLITGROUPS", name, "its nodes are in different groups", is_warning=True)
+    broken = guests.policy_violations(config, instance)
+    found.check(
+        not broken, "EINSTANCEPOLICY", name, "it breaks the instance policy: " + "; ".join(broken), is_warning=True
+    )
+
+
+def check_orphans(config: Config, answers: Answers, found: Findings) -> Iterator[None]:
+    """Guests and volumes that belong to nothing."""
+    local: dict[Uuid, set[str]] = {}
+    shared: set[str] = set()
+    for instance in config.instances.values():
+        for disk in instance.disks:
+            if disk.template is DiskTemplate.FILE:
+                local.setdefault(instance.primary_node, set()).add(str(disk.logical_id[1]))
+            elif disk.template in FILE_TEMPLATES:
+                shared.add(str(disk.logical_id[1]))
+        yield
+    for node in answers.verify:
+        name = config.nodes[node].name
+        known = local.get(node, set()) | shared
+        for path in sorted((answers.volumes(node) or frozenset()) - known):
+            # a node that has something to undo may still hold what the undo is about
+            found.check(
+                False,
+                "ENODEORPHANLV",
+                name,
+                f"volume {path} belongs to no instance",
+                is_warning=node in answers.indebted,
+            )
+        for uuid, guest in sorted((answers.running(node) or {}).items()):
+            if uuid not in config.instances:
+                found.check(False, "ENODEORPHANINSTANCE", name, f"the guest {guest} belongs to no instance")
+        yield
+
+
+def check_takeover(config: Config, group: Uuid, answers: Answers, found: Findings) -> None:
+    """Could every node take over the instances of each other one that it is secondary of?"""
+    for node in _members(config, group):
+        info = answers.info.get(node.uuid)
+        if node.offline or not isinstance(info, NodeInfoReply):
+            continue
+        needed: dict[Uuid, int] = {}
+        for uuid in config.secondaries.get(node.uuid, ()):
+            instance = config.instances[uuid]
+            be = guests.beparams(config, instance)
+            if be["auto_balance"]:
+                needed[instance.primary_node] = needed.get(instance.primary_node, 0) + be["minmem"]
+        free = max((hypervisor.memory_free for hypervisor in info.hypervisors.values()), default=0)
+        for primary, memory in needed.items():
+            text = f"not enough memory ({free} MiB) to take over from {config.nodes[primary].name} ({memory} MiB)"
+            found.check(memory <= free, "ENODEN1", node.name, text)
+
+
+def notes(config: Config, group: Uuid) -> list[str]:
+    """What is no fault but should be known."""
+    members = _members(config, group)
+    instances = [config.instances[uuid] for node in members for uuid in config.primaries.get(node.uuid, ())]
+    single = sum(bool(instance.disks) and not instance.secondary_nodes for instance in instances)
+    unbalanced = sum(not guests.beparams(config, instance)["auto_balance"] for instance in instances)
+    offline = sum(node.offline for node in members)
+    drained = sum(node.drained for node in members)
+    counted = (
+        (single, "instance(s) without a second copy of their disks"),
+        (unbalanced, "instance(s) that are not balanced automatically"),
+        (offline, "offline node(s)"),
+        (drained, "drained node(s)"),
+    )
+    return [f"  - NOTICE: {count} {what} found." for count, what in counted if count]
