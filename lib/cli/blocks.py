@@ -27,6 +27,9 @@ def _lines(value: Any) -> Iterator[str]:
         yield from _pairs(tuple((str(key), value[key]) for key in sorted(value)))
     elif isinstance(value, list):
         for item in value:
+            if isinstance(item, list) and item and not any(_is_nested(inner) for inner in item):
+                yield f"- {scalar(tuple(item))}"
+                continue
             first = True
             for line in _lines(item):
                 yield ("- " if first else "  ") + line

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ganeti import errors, paths, settings
+from ganeti import settings
 from ganeti.cli import blocks, tables
 from ganeti.cli.blocks import Block
-from ganeti.host.files import read_text
 from ganeti.ops.verbs import Argument, Call, Session, verb
-
-
-@verb("gnt-cluster", "getmaster")
-def getmaster(session: Session, call: Call) -> int:
-    """Print the name of the master node. Works on every node of the cluster."""
-    name = (read_text(session.paths.local(paths.ssconf("master_node"))) or "").strip()
-    if not name:
-        raise errors.PrereqError("wrong_state", "this node is not part of a cluster")
-    session.out(name)
-    return 0
 
 
 @verb("gnt-cluster", "version")

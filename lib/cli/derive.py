@@ -120,7 +120,7 @@ def _option(field: Facts, option: Option, *, is_first: bool) -> CommandOption:
     return CommandOption(
         dest=field.name,
         flags=option.flags,
-        help=option.help or field.description,
+        help=_help(field, option),
         kind="flag" if is_flag else field.kind if is_plain else "text",
         parse=Parse.PLAIN if is_flag else option.parse,
         choices=field.choices if is_plain else (),
@@ -134,8 +134,13 @@ def _option(field: Facts, option: Option, *, is_first: bool) -> CommandOption:
     )
 
 
+def _help(field: Facts, option: Option) -> str:
+    text = option.help or field.description
+    return f"{text}: {', '.join(field.choices)}" if len(field.choices) > 3 else text
+
+
 def _plain_metavar(field: Facts) -> str:
-    if field.choices:
+    if 0 < len(field.choices) <= 3:
         return "|".join(field.choices)
     return "N" if field.kind in ("int", "float") else field.name.removesuffix("_name").upper()
 

@@ -11,6 +11,8 @@ UNKNOWN_FIELD = 14
 #: a confirmation was needed and not given
 NOT_CONFIRMED = 13
 
+_MAY_BE_DONE = "What was asked may have been done or submitted nevertheless: gnt-job list tells."
+
 _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.HooksFailure, "Failure: hooks general failure: "),
     (errors.JobLost, "Error checking job status: "),
@@ -57,6 +59,10 @@ def _describe(error: errors.GanetiError) -> str:
             return f"Failure: unknown/wrong parameter name '{error.message}'"
         case errors.NoMasterError():
             return f"Cannot communicate with the master daemon.\n{error.message}"
+        case errors.RequestError():
+            return f"Failure: the master refused the request:\n{error.message}"
+        case errors.LuxiError():
+            return f"Communication with the master daemon failed: {error.message}\n{_MAY_BE_DONE}"
         case errors.JobCanceled():
             return error.message
     for kind_, head in _WITH_TEXT:

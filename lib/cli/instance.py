@@ -68,6 +68,7 @@ def _block(facts: dict[str, Any]) -> Block:  # Any: JSON of OP_INSTANCE_QUERY_DA
             ("Creation time", _time(facts.get("ctime"))),
             ("Modification time", _time(facts.get("mtime"))),
             ("State", _state(facts)),
+            *((("Blocked", facts["blocked"]),) if facts.get("blocked") else ()),
             (
                 "Nodes",
                 [

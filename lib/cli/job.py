@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti import errors
-from ganeti.cli import blocks, common, failure, filters, follow, lists, tables
+from ganeti.cli import blocks, common, failure, follow, lists, tables
 from ganeti.cli.blocks import Block
 from ganeti.model.types import parse_span
 from ganeti.ops.verbs import Argument, Call, CommandOption, Session, flag, verb
+from ganeti.query.filter import filter_of_arguments
 
 _MOMENTS = ("received_ts", "start_ts", "end_ts")
 _OP_MOMENTS = ("opstart", "opexec", "opend")
@@ -23,7 +24,6 @@ _LISTING = lists.Listing(
     resource="job",
     default_fields=("id", "status", "summary"),
     name_field="id",
-    is_numbered=True,
     formats=dict.fromkeys(_MOMENTS, tables.job_moment) | dict.fromkeys(_OP_MOMENTS, _moments),
 )
 
@@ -77,7 +77,6 @@ def list_jobs(session: Session, call: Call) -> int:
             resource="job",
             default_fields=(*_LISTING.default_fields, "archived"),
             name_field="id",
-            is_numbered=True,
             formats=_LISTING.formats,
         )
     return lists.show(session, call, listing, also=_in_states(call, _LIST_STATES))
@@ -154,9 +153,7 @@ _INFO = ("id", "status", "summary", "ops", "opresult", "opstatus", "oplog", *_OP
 def info(session: Session, call: Call) -> int:
     """Show everything about jobs: times, opcodes with their input, result and log."""
     jobs = [_job_id(word) for word in call.arguments]
-    wanted = filters.from_words(
-        [str(job) for job in jobs], forced=False, name_field="id", parse_text=str, is_number=True
-    )
+    wanted = filter_of_arguments([str(job) for job in jobs], name_field="id")
     answer = session.call("Query", "job", list(_INFO), wanted)
     shown, status = [], 0
     for row in answer["data"]:

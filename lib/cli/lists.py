@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ganeti.cli import common, failure, filters, tables
+from ganeti.cli import common, failure, tables
 from ganeti.ops.verbs import Argument, Call, Session, verb
+from ganeti.query.filter import filter_of_arguments
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +18,6 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     default_fields: tuple[str, ...]
     name_field: str = "name"
-    is_numbered: bool = False
     # Any-valued callables by field name
     formats: Mapping[str, tables.Format] = {}
 
@@ -37,15 +37,9 @@ def wanted_fields(text: str | None, default: Sequence[str]) -> list[str]:
 
 def show(session: Session, call: Call, listing: Listing, *, also: list[Any] | None = None) -> int:
     """Query and print a list; `also` is a filter that has to match too. The exit code."""
-    wanted = filters.from_words(
-        call.arguments,
-        forced=call.given("filter"),
-        name_field=listing.name_field,
-        parse_text=_parse_text,
-        is_number=listing.is_numbered,
-    )
+    wanted = filter_of_arguments(call.arguments, name_field=listing.name_field, force=call.given("filter"))
     names = wanted_fields(call.options.get("output"), listing.default_fields)
-    answer = session.call("Query", listing.resource, names, filters.both(wanted, also))
+    answer = session.call("Query", listing.resource, names, both(wanted, also))
     fields = [msgspec.convert(raw, tables.Field) for raw in answer["fields"]]
     separator = call.options.get("separator")
     units = call.options.get("units") or ("h" if separator is None else "m")
@@ -57,11 +51,11 @@ def show(session: Session, call: Call, listing: Listing, *, also: list[Any] | No
     return 0
 
 
-def _parse_text(text: str) -> Any:
-    # the grammar needs pyparsing: only who filters pays for it
-    from ganeti.query import filter as query_filter
-
-    return query_filter.parse_text(text)
+def both(first: list[Any] | None, second: list[Any] | None) -> list[Any] | None:
+    """The filter that matches what both match; None matches everything."""
+    if first is None or second is None:
+        return first or second
+    return ["&", first, second]
 
 
 def _print(

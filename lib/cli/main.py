@@ -40,6 +40,9 @@ def main(tool: str, argv: Sequence[str] | None = None, world: World | None = Non
         if world.out is sys.stdout:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        world.err.write("Aborted.\n")
+        return 1
     return status
 
 
@@ -83,6 +86,10 @@ def _run(verb: Verb, words: list[str], world: World) -> int:
         return failure.exit_code(err)
     session = Session(world, verb.tool, verb.name, call)
     _log(world, verb, words)
+    if call.given("debug"):
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG, stream=world.err, format="%(asctime)s %(name)s: %(message)s")
     try:
         return verb.run(session, call)
     except errors.NoMasterError as err:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganeti import errors
-from ganeti.cli import blocks, common, filters, lists
+from ganeti.cli import blocks, common, lists
 from ganeti.cli.blocks import Block
 from ganeti.ops.verbs import Argument, Call, Session, verb
+from ganeti.query.filter import filter_of_arguments
 
 _LISTING = lists.Listing(
     resource="node",
@@ -58,15 +58,11 @@ _INFO = {
 )
 def info(session: Session, call: Call) -> int:
     """Show what is recorded about nodes. Without names: about all."""
-    wanted = filters.from_words(call.arguments, forced=False, name_field="name", parse_text=_no_filter)
+    wanted = filter_of_arguments(call.arguments)
     answer = session.call("Query", "node", list(_INFO), wanted)
     if answer["data"]:
         session.out(blocks.render([_block(row) for row in answer["data"]]).removesuffix("\n"))
     return 0
-
-
-def _no_filter(text: str) -> Any:
-    raise errors.PrereqError("wrong_input", f"{text!r} is not the name of a node")
 
 
 def _block(row: list[list[Any]]) -> Block:  # Any: JSON of [status, value] pairs

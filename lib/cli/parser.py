@@ -141,6 +141,8 @@ def _check_count(verb: Verb, arguments: Sequence[str]) -> None:
     least = sum(arg.least for arg in verb.arguments)
     most = None if any(arg.most is None for arg in verb.arguments) else sum(arg.most or 0 for arg in verb.arguments)
     count = len(arguments)
+    if (most is not None and count > most) and any(word.startswith("-") for word in arguments):
+        raise ArgumentCount("options have to come before the arguments")
     if most == 0 and count:
         raise ArgumentCount(f"Command {verb.name} expects no arguments")
     if least == most and count != least:

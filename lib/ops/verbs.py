@@ -193,5 +193,7 @@ def verb(
 def split_docstring(text: str) -> tuple[str, str]:
     """(first sentence without its full stop, everything as paragraphs of one line each)."""
     paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
+    # what an operation returns is for programs; the command has its own way to tell it
+    paragraphs = [paragraph.partition(" Result: ")[0] for paragraph in paragraphs]
     first = paragraphs[0].split(". ")[0].removesuffix(".")
     return first, "\n\n".join(paragraphs)

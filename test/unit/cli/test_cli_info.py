@@ -1,0 +1,300 @@
+"""The info commands and the small ones."""
+
+import pytest
+from unit.cli.kit import Keyboard, Master, check_golden, job_master, rows, run
+
+from ganeti import errors
+
+INSTANCE = {
+    "name": "web1.example.com",
+    "uuid": "11111111-2222-3333-4444-555555555555",
+    "serial_no": 3,
+    "ctime": 1_700_000_000.0,
+    "mtime": 1_700_000_100.0,
+    "config_state": "up",
+    "run_state": "down",
+    "blocked": "",
+    "pnode": "node1",
+    "pnode_group_name": "default",
+    "snodes": ["node2"],
+    "os": "busybox-linux",
+    "os_instance": {"colour": "red"},
+    "os_actual": {"colour": "red", "size": "l"},
+    "disk_template": "drbd",
+    "nics": [[None, "nic-uuid", None, "aa:00:00:00:00:01", "bridged", "xen-br0", "", None, None]],
+    "hypervisor": "kvm",
+    "network_port": 11000,
+    "hv_instance": {"acpi": False},
+    "hv_actual": {"acpi": False, "boot_order": "disk", "kernel_path": ""},
+    "be_instance": {},
+    "be_actual": {"maxmem": 512, "vcpus": 1},
+    "disks": [
+        {
+            "dev_type": "drbd",
+            "logical_id": ["node1", "node2", 11000, 0, 0],
+            "pstatus": ["/dev/drbd0", 147, 0, 41.5, 120, True, 1],
+            "sstatus": ["/dev/drbd0", 147, 0, None, None, False, 1],
+            "children": [
+                {
+                    "dev_type": "plain",
+                    "logical_id": ["xenvg", "lv0"],
+                    "pstatus": ["/dev/xenvg/lv0", 254, 3, None, None, None, 1],
+                    "sstatus": None,
+                    "children": [],
+                    "mode": "rw",
+                    "size": 1024,
+                    "name": None,
+                    "uuid": "child-uuid",
+                }
+            ],
+            "mode": "rw",
+            "size": 1024,
+            "name": "root",
+            "uuid": "disk-uuid",
+        }
+    ],
+}
+DISKLESS = INSTANCE | {"name": "db", "disks": [], "nics": [], "snodes": [], "run_state": None, "blocked": "half moved"}
+
+
+def test_instance_info():
+    master = job_master({"web1.example.com": INSTANCE, "db": DISKLESS})
+    ended = run("gnt-instance", "info", "web1", "db", master=master)
+    assert ended.code == 0
+    check_golden("info-instance", ended.out)
+    ((forms,),) = master.sent("SubmitJob")
+    assert forms[0]["instances"] == ["web1", "db"]
+
+
+def test_instance_info_needs_names_or_all():
+    assert "give either the names" in run("gnt-instance", "info").err
+    assert run("gnt-instance", "info", "--all", "web1").code == 1
+    master = job_master({})
+    assert run("gnt-instance", "show", "--all", "-s", master=master) == (0, "", "")
+    ((forms,),) = master.sent("SubmitJob")
+    assert forms[0]["static"] is True
+    assert "instances" not in forms[0]
+
+
+def test_node_info():
+    answer = rows(
+        [],
+        [
+            *("node1", "192.0.2.1", "198.51.100.1", True, False, False, (3, None), True, True, "default"),
+            *(["web1", "db"], [], {"oob_program": "/bin/oob"}, {"oob_program": "/bin/oob", "spindle_count": 1}),
+        ],
+    )
+    master = Master(Query=answer)
+    ended = run("gnt-node", "info", "node1", master=master)
+    assert ended.code == 0
+    assert master.sent("Query")[0][2] == ["==", "name", "node1"]
+    check_golden("info-node", ended.out)
+
+
+CLUSTER = {
+    "software_version": "0.1.0",
+    "protocol_version": 3000000,
+    "config_version": 3000000,
+    "os_api_version": 20,
+    "export_version": 0,
+    "vcs_version": "",
+    "architecture": ["64bits", "x86_64"],
+    "name": "cluster.example.com",
+    "uuid": "cluster-uuid",
+    "ctime": 1_700_000_000.0,
+    "mtime": 1_700_000_000.0,
+    "master": "node1",
+    "default_hypervisor": "kvm",
+    "enabled_hypervisors": ["kvm", "fake"],
+    "hvparams": {"kvm": {"acpi": True, "kernel_path": ""}, "xen-pvm": {"x": 1}, "fake": {}},
+    "os_hvp": {},
+    "osparams": {"busybox": {"size": "l"}},
+    "beparams": {"default": {"maxmem": 128, "vcpus": 1}},
+    "nicparams": {"default": {"mode": "bridged"}},
+    "ndparams": {"spindle_count": 1},
+    "diskparams": {},
+    "candidate_pool_size": 10,
+    "max_running_jobs": 20,
+    "max_tracked_jobs": 25,
+    "mac_prefix": "aa:00:00",
+    "volume_group_name": None,
+    "reserved_lvs": [],
+    "enabled_disk_templates": ["diskless", "file"],
+    "tags": ["b", "a"],
+    "ipolicy": {
+        "minmax": [{"min": {"cpu-count": 1}, "max": {"cpu-count": 8}}],
+        "std": {"cpu-count": 1},
+        "disk-templates": ["file"],
+        "vcpu-ratio": 4.0,
+        "spindle-ratio": 32.0,
+    },
+}
+
+
+def test_cluster_info_and_version():
+    master = Master(QueryClusterInfo=CLUSTER)
+    check_golden("info-cluster", run("gnt-cluster", "info", master=master).out)
+    assert run("gnt-cluster", "version", master=master).out.splitlines()[:2] == [
+        "Software version: 0.1.0",
+        "Internode protocol: 3000000",
+    ]
+
+
+def test_cluster_queue():
+    master = Master(SetDrainFlag=True, QueryConfigValues=[True])
+    assert run("gnt-cluster", "queue", "drain", master=master) == (0, "", "")
+    assert run("gnt-cluster", "queue", "undrain", master=master) == (0, "", "")
+    assert run("gnt-cluster", "queue", "info", master=master).out == "The drain flag is set\n"
+    assert master.sent("SetDrainFlag") == [[True], [False]]
+    ended = run("gnt-cluster", "queue", "fill", master=master)
+    assert ended.code == 1
+    assert "unknown word 'fill'" in ended.err
+
+
+JOB = [
+    7,
+    "error",
+    ["TEST_DELAY(1)", "INSTANCE_STARTUP(web1)"],
+    [
+        {"OP_ID": "OP_TEST_DELAY", "duration": 1.0, "reason": [["gnt:user", "x", 1]]},
+        {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"},
+    ],
+    [None, ["OpExecError", ["no such luck"]]],
+    ["success", "error"],
+    [[[1, [1_700_000_000, 5], "message", "hello\nyou"]], []],
+    [[1_700_000_000, 0], [1_700_000_001, 0]],
+    [[1_700_000_000, 500_000], None],
+    [[1_700_000_001, 0], [1_700_000_001, 250_000]],
+    [1_700_000_000, 0],
+    [1_700_000_000, 100],
+    [1_700_000_001, 250_000],
+]
+
+
+def test_job_info():
+    master = Master(Query=rows([], JOB, [8, *[(3, None)] * 12]))
+    ended = run("gnt-job", "info", "7", "8", master=master)
+    assert (ended.code, ended.err) == (1, "Job ID 8 not found\n")
+    check_golden("info-job", ended.out)
+
+
+def test_job_cancel_prints_the_answers():
+    master = Master(CancelJob=lambda job, *kill: [job == 5, f"answer for {job} {kill}"])
+    ended = run("gnt-job", "cancel", "5", "6", master=master)
+    assert ended == (1, "answer for 5 ()\nanswer for 6 ()\n", "")
+    assert run("gnt-job", "cancel", "--kill", "5", master=master).code == 1
+    assert run("gnt-job", "cancel", "--kill", "--yes-do-it", "5", master=master).out == "answer for 5 (True,)\n"
+
+
+def test_job_cancel_by_state_asks():
+    found = rows([], [5, "queued", ["TEST_DELAY(1)"]])
+    master = Master(Query=found, CancelJob=[True, "Job 5 canceled"])
+    assert run("gnt-job", "cancel", "--queued", master=master).code == 13
+    assert run("gnt-job", "cancel", "--queued", master=master, keyboard=Keyboard("y")).out == "Job 5 canceled\n"
+    assert run("gnt-job", "cancel", "--queued", "-f", master=master).code == 0
+    assert "give either job ids" in run("gnt-job", "cancel", "--queued", "5", master=master).err
+    assert "give either job ids" in run("gnt-job", "cancel", master=master).err
+
+
+def test_job_archive_and_autoarchive():
+    master = Master(ArchiveJob=lambda job: job == 5, AutoArchiveJobs=[3, 0])
+    ended = run("gnt-job", "archive", "5", "6", master=master)
+    assert ended.code == 1
+    assert ended.err.startswith("Failed to archive job 6")
+    assert run("gnt-job", "autoarchive", "2h", master=master).out == "Archived 3 jobs, 0 unchecked left\n"
+    run("gnt-job", "autoarchive", "all", master=master)
+    assert master.sent("AutoArchiveJobs") == [[7200, 89], [-1, 89]]
+    assert "time span" in run("gnt-job", "autoarchive", "soon", master=master).err
+
+
+GOOD = ["/srv/os/good", True, "", ["default"], [["size", "how big"]], [20], True]
+BAD = ["/srv/os/bad", False, "no create script", [], [], [], True]
+
+
+def test_os_list_has_a_line_for_each_variant():
+    master = job_master([["plain", True, []], ["deb", True, ["a", "b"]], ["broken", False, []]])
+    assert run("gnt-os", "list", master=master).out == "Name\nplain\ndeb+a\ndeb+b\n"
+    assert run("gnt-os", "list", "--no-headers", master=job_master([])).out == ""
+
+
+def test_os_diagnose():
+    statuses = {"n1": [BAD], "n2": [GOOD, BAD], "n3": []}
+    master = job_master(
+        [["deb", False, [], statuses], ["good", True, ["default"], {"n1": [GOOD]}], ["bad", False, [], {"n1": [BAD]}]]
+    )
+    ended = run("gnt-os", "diagnose", master=master)
+    assert ended.code == 1
+    check_golden("os-diagnose", ended.out)
+    assert run("gnt-os", "diagnose", master=job_master([["good", True, [], {"n1": [GOOD]}]])).code == 0
+
+
+def test_submit_job_reads_files(tmp_path):
+    path = tmp_path / "jobs.json"
+    path.write_text('[{"OP_ID": "OP_TEST_DELAY", "duration": 0}]')
+    master = Master(
+        SubmitManyJobs=lambda jobs: [[True, 20 + index] for index in range(len(jobs))],
+        WaitForJobChange=[["success"], []],
+        QueryJobs=lambda ids, fields: [
+            ["success"] if fields == ["status"] else ["success", ["success"], [None]] for _ in ids
+        ],
+    )
+    ended = run(
+        "gnt-debug", "submit-job", "--op-repeat", "2", "--job-repeat", "3", "--timing-stats", str(path), master=master
+    )
+    assert ended.code == 0
+    assert "C:op     6\nC:job    3\n" in ended.out
+    ((jobs,),) = master.sent("SubmitManyJobs")
+    assert [len(job) for job in jobs] == [2, 2, 2]
+    run("gnt-debug", "submit-job", "--each", "--job-repeat", "2", str(path), master=master)
+    assert len(master.sent("SubmitManyJobs")) == 3
+    assert master.keys.count("key1") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not valid JSON"), ('{"OP_ID": "x"}', "not a list of opcodes"), ("[{}]", "not a list of opcodes")],
+)
+def test_submit_job_refuses_bad_files(tmp_path, content, message):
+    path = tmp_path / "jobs.json"
+    path.write_text(content)
+    ended = run("gnt-debug", "submit-job", str(path))
+    assert ended.code == 1
+    assert message in ended.err
+    assert "cannot read" in run("gnt-debug", "submit-job", str(tmp_path / "none")).err
+
+
+def _node_of(root, master: str) -> None:
+    (root / "var/lib/ganeti").mkdir(parents=True)
+    (root / "var/lib/ganeti/ssconf_master_node").write_text(f"{master}\n")
+
+
+def test_no_master_says_what_is_behind_it(tmp_path):
+    gone = Master(QueryClusterInfo=errors.NoMasterError("connection refused"))
+    nowhere = run("gnt-cluster", "info", master=gone, root=tmp_path / "a")
+    assert (nowhere.code, "not part of a cluster" in nowhere.err) == (1, True)
+    _node_of(tmp_path / "b", "node9")
+    elsewhere = run("gnt-cluster", "info", master=gone, root=tmp_path / "b")
+    assert "this is not the master node, connect to node9" in elsewhere.err
+    _node_of(tmp_path / "c", "node1.example.com")
+    here = run("gnt-cluster", "info", master=gone, root=tmp_path / "c")
+    assert here.err.startswith("Cannot communicate with the master daemon.\nconnection refused\nHint: ")
+
+
+def test_getmaster_works_without_a_master(tmp_path):
+    _node_of(tmp_path, "node9")
+    assert run("gnt-cluster", "getmaster", root=tmp_path) == (0, "node9\n", "")
+
+
+def test_queue_errors_have_their_own_words():
+    drained = run("gnt-debug", "delay", "1", master=Master(SubmitJob=errors.JobQueueDrainError("x")))
+    assert drained.err == "Failure: the job queue is marked for drain and doesn't accept new requests\n"
+    full = run("gnt-debug", "delay", "1", master=Master(SubmitJob=errors.JobQueueFull("x", hint="archive old jobs")))
+    assert full.err.endswith("\nHint: archive old jobs\n")
+
+
+def test_every_run_is_logged(tmp_path):
+    (tmp_path / "var/log/ganeti").mkdir(parents=True)
+    run("gnt-debug", "delay", "--reason", "two words", "1", master=job_master(), root=tmp_path)
+    text = (tmp_path / "var/log/ganeti/commands.log").read_text()
+    assert text.startswith("2023-11-14 22:13:20: gnt-debug delay pid=")
+    assert text.endswith("--reason 'two words' 1\n")
