@@ -226,4 +226,10 @@ def server_context(bundle_path: str, authority_path: str, accepts: Callable[[str
 
 def peer_digest(peer: crypto.X509) -> str:
     """As `digest`, of a certificate that came in a handshake."""
-    return peer.digest("sha256").replace(b":", b"").decode("ascii").lower()
+    return peer.to_cryptography().fingerprint(hashes.SHA256()).hex()
+
+
+def peer_name(peer: crypto.X509) -> str:
+    """The node name in a certificate that came in a handshake, or empty."""
+    found = peer.to_cryptography().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""

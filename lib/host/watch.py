@@ -8,7 +8,6 @@ import select
 import threading
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any
 
 with warnings.catch_warnings():
@@ -55,9 +54,11 @@ class FileWatcher:
         self._use_inotify = use_inotify
         self._seen = {path: _fingerprint(path) for path in self._paths}
         self._thread: threading.Thread | None = None
+        self._manager: Any | None = None  # Any: a WatchManager
         self._wake_reader, self._wake_writer = -1, -1
 
     def start(self) -> None:
+        self._manager = self._watch() if self._use_inotify else None
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name="file watcher", daemon=True)
         self._thread.start()
@@ -71,34 +72,36 @@ class FileWatcher:
         self._thread = None
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+        if self._manager is not None:
+            self._manager.close()
 
     def _run(self) -> None:
-        with ExitStack() as stack:
-            manager = self._watch(stack) if self._use_inotify else None
-            poller = select.poll()
-            poller.register(self._wake_reader, select.POLLIN)
-            if manager is not None:
-                poller.register(manager.get_fd(), select.POLLIN)
-            while True:
-                self._compare()
-                timeout = None if manager is not None else self._poll_s * 1000
-                ready = [handle for handle, _ in poller.poll(timeout)]
-                while ready and self._wake_reader not in ready and manager is not None:
-                    # events only say "look again": what changed is seen by comparing
-                    os.read(manager.get_fd(), 65536)
-                    ready = [handle for handle, _ in poller.poll(self._settle_s * 1000)]
-                if self._wake_reader in ready:
-                    return
+        poller = select.poll()
+        poller.register(self._wake_reader, select.POLLIN)
+        events = -1 if self._manager is None else self._manager.get_fd()
+        if events != -1:
+            poller.register(events, select.POLLIN)
+        while True:
+            self._compare()
+            ready = [handle for handle, _ in poller.poll(None if events != -1 else self._poll_s * 1000)]
+            while events in ready and self._wake_reader not in ready:
+                # events only say "look again": what changed is seen by comparing
+                os.read(events, 65536)
+                ready = [handle for handle, _ in poller.poll(self._settle_s * 1000)]
+            if self._wake_reader in ready:
+                return
 
-    def _watch(self, stack: ExitStack) -> Any | None:  # Any: a WatchManager
+    def _watch(self) -> Any | None:  # Any: a WatchManager
         """Watches on all directories, or None when they cannot be had."""
+        manager = None
         try:
             manager = _inotify.WatchManager()
-            stack.callback(manager.close)
             events = sum(getattr(_inotify, name) for name in _EVENTS)
             for directory in {os.path.dirname(path) for path in self._paths}:
                 manager.add_watch(directory, events, quiet=False)
         except (OSError, _inotify.PyinotifyError, _inotify.WatchManagerError) as err:
+            if manager is not None:
+                manager.close()
             log.warning(
                 "cannot watch files by inotify (%s); looking at them each %g s instead; "
                 "see the sysctls fs.inotify.max_user_watches and max_user_instances",

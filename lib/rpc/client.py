@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import ssl
 from collections.abc import Callable, Iterable
@@ -39,6 +40,8 @@ _RESTARTS = 3
 _BUSY_READ_S = 1.0
 #: how the stdlib's text of a TLS alert begins after its library name
 _ALERT = "ALERT"
+#: bodies from here on are sent in pieces, so that the event loop goes on meanwhile
+_LARGE = 256 * 1024
 
 
 class Client:
@@ -255,7 +258,7 @@ class Client:
         host = f"[{node.primary_ip}]" if ":" in node.primary_ip else node.primary_ip
         async with self._open().post(
             f"https://{host}:{self._port}/call",
-            data=body,
+            data=io.BytesIO(body) if len(body) > _LARGE else body,
             ssl=self._context,
             server_hostname=node.uuid,
             headers={"Content-Type": "application/json"},

@@ -198,6 +198,15 @@ class _Server(cheroot.HTTPServer):
     max_request_header_size = MAX_HEADER
     owner: NodeServer
 
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
+
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "%s", msg, exc_info=traceback)
 
@@ -251,7 +260,19 @@ class NodeServer:
     def stop(self, *, limit_s: float = 5.0) -> None:
         """Take no more calls, let the running ones answer, for at most so many seconds."""
         self._server.shutdown_timeout = max(1, round(limit_s))
+        # cheroot looks at its stop flag only when something happens or half a second has passed
+        waker = threading.Thread(target=self._wake, name="server waker", daemon=True)
+        waker.start()
         self._server.stop()
         if self._thread is not None:
             self._thread.join(limit_s)
             self._thread = None
+        waker.join()
+
+    def _wake(self) -> None:
+        for _ in range(20):
+            try:
+                socket.create_connection(self._server.bind_addr, timeout=0.5).close()
+            except OSError:
+                return  # it does not listen any more
+            time.sleep(0.02)

@@ -123,7 +123,7 @@ class TlsSocket:
             self._is_broken = True
             raise ConnectionAbortedError(errno.ECONNABORTED, "peer showed no certificate")
         self.peer_digest = tls.peer_digest(peer)
-        self.peer_name = str(peer.get_subject().CN or "")
+        self.peer_name = tls.peer_name(peer)
         self._is_ready = True
 
     def _wait_or_fail(self, err: SSL.Error, deadline: float | None) -> None:
