@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ganeti import errors
-from ganeti.host.files import read_text
 from ganeti.paths import Paths, ssconf
 
 #: a list was asked for an unknown field
@@ -73,6 +72,8 @@ def _describe(error: errors.GanetiError) -> str:
 
 def explain_no_master(error: errors.NoMasterError, paths: Paths, own_name: str) -> errors.GanetiError:
     """The same error, or what is behind it: this is not the master, or there is no cluster."""
+    from ganeti.host.files import read_text
+
     master = (read_text(paths.local(ssconf("master_node"))) or "").strip()
     if not master:
         return errors.PrereqError(
