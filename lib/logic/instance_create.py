@@ -267,15 +267,12 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def plan(self, facts: CreateFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
-        uses_disks = facts.is_installed or facts.is_started
         steps = volumes.create(config, env, instance)
-        if uses_disks:
-            steps += volumes.open_all(config, env, instance)
         if facts.is_installed:
             steps.append(self._install(env, instance))
         if facts.is_started:
-            return steps + starting.steps(config, env, instance, is_new=True, disks_are_open=True)
-        if uses_disks:
+            return steps + starting.steps(config, env, instance, is_new=True)
+        if facts.is_installed:
             steps += volumes.close_all(config, env, instance)
         steps.append(Commit(title=f"add instance {instance.name}", changes=(Put(instance),), is_final=True))
         return steps

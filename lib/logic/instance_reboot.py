@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.instance import InstanceReboot as RebootCall
-from ganeti.logic import checks, guests, hooks, starting, stopping, volumes
+from ganeti.logic import checks, guests, hooks, starting, stopping
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, OnFailure, Step
 from ganeti.model.config import Config
@@ -59,8 +59,7 @@ class InstanceReboot(LogicalUnit[OpInstanceReboot, RebootFacts]):
             return starting.steps(config, env, instance)
         if self.op.reboot_type == "full":
             stop = stopping.stop(env, config, instance, self.op.shutdown_timeout, OnFailure.UNDO)
-            before = (stop, *volumes.close_all(config, env, instance))
-            return starting.steps(config, env, instance, before=before)
+            return starting.steps(config, env, instance, before=(stop,))
         return self._in_place(config, env, instance)
 
     def _in_place(self, config: Config, env: Env, instance: Instance) -> list[Step]:

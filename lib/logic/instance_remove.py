@@ -61,7 +61,6 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemoveFacts]):
         return (
             Record(resolve=resolve),
             stopping.stop(env, config, instance, self.op.shutdown_timeout, on_failure),
-            *volumes.close_all(config, env, instance),
             *volumes.remove(config, env, instance, on_failure),
             Commit(
                 title=f"remove instance {instance.name}", changes=(Delete("instance", instance.uuid),), is_final=True

@@ -10,7 +10,7 @@ from ganeti import errors, settings
 from ganeti.calls.os import OsDiagnose, OsRename
 from ganeti.logic import checks, devices, guests, hooks, os_definitions, volumes
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Effect, OnFailure, Parallel, Step
+from ganeti.logic.steps import Commit, Effect, OnFailure, Step
 from ganeti.model.config import Config
 from ganeti.model.locks import LockPlan, exclusive, new_name, shared
 from ganeti.model.objects import AdminState, Instance, Put
@@ -81,35 +81,46 @@ class InstanceRename(LogicalUnit[OpInstanceRename, RenameFacts]):
         return hooks.instance_hooks(config, facts.instance, {"INSTANCE_NEW_NAME": facts.renamed.name})
 
     def plan(self, facts: RenameFacts, env: Env) -> Sequence[Step]:
-        config, instance, renamed = env.config, facts.instance, facts.renamed
-        steps = volumes.rename(config, env, instance, renamed)
-        title = f"rename {instance.name} to {renamed.name}"
-        steps.append(Commit(title=title, changes=(Put(renamed),), is_final=True))
+        steps = self._renames(facts, env)
         if facts.has_script:
-            steps += [_only_warn(step) for step in volumes.open_all(config, env, renamed)]
-            steps.append(
-                Effect(
-                    title=f"run the rename script of OS {renamed.os}",
-                    node=renamed.primary_node,
-                    call=OsRename(
-                        spec=guests.guest_spec(config, renamed),
-                        old_name=instance.name,
-                        debug=self.op.debug_level,
-                        request=env.new_request(),
-                    ),
-                    on_failure=OnFailure.WARN,
-                )
-            )
+            config, renamed = env.config.apply([Put(facts.renamed)]), facts.renamed
+            steps.append(self._script(facts, env))
             steps += volumes.close_all(config, env, renamed)
         return steps
 
+    @staticmethod
+    def _renames(facts: RenameFacts, env: Env) -> list[Step]:
+        instance, renamed = facts.instance, facts.renamed
+        steps = volumes.rename(env.config, env, instance, renamed)
+        title = f"rename {instance.name} to {renamed.name}"
+        steps.append(Commit(title=title, changes=(Put(renamed),), is_final=True))
+        return steps
+
+    def _script(self, facts: RenameFacts, env: Env) -> Effect:
+        call = OsRename(
+            spec=guests.guest_spec(env.config, facts.renamed),
+            old_name=facts.instance.name,
+            debug=self.op.debug_level,
+            request=env.new_request(),
+        )
+        title = f"run the rename script of OS {facts.renamed.os}"
+        return Effect(title=title, node=facts.renamed.primary_node, call=call, on_failure=OnFailure.WARN)
+
+    async def execute(self, facts: RenameFacts, env: Env) -> str:
+        """As planned, but the words of the script are passed on."""
+        result = self.result(facts)
+        await env.run(self._renames(facts, env), result=result)
+        if facts.has_script:
+            script = self._script(facts, env)
+            env.report(f"* {script.title}")
+            try:
+                warning = await env.rpc.one(script.node, script.call)
+            except errors.RpcError as err:
+                warning = str(err)
+            if warning:
+                env.warn(warning, hint=f"the instance is called {result} all the same")
+            await env.run(volumes.close_all(env.config, env, facts.renamed))
+        return result
+
     def result(self, facts: RenameFacts) -> str:
         return facts.renamed.name
-
-
-def _only_warn(step: Step) -> Step:
-    """The rename is recorded: what follows cannot fail it any more."""
-    if not isinstance(step, Parallel):
-        return step
-    effects = tuple(msgspec.structs.replace(effect, on_failure=OnFailure.WARN) for effect in step.effects)
-    return Parallel(effects=effects)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ganeti import errors
-from ganeti.logic import checks, hooks, starting, stopping, volumes
+from ganeti.logic import checks, hooks, starting, stopping
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
@@ -66,7 +66,7 @@ class InstanceShutdown(LogicalUnit[OpInstanceShutdown, StopFacts]):
             else:
                 steps.append(Record(resolve=resolve))
         steps.append(stopping.stop(env, config, instance, self.op.timeout, OnFailure.WARN))
-        return steps + volumes.close_all(config, env, instance)
+        return steps
 
     def _down(self, instance: Instance, *, is_reachable: bool) -> Instance:
         # an instance that is marked offline stays so

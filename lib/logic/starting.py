@@ -1,7 +1,7 @@
 """How a guest is started, and what becomes of a start that was interrupted.
 
-The wish comes first: the instance is marked up, in one batch with a `Resolve` record, then its disks are opened
-and the guest is started. When the master dies in between, the new one asks the node what became of the start
+The wish comes first: the instance is marked up, in one batch with a `Resolve` record, then
+the guest is started. When the master dies in between, the new one asks the node what became of the start
 and goes on with it. A start that the node refused is not repeated: the instance stays marked up, its disks are
 closed, and the watcher tries again.
 """
@@ -16,8 +16,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import InstanceInfo, InstanceStart, InstanceStop
 from ganeti.calls.task import TaskPoll
-from ganeti.calls.volume import VolumeOpen
-from ganeti.logic import guests, volumes
+from ganeti.logic import guests
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.logic.steps import Commit, Effect, Record, Step
 from ganeti.model.config import Config
@@ -34,10 +33,6 @@ def marked(instance: Instance, state: AdminState, *, disks_active: bool, source:
     )
 
 
-def is_marked_up(instance: Instance) -> bool:
-    return instance == marked(instance, AdminState.UP, disks_active=True)
-
-
 def steps(
     config: Config,
     env: Env,
@@ -47,11 +42,10 @@ def steps(
     be: Params | None = None,
     paused: bool = False,
     remember: bool = True,
-    disks_are_open: bool = False,
     is_new: bool = False,
     before: Sequence[Step] = (),
 ) -> list[Step]:
-    """Mark up, do `before` (such as the stop of a full reboot), open the disks, start.
+    """Mark up, do `before` (such as the stop of a full reboot), start.
 
     `is_new`: the instance is not in the configuration yet, so the first step adds it.
     """
@@ -72,6 +66,7 @@ def steps(
             uuid=instance.uuid,
             hypervisor=instance.hypervisor,
             timeout=0,
+            disks=instance.disks,
             request=env.new_request(),
             undoes=request,
         )
@@ -82,8 +77,6 @@ def steps(
     else:
         made.append(Record(resolve=resolve))
     made += before
-    if not disks_are_open:
-        made += volumes.open_all(config, env, instance)
     start = InstanceStart(spec=guests.guest_spec(config, up, hv=hv, be=be), paused=paused, request=request)
     made.append(Effect(title=f"start {instance.name} on {node.name}", node=node.uuid, call=start, undo=undo))
     return made
@@ -113,10 +106,7 @@ async def resolve_start(arguments: dict[str, Any], env: Env) -> Iterable[str]:
 
 
 async def start_now(config: Config, env: Env, instance: Instance, arguments: dict[str, Any]) -> None:
-    """Outside a plan: open the disks and start. Both may have happened already. Raises RpcError."""
-    for disk in instance.disks:
-        opening = VolumeOpen(disk=disk, owner=instance.uuid, request=env.new_request())
-        await env.rpc.one(instance.primary_node, opening)
+    """Outside a plan; it may run already. Raises RpcError."""
     spec = guests.guest_spec(config, instance, hv=arguments.get("hv"), be=arguments.get("be"))
     start = InstanceStart(spec=spec, paused=bool(arguments.get("paused")), request=env.new_request())
     await env.rpc.one(instance.primary_node, start)

@@ -7,7 +7,6 @@ from typing import Any
 
 from ganeti import errors
 from ganeti.calls.instance import InstanceStop
-from ganeti.calls.volume import VolumeClose
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.logic.steps import Effect, OnFailure
 from ganeti.model.config import Config
@@ -34,6 +33,7 @@ def stop_call(env: Env, instance: Instance, timeout: int) -> InstanceStop:
         uuid=instance.uuid,
         hypervisor=instance.hypervisor,
         timeout=timeout,
+        disks=instance.disks,
         request=env.new_request(),
     )
 
@@ -53,9 +53,6 @@ async def resolve_stop(arguments: dict[str, Any], env: Env) -> Iterable[str]:
         return ["the instance is gone, there is nothing to stop"]
     try:
         await env.rpc.one(instance.primary_node, stop_call(env, instance, int(arguments["timeout"])))
-        for disk in instance.disks:
-            closing = VolumeClose(disk=disk, owner=instance.uuid, request=env.new_request())
-            await env.rpc.one(instance.primary_node, closing)
     except errors.RpcError as err:
         return [f"{instance.name} is marked down but could not be stopped: {err}"]
     return [f"{instance.name} was stopped"]

@@ -1,4 +1,7 @@
-"""Steps on the volumes of an instance's disks, each with its way back."""
+"""Steps on the volumes of an instance's disks, each with its way back.
+
+Starting a guest and running an OS script open the disks on the primary node; stopping a guest closes them there.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganeti.calls.base import ChangingCall
-from ganeti.calls.volume import VolumeClose, VolumeCreate, VolumeOpen, VolumeRemove, VolumeRename
+from ganeti.calls.volume import VolumeClose, VolumeCreate, VolumeRemove, VolumeRename
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
@@ -46,20 +49,8 @@ def create(config: Config, env: Env, instance: Instance) -> list[Step]:
     return _on(config, env, instance, nodes=instance.nodes, verb="create", make=make)
 
 
-def open_all(config: Config, env: Env, instance: Instance) -> list[Step]:
-    """Usable on the primary node."""
-
-    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
-        return (
-            VolumeOpen(disk=disk, owner=instance.uuid, request=request),
-            VolumeClose(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request),
-        )
-
-    return _on(config, env, instance, nodes=(instance.primary_node,), verb="open", make=make)
-
-
 def close_all(config: Config, env: Env, instance: Instance) -> list[Step]:
-    """Given up on all nodes of the instance; what cannot be closed is warned of."""
+    """After a script: given up on all nodes of the instance; what cannot be closed is warned of."""
 
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return VolumeClose(disk=disk, owner=instance.uuid, request=request), None

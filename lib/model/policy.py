@@ -52,7 +52,8 @@ def violations(policy: Params, sizes: Sizes) -> Sequence[str]:
         found.append(f"disk template {sizes.template} is not allowed")
     outside = [_outside(pair, sizes) for pair in policy["minmax"]]
     if outside and all(outside):
-        found += min(outside, key=lambda reasons: len(reasons))
+        nearest = min(outside, key=len)
+        found += nearest
     return found
 
 
