@@ -42,7 +42,7 @@ class StorePromise(Call[PromiseReply], frozen=True, tag="store_promise"):
 class AppendReply(msgspec.Struct, frozen=True, kw_only=True):
     accepted: bool
     state: StateReply
-    why_not: str = ""  # gap | hash | term | full
+    why_not: str = ""  # gap | hash | term | full | in use
 
 
 @call(reply=AppendReply, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
@@ -53,6 +53,8 @@ class StoreAppend(Call[AppendReply], frozen=True, tag="store_append"):
     batches: tuple[str, ...]  # encoded `store.batch.Batch`, oldest first
     secrets: dict[str, str | None] | None = None  # changed secret values; None as a value: deleted
     all_secrets: bool = False  # `secrets` is the whole table
+    leader: str = ""  # node uuid
+    leader_term: int = 0  # batches of a catch-up have lower ones
 
 
 @call(reply=AppendReply, time=Time.SLOW, reserve=Reserve.QUORUM, has_effect=True)
@@ -66,7 +68,23 @@ class StoreSnapshot(Call[AppendReply], frozen=True, tag="store_snapshot"):
     term: int
     serial: int
     hash: str
-    secrets: dict[str, str] = {}
+    secrets: dict[str, str] = {}  # with the last part: the whole table
+    leader: str = ""  # node uuid
+    leader_term: int = 0
+
+
+class FetchReply(msgspec.Struct, frozen=True, kw_only=True):
+    is_known: bool  # the position asked about is in this voter's history
+    batches: tuple[str, ...] = ()  # encoded, oldest first; empty: there are no more
+    secrets: dict[str, str] = {}  # the whole table
+
+
+@call(reply=FetchReply, time=Time.NORMAL, reserve=Reserve.QUORUM)
+class StoreFetch(Call[FetchReply], frozen=True, tag="store_fetch"):
+    """The batches after a position: what a restarted master's own disk has missed."""
+
+    serial: int
+    hash: str
 
 
 @call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
