@@ -157,9 +157,11 @@ class Engine:
         for op in job.ops:
             for other, wanted in op.input.get("depends") or ():
                 depends[JobId(int(other))] = frozenset(wanted)
-        self._schedule.add(job.id, job.priority, depends, self._final_status)
+        verdict = self._schedule.add(job.id, job.priority, depends, self._status_of)
+        if verdict is not None:
+            self._doom(job.id, verdict)
 
-    def _final_status(self, job_id: JobId) -> str | None:
+    def _status_of(self, job_id: JobId) -> str | None:
         """`queued` and so on while it lives, a final status, or None when it is lost."""
         job = self._parts.state.jobs.get(job_id)
         return job.status.value if job is not None else None

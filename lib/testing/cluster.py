@@ -1,0 +1,282 @@
+"""A cluster in one process: the real engine and the real node handlers, over fake drivers and a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from ganeti import errors
+from ganeti.calls.base import Call, ChangingCall
+from ganeti.calls.node import NodeVersion, SsconfWrite, TrustPush, VersionReply
+from ganeti.host.clock import SystemClock
+from ganeti.host.run import HostRunner
+from ganeti.hypervisor import parameters
+from ganeti.hypervisor.fake.driver import FakeHypervisor
+from ganeti.logic import catalogue as logic_catalogue
+from ganeti.master.commits import Committer
+from ganeti.master.debts import DebtPayer
+from ganeti.master.engine import Engine
+from ganeti.master.env import Parts
+from ganeti.master.jobs import Jobs
+from ganeti.master.lockmanager import LockManager
+from ganeti.master.membership import Members
+from ganeti.master.processor import Processor
+from ganeti.master.reservations import Reservations
+from ganeti.master.ssconf import Distributor
+from ganeti.master.state import State, write_of
+from ganeti.model.config import Config
+from ganeti.model.jobs import Job
+from ganeti.model.objects import AnyObject, Cluster, DiskTemplate, Group, Node, Put
+from ganeti.model.types import JobId, RequestId, Uuid
+from ganeti.node import guests, volumes
+from ganeti.node import os as node_os
+from ganeti.node.base import HANDLERS, Context, NodeEnv
+from ganeti.ops.base import OpCode
+from ganeti.paths import Paths
+from ganeti.storage import registry
+from ganeti.testing.drivers import FailingHypervisor, FailingStorage
+from ganeti.testing.leadership import MemoryLeadership
+
+R = TypeVar("R")
+LOADED = (logic_catalogue, guests, node_os, volumes)
+
+OS_NAME = "test-os"
+
+
+class SimulatedNode:
+    """One node: its root directory, its drivers, what it was told."""
+
+    def __init__(self, root: str, name: str, uuid: Uuid) -> None:
+        self.name, self.uuid = name, uuid
+        self.paths = Paths(root, name)
+        self.is_up = True
+        self.requests: dict[RequestId, Any] = {}
+        self.tombstones: set[RequestId] = set()
+        self.hypervisor = FailingHypervisor(FakeHypervisor(self.paths, SystemClock()))
+        runner = HostRunner(self.paths)
+        drivers = registry.drivers(self.paths, runner)
+        self.storage = {template: FailingStorage(driver) for template, driver in drivers.items()}
+        self.env = NodeEnv(
+            paths=self.paths,
+            runner=runner,
+            clock=SystemClock(),
+            hypervisors={"fake": self.hypervisor},
+            storage=self.storage,
+        )
+        self._install_os()
+
+    def _install_os(self) -> None:
+        directory = self.paths.local(f"{self.paths.os_search_path[0]}/{OS_NAME}")
+        os.makedirs(directory)
+        files = {"ganeti_api_version": "20\n", "create": "#!/bin/sh\necho installed\n", "parameters.list": ""}
+        for name, text in files.items():
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(os.path.join(directory, name), 0o755)
+        os.makedirs(self.paths.local("/srv/ganeti/file-storage"))
+
+    def volumes(self) -> tuple[str, ...]:
+        return self.storage[DiskTemplate.FILE].volumes()
+
+
+class InProcessRpc:
+    """Implements `calls.port.Rpc` by calling the handlers; loses calls and replies as told."""
+
+    def __init__(self, nodes: Mapping[Uuid, SimulatedNode], config: Any) -> None:
+        self.nodes = nodes
+        self._config = config  # Any: a callable that gives the configuration; the state is made later
+        self.lose_reply: list[str] = []  # names of calls whose next reply is lost
+        self.fail: dict[str, errors.GanetiError] = {}  # call name → what its next use answers
+        self.made: list[tuple[str, str]] = []  # (node name, call name) in order
+        self.gates: dict[str, asyncio.Event] = {}  # call name → it waits here first
+
+    async def one(self, node: Uuid, call: Call[R]) -> R:
+        found = self._config().nodes.get(node)
+        name = self.nodes[node].name
+        if found is not None and found.offline:
+            raise errors.RpcError(name, "offline", "is marked offline")
+        if call.name in self.gates:
+            await self.gates[call.name].wait()
+        await asyncio.sleep(0)
+        if not self.nodes[node].is_up:
+            raise errors.RpcError(name, "unreachable", "does not answer")
+        if call.name in self.fail:
+            raise errors.RpcError(name, "failed", str(self.fail.pop(call.name)))
+        self.made.append((name, call.name))
+        answer = self._answer(self.nodes[node], call)
+        if call.name in self.lose_reply:
+            self.lose_reply.remove(call.name)
+            raise errors.RpcError(name, "timeout", "no reply in time")
+        return cast(R, answer)
+
+    def _answer(self, node: SimulatedNode, call: Call[Any]) -> Any:
+        if isinstance(call, SsconfWrite | TrustPush):
+            return len(call.files) if isinstance(call, SsconfWrite) else None
+        if isinstance(call, NodeVersion):
+            return VersionReply(
+                software="",
+                protocol=0,
+                node=node.name,
+                uuid=node.uuid,
+                cluster="",
+                master="",
+                term=1,
+                boot_id="",
+                time=0.0,
+            )
+        if not isinstance(call, ChangingCall):
+            return self._handle(node, call)
+        if call.request in node.tombstones:
+            raise errors.RpcError(node.name, "failed", "the request was taken back before it came")
+        if call.undoes is not None:
+            node.tombstones.add(call.undoes)
+        if call.request not in node.requests:
+            node.requests[call.request] = self._handle(node, call)
+        return node.requests[call.request]
+
+    def _handle(self, node: SimulatedNode, call: Call[Any]) -> Any:
+        try:
+            return HANDLERS[type(call)](call, node.env, Context())
+        except errors.GanetiError as err:
+            raise errors.RpcError(node.name, "failed", str(err)) from err
+
+    async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
+        answers: dict[Uuid, R | errors.RpcError] = {}
+        for node in nodes:
+            try:
+                answers[node] = await self.one(node, call)
+            except errors.RpcError as err:
+                answers[node] = err
+        return answers
+
+    async def at(self, node: Node, call: Call[R]) -> R:
+        return await self.one(node.uuid, call)
+
+
+class SimulatedCluster:
+    """`await start()`, then submit opcodes and look at what came of them; `restart()` is a crash of the master."""
+
+    def __init__(self, root: str, *, nodes: int = 3, seed: int = 1) -> None:
+        self.rng = random.Random(seed)
+        self.clock = SystemClock()
+        self.nodes: dict[Uuid, SimulatedNode] = {}
+        for number in range(1, nodes + 1):
+            uuid = Uuid(f"00000000-0000-4000-8000-{number:012d}")
+            self.nodes[uuid] = SimulatedNode(os.path.join(root, f"node{number}"), f"node{number}.example.com", uuid)
+        self.store = MemoryLeadership()
+        self.store.voter_names = list(self.nodes)
+        for obj in self._objects():
+            write = write_of(Put(obj))
+            self.store.table[write.table, write.key] = write.value or ""
+        self.rpc = InProcessRpc(self.nodes, lambda: self.state.config)
+        self._build()
+
+    def _objects(self) -> list[AnyObject]:
+        group = Group(uuid=Uuid("00000000-0000-4000-8000-00000000000a"), name="default")
+        first = next(iter(self.nodes))
+        cluster = Cluster(
+            uuid=Uuid("00000000-0000-4000-8000-00000000000c"),
+            name="cluster.example.com",
+            master_node=first,
+            master_ip="192.0.2.1",
+            master_netdev="lo",
+            file_storage_dir="/srv/ganeti/file-storage",
+        )
+        found: list[AnyObject] = [cluster, group]
+        for number, node in enumerate(self.nodes.values(), start=1):
+            address = f"192.0.2.{10 + number}"
+            found.append(
+                Node(
+                    uuid=node.uuid,
+                    name=node.name,
+                    primary_ip=address,
+                    secondary_ip=address,
+                    group=group.uuid,
+                    master_candidate=True,
+                    certificate_digest=f"{number:064x}",
+                )
+            )
+        return found
+
+    def _build(self) -> None:
+        self.state = State()
+        self.state.load((table, key, value) for (table, key), value in self.store.table.items() if table != "archive")
+        self.store.on_publish(self.state.publish)
+        self.committer = Committer(self.state, self.store, self.clock)
+        self.jobs = Jobs(self.state, self.clock)
+        self.locks = LockManager(self.clock)
+        self.debts = DebtPayer(self.state, self.rpc)
+        self.debts.attach(self.committer)
+        self.members = Members(self.state, self.committer, self.store, self.rpc)
+        parts = Parts(
+            state=self.state,
+            committer=self.committer,
+            jobs=self.jobs,
+            locks=self.locks,
+            rpc=self.debts,
+            membership=self.members,
+            reservations=Reservations(lambda: self.committer.tip, self.rng),
+            clock=self.clock,
+            rng=self.rng,
+            resolve=self._resolve,
+            submit=self._submit_children,
+        )
+        distributor = Distributor(
+            lambda: self.state.config,
+            lambda: self.state.serial,
+            self.rpc,
+            lambda config, name: parameters.defaults(name),
+        )
+        self.engine = Engine(parts, Processor(parts, distributor), self.store)
+
+    async def _resolve(self, name: str) -> tuple[str, str]:
+        raise errors.ResolverError(name, -2, "no names here")
+
+    async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
+        return await self.engine.submit_children(parent, jobs)
+
+    @property
+    def config(self) -> Config:
+        return self.state.config
+
+    async def submit(self, *wire_ops: Any, key: str = "") -> JobId:
+        """One job. Any: opcodes or their wire forms."""
+        ((ok, answer),) = await self.engine.submit_many([list(wire_ops)], key=key)
+        if not ok:
+            raise errors.PrereqError("wrong_input", str(answer))
+        return JobId(int(answer))
+
+    async def wait(self, job: JobId, timeout_s: float = 20.0) -> Job:
+        """The finished job."""
+        if not await self.jobs.changed(job, lambda: self.jobs.get(job).status.is_final, timeout_s):
+            raise AssertionError(f"job {job} did not end: {self.jobs.get(job)}")
+        return self.jobs.get(job)
+
+    async def run(self, *wire_ops: Any) -> Job:
+        return await self.wait(await self.submit(*wire_ops))
+
+    async def restart(self) -> None:
+        """The master dies (nothing more is stored by the old one) and a new one takes over."""
+        old = self.store
+        old.is_lost = True
+        old.gate.set()
+        self.store = MemoryLeadership(term=old.term + 1)
+        self.store.table = dict(old.table)
+        self.store.voter_names = old.voter_names
+        self._build()
+        await self.engine.recover()
+
+    def log_of(self, job: JobId) -> list[str]:
+        return [str(entry.message) for entry in self.state.logs.get(job, ())]
+
+    def debris(self) -> list[str]:
+        """What nodes hold that the configuration does not know."""
+        known = {str(disk.logical_id[1]) for instance in self.config.instances.values() for disk in instance.disks}
+        names = {instance.name for instance in self.config.instances.values()}
+        found = [f"{node.name}: {path}" for node in self.nodes.values() for path in node.volumes() if path not in known]
+        for node in self.nodes.values():
+            found += [f"{node.name}: guest {guest.name}" for guest in node.hypervisor.list() if guest.name not in names]
+        return found
