@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from ganeti import errors
-from ganeti.paths import Paths, ssconf
 
 #: a list was asked for an unknown field
 UNKNOWN_FIELD = 14
 #: a confirmation was needed and not given
 NOT_CONFIRMED = 13
-
-_MAY_BE_DONE = "What was asked may have been done or submitted nevertheless: gnt-job list tells."
 
 _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.HooksFailure, "Failure: hooks general failure: "),
@@ -61,28 +58,10 @@ def _describe(error: errors.GanetiError) -> str:
         case errors.RequestError():
             return f"Failure: the master refused the request:\n{error.message}"
         case errors.LuxiError():
-            return f"Communication with the master daemon failed: {error.message}\n{_MAY_BE_DONE}"
+            return f"Communication with the master daemon failed: {error.message}"
         case errors.JobCanceled():
             return error.message
     for kind_, head in _WITH_TEXT:
         if isinstance(error, kind_):
             return head + error.message
     return f"Unhandled Ganeti error: {error.message}"
-
-
-def explain_no_master(error: errors.NoMasterError, paths: Paths, own_name: str) -> errors.GanetiError:
-    """The same error, or what is behind it: this is not the master, or there is no cluster."""
-    from ganeti.host.files import read_text
-
-    master = (read_text(paths.local(ssconf("master_node"))) or "").strip()
-    if not master:
-        return errors.PrereqError(
-            "wrong_state", "this node is not part of a cluster", hint="run gnt-cluster init, or go to the master node"
-        )
-    if master.lower() != own_name.lower():
-        return errors.PrereqError(
-            "wrong_state", f"this is not the master node, connect to {master} and run the command there"
-        )
-    if not error.hint:
-        return errors.NoMasterError(error.message, hint="is ganeti-masterd running? its log says why it ended")
-    return error

@@ -92,28 +92,15 @@ def _run(verb: Verb, words: list[str], world: World) -> int:
         logging.basicConfig(level=logging.DEBUG, stream=world.err, format="%(asctime)s %(name)s: %(message)s")
     try:
         return verb.run(session, call)
-    except errors.NoMasterError as err:
-        from ganeti.host.net import own_name
-
-        found = failure.explain_no_master(err, world.paths, own_name(world.paths))
-        return _fail(session, found)
     except errors.GanetiError as err:
-        return _fail(session, err)
+        session.note(failure.describe(err))
+        return failure.exit_code(err)
     except KeyboardInterrupt:
         session.note(_interrupted(session))
         return 1
     except PermissionError as err:
         session.note(f"Failure: {err.filename or 'access'}: permission denied\nHint: run it as root")
         return 1
-
-
-def _fail(session: Session, err: Exception) -> int:
-    from ganeti import errors
-    from ganeti.cli import failure
-
-    assert isinstance(err, errors.GanetiError), err
-    session.note(failure.describe(err))
-    return failure.exit_code(err)
 
 
 def _interrupted(session: Session) -> str:

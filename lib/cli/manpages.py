@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ganeti import settings
-from ganeti.cli import commands, common, completion, main, parser, world
+from ganeti.cli import commands, common, completion, main, parser
+from ganeti.luxi.client import SOCKET_VARIABLE
 from ganeti.ops.verbs import CommandOption, Verb
 
 ABOUT = {
@@ -27,7 +28,7 @@ EXIT_CODES = (
 
 ENVIRONMENT = (
     *((name, f"Words that go before the arguments of {tool} {verb}.") for (tool, verb), name in main.DEFAULTS.items()),
-    (world.SOCKET_VARIABLE, "The master's socket: master, query or a path."),
+    (SOCKET_VARIABLE, "The master's socket: master, query or a path."),
 )
 
 _CONVENTIONS = (

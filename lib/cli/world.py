@@ -8,12 +8,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
-from ganeti import paths as paths_module
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.paths import Paths
-
-#: overrides the socket: `master`, `query` or a path
-SOCKET_VARIABLE = "FORCE_LUXI_SOCKET"
 
 
 class Client(Protocol):
@@ -63,13 +59,10 @@ def _system_terminal() -> Terminal | None:
 
 
 def connect(paths: Paths, environ: Mapping[str, str]) -> Client:
-    """The master's socket, or the one that the environment names."""
+    """The master's socket, or the one that the environment names; nothing is sent yet."""
     from ganeti.luxi.client import Client as LuxiClient
 
-    forced = environ.get(SOCKET_VARIABLE, "")
-    known = {"master": paths_module.MASTER_SOCKET, "query": paths_module.QUERY_SOCKET}
-    address = paths.local(known[forced]) if forced in known else forced
-    client: Client = LuxiClient(address or None, paths=paths)
+    client: Client = LuxiClient(paths=paths, environ=environ)
     return client
 
 
