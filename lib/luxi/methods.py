@@ -176,18 +176,19 @@ def normalise(method: str, untrusted_args: Any) -> list[Any]:
     except msgspec.ValidationError as err:
         wanted = ", ".join(known.args.__struct_fields__) or "none"
         raise CodecError(f"arguments of {method}: {err}; they are: {wanted}") from err
-    return [_plain(name, value) for name, value in zip(known.args.__struct_fields__, _values(args), strict=True)]
-
-
-def _values(args: Args) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(args)
+    return [_plain(field.name, getattr(args, field.name)) for field in msgspec.structs.fields(args)]
 
 
 def _plain(name: str, value: Any) -> Any:
-    # where a list of names may be null, null and empty mean the same: everything
-    return (
-        [] if value is None and name in ("names", "nodes", "ids") else "" if value is None and name == "name" else value
-    )
+    if value is None and name in ("names", "nodes", "ids"):
+        return []  # null and empty mean the same: everything
+    if value is None and name == "name":
+        return ""
+    if isinstance(value, JobNumber):
+        return int(value)
+    if name == "ids":
+        return [int(number) for number in value]
+    return value
 
 
 def _decode(wanted: type, untrusted: Any) -> Any:

@@ -213,7 +213,8 @@ class _Connection:
         """The next message, or why there is none; None: the stream has ended, or nobody waits for answers."""
         getting = asyncio.ensure_future(self._incoming.get())
         try:
-            await asyncio.wait([getting, self._gone, reading], return_when=asyncio.FIRST_COMPLETED)
+            waits: list[asyncio.Future[Any]] = [getting, self._gone, reading]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if self._gone.done():
                 return None
             if getting.done():
@@ -275,20 +276,25 @@ class _Connection:
         begun = self._clock.monotonic()
         parts: list[str] = []
         size = 0
+        has_begun = False
         try:
             for piece in pieces({"success": success, "result": result}, self._clock.monotonic):
                 parts.append(piece)
                 size += len(piece)
                 if size >= _WRITE:
+                    has_begun = True
                     await self._write("".join(parts).encode("ascii"))
                     parts, size = [], 0
                 if self._clock.monotonic() - begun >= SLICE_S:
                     await asyncio.sleep(0)
                     begun = self._clock.monotonic()
-        except (TypeError, ValueError):
-            # nothing sensible can follow a part of an answer: the client sees the connection end
+        except (TypeError, ValueError) as err:
             log.exception("an answer cannot be encoded")
-            raise ConnectionAbortedError("an answer cannot be encoded") from None
+            if has_begun:
+                # nothing sensible can follow a part of an answer: the client sees the connection end
+                raise ConnectionAbortedError("an answer cannot be encoded") from err
+            text = "internal error: the answer cannot be encoded; the master's log has the details"
+            parts = [codec.dumps({"success": False, "result": errors.encode(errors.GanetiError(text))})]
         await self._write("".join(parts).encode("ascii") + framing.ETX)
 
     async def _write(self, data: bytes) -> None:
