@@ -8,19 +8,27 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.host.clock import Clock
 from ganeti.host.run import HostRunner
 from ganeti.hypervisor.base import Hypervisor
 from ganeti.model.objects import DiskTemplate
 from ganeti.paths import Paths
+from ganeti.rpc.dispatch import Peer
 from ganeti.storage.base import Storage
+
+S = TypeVar("S")
+
+UNKNOWN_PEER = Peer("", "")
 
 
 class Context:
     """One running call: whether it shall stop, and where it tells its progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, term: int = 0, peer: Peer = UNKNOWN_PEER) -> None:
+        self.term = term  # of the caller's mastership
+        self.peer = peer
         self.stop = threading.Event()
         self.progress: dict[str, float | str] = {}
 
@@ -33,8 +41,16 @@ class NodeEnv(msgspec.Struct, kw_only=True):
     clock: Clock
     hypervisors: Mapping[str, Hypervisor]
     storage: Mapping[DiskTemplate, Storage]
-    # parts with their own locks, set by the daemon
-    services: dict[str, Any] = {}  # Any: see node.daemon
+    # parts with their own locks, set by the daemon: `terms`, `trust`, `requests`, `identity`, `ending`;
+    # a handler's module may add its own under a name of its own, the daemon closes those with a method `close`
+    services: dict[str, Any] = {}  # Any: of different kinds, see `service`
+
+    def service(self, kind: type[S]) -> S:
+        """The daemon's part of that kind. Raises NodeFailure where there is none."""
+        for part in self.services.values():
+            if isinstance(part, kind):
+                return part
+        raise errors.NodeFailure(f"this node daemon has no {kind.__name__}")
 
 
 Handler = Callable[[Any, NodeEnv, Context], Any]  # Any: each handler has its own call and reply

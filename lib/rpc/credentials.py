@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors, paths
 from ganeti.host import files, tls
-from ganeti.paths import File, Paths
+from ganeti.paths import Paths
 from ganeti.rpc import identity, term, trust
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import Trust
@@ -40,14 +40,12 @@ def check(wanted: Credentials) -> None:
 
 
 def install(where: Paths, wanted: Credentials) -> None:
-    """Make this machine a node. What an earlier membership left is replaced; may be repeated.
+    """Make this machine a node. May be repeated; its finished requests and its copy of the state stay.
 
     The identity is written last: until then no daemon starts.
     """
     check(wanted)
     remove(where)
-    _remove_file(where, paths.NODE_DB)
-    _remove_file(where, paths.SSCONF_SERIAL)
     for directory in (paths.DATA_DIR, paths.NODE_DIR):
         files.make_directory(where, directory)
     term.store(where, wanted.term)
@@ -59,14 +57,13 @@ def install(where: Paths, wanted: Credentials) -> None:
     identity.store(where, wanted.identity)
 
 
-def _remove_file(where: Paths, file: File) -> None:
-    local = where.local(file)
-    for name in (local, local + "-wal", local + "-shm"):
-        if os.path.lexists(name):
-            os.unlink(name)
+#: in this order: without an identity nothing starts
+MEMBERSHIP = (paths.IDENTITY, paths.TRUST_FILE, paths.NODE_CERT, paths.CA_KEY, paths.CA_CERT, paths.TERM_FILE)
 
 
 def remove(where: Paths) -> None:
-    """This machine is no node any more. Not a node: fine. The request table stays while its daemon runs."""
-    for file in (paths.IDENTITY, paths.TRUST_FILE, paths.NODE_CERT, paths.CA_KEY, paths.CA_CERT, paths.TERM_FILE):
-        _remove_file(where, file)
+    """This machine is no node any more. Not a node: fine. Requests, state and ssconf files are not looked at."""
+    for file in MEMBERSHIP:
+        local = where.local(file)
+        if os.path.lexists(local):
+            os.unlink(local)

@@ -139,7 +139,7 @@ def test_peer_without_certificate_is_refused(world):
     context.load_verify_locations(cadata=AUTHORITY.certificate)
     with (
         socket.create_connection((SERVER.address, world.server.port), timeout=5) as raw,
-        pytest.raises(ssl.SSLError, match="(?i)certificate.required"),
+        pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"),
         context.wrap_socket(raw) as stream,
     ):
         stream.sendall(b"POST /call HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")

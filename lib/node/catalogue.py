@@ -1,0 +1,25 @@
+"""Importing this module registers the handler of every node call."""
+
+from ganeti.node import (
+    address,
+    delay,
+    guests,
+    hooks,
+    info,
+    leave,
+    os,
+    os_stop,
+    ssconf,
+    store,
+    tasks,
+    trust,
+    verify,
+    volumes,
+)
+from ganeti.node.base import HANDLERS
+
+MODULES = (
+    address, delay, guests, hooks, info, leave, os, os_stop, ssconf, store, tasks, trust, verify, volumes,
+)  # fmt: skip
+
+__all__ = ["HANDLERS", "MODULES"]

@@ -1,0 +1,13 @@
+"""The call that does nothing, slowly."""
+
+from __future__ import annotations
+
+from ganeti import errors
+from ganeti.calls.node import TestDelay
+from ganeti.node.base import Context, NodeEnv, handles
+
+
+@handles(TestDelay)
+def delay(call: TestDelay, env: NodeEnv, context: Context) -> None:
+    if context.stop.wait(max(0.0, call.duration)):
+        raise errors.NodeFailure(f"the delay of {call.duration:g} s was stopped on request")

@@ -1,0 +1,95 @@
+"""Runs the administrators' hook scripts of this node."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Mapping
+
+from ganeti import errors, paths
+from ganeti.calls.node import HookResult, HooksRun
+from ganeti.node.base import Context, NodeEnv, handles
+
+#: of all scripts of a directory together, seconds; less than the caller waits
+LIMIT_S = 280.0
+#: kept of a script's output
+MAX_OUTPUT = 4096
+_MAX_WRITTEN = 64 * 1024 * 1024
+
+SKIPPED, FAILED, SUCCEEDED = 0, 1, 2
+
+_SCRIPT = re.compile(r"[a-zA-Z0-9_-]+\Z")
+_HOOKS_PATH = re.compile(r"[a-z0-9-]{1,64}\Z")
+_PHASES = ("pre", "post")
+#: hook scripts are promised this one
+_PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
+_DATA_DIR = "GANETI_DATA_DIR"
+
+
+@handles(HooksRun)
+def run(call: HooksRun, env: NodeEnv, context: Context) -> tuple[HookResult, ...]:
+    if not _HOOKS_PATH.match(call.path) or call.phase not in _PHASES:
+        raise errors.NodeFailure(f"no such hooks: {call.path[:80]!r}, phase {call.phase[:80]!r}")
+    name = f"{call.path}-{call.phase}.d"
+    directory = f"{env.paths.local(paths.HOOKS_DIR)}/{name}"
+    try:
+        scripts = sorted((entry for entry in os.listdir(directory) if entry[0] != "."), key=os.fsencode)
+    except FileNotFoundError:
+        return ()
+    environment = _environment(call.environment, env)
+    limit = env.clock.monotonic() + LIMIT_S
+    results = []
+    for script in scripts:
+        if not _is_script(directory, script):
+            results.append(HookResult(script=f"{name}/{script}", status=SKIPPED, output=""))
+            continue
+        left = limit - env.clock.monotonic()
+        status, output = _run_one(f"{directory}/{script}", environment, env, context, left)
+        results.append(HookResult(script=f"{name}/{script}", status=status, output=output))
+    return tuple(results)
+
+
+def _is_script(directory: str, name: str) -> bool:
+    if not _SCRIPT.match(name):
+        return False
+    path = f"{directory}/{name}"
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:  # a link to nowhere
+        return False
+    return stat.S_ISREG(mode) and os.access(path, os.X_OK)
+
+
+def _environment(given: Mapping[str, str], env: NodeEnv) -> dict[str, str]:
+    """What was given, with PATH; on a virtual node its two variables and its own data directory."""
+    complete = dict(given) | {"PATH": _PATH} | env.paths.environment()
+    if _DATA_DIR in complete:
+        complete[_DATA_DIR] = env.paths.local(complete[_DATA_DIR])
+    return complete
+
+
+def _run_one(
+    path: str, environment: Mapping[str, str], env: NodeEnv, context: Context, left_s: float
+) -> tuple[int, str]:
+    with tempfile.TemporaryFile() as output:
+        why = ""
+        try:
+            if left_s <= 0:
+                raise errors.CommandFailed((path,), None, "", why=f"no time left of {LIMIT_S:g} s")
+            code = env.runner.run_logged(
+                (path,),
+                output=output,
+                timeout_s=left_s,
+                environment=environment,
+                cwd="/",
+                stop=context.stop,
+                max_output=_MAX_WRITTEN,
+            )
+            status = SUCCEEDED if code == 0 else FAILED
+        except errors.CommandFailed as err:
+            status, why = FAILED, f"\n{err}"
+        output.seek(0)
+        text = output.read(MAX_OUTPUT).decode("utf-8", "replace")
+    return status, (text + why).strip()

@@ -1,0 +1,109 @@
+"""The ssconf files: plain text about the cluster on every node, for scripts and for our own programs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from ganeti import errors, paths
+from ganeti.calls.node import SsconfWrite
+from ganeti.host import faults, files
+from ganeti.host.clock import Clock, SystemClock
+from ganeti.node.base import Context, NodeEnv, handles
+from ganeti.paths import Paths
+from ganeti.wire import codec
+
+BEFORE_SSCONF = faults.register("node.before_ssconf")
+AFTER_SSCONF = faults.register("node.after_ssconf")
+
+#: readers may rely on it
+MAX_BYTES = 128 * 1024
+LOCK_S = 10.0
+_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
+
+#: (term, serial) of the configuration that a file was made from
+Generation = tuple[int, int]
+
+
+@handles(SsconfWrite)
+def write(call: SsconfWrite, env: NodeEnv, context: Context) -> int:
+    return write_ssconf(env.paths, call.files, generation=(context.term, call.serial), clock=env.clock)
+
+
+def write_ssconf(
+    where: Paths, contents: Mapping[str, str], *, generation: Generation | None = None, clock: Clock | None = None
+) -> int:
+    """Rewrite the files (name without `ssconf_` → content) whose content differs; returns how many.
+
+    A file that was written from a later generation stays. Without a generation all are written and what was
+    known of generations is forgotten: for a node that joins. Raises NodeFailure before anything is written.
+    """
+    _check(contents)
+    with _locked(where, clock or SystemClock()):
+        known = {} if generation is None else _generations(where)
+        wanted = {
+            name: text for name, text in contents.items() if generation is None or known.get(name, (0, 0)) <= generation
+        }
+        # The generation first: should we die before the files, the same call may still be repeated.
+        if generation is None:
+            _forget(where)
+        elif any(known.get(name) != generation for name in wanted):
+            known |= dict.fromkeys(wanted, generation)
+            files.write(where, paths.SSCONF_SERIAL, codec.encode(known) + b"\n")
+        faults.hit(BEFORE_SSCONF)
+        changed = sum(_replace(where, name, text) for name, text in wanted.items())
+        faults.hit(AFTER_SSCONF)
+    return changed
+
+
+def _check(contents: Mapping[str, str]) -> None:
+    for name, text in contents.items():
+        if not _NAME.match(name):
+            raise errors.NodeFailure(f"{name[:80]!r} is not the name of an ssconf file")
+        if len(text.encode()) > MAX_BYTES:
+            raise errors.NodeFailure(f"ssconf file {name} would have more than {MAX_BYTES // 1024} KiB")
+
+
+@contextmanager
+def _locked(where: Paths, clock: Clock) -> Iterator[None]:
+    lock = where.local(paths.SSCONF_LOCK)
+    os.makedirs(os.path.dirname(lock), exist_ok=True)
+    limit = clock.monotonic() + LOCK_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(files.locked(lock, wait=False))
+                break
+            except BlockingIOError as err:
+                if clock.monotonic() > limit:
+                    raise errors.NodeFailure(f"another program holds {lock} for {LOCK_S:g} s") from err
+            clock.sleep(0.05)
+        yield
+
+
+def _generations(where: Paths) -> dict[str, Generation]:
+    text = files.read_text(where.local(paths.SSCONF_SERIAL))
+    if text is None:
+        return {}
+    try:
+        return codec.decode(text, dict[str, Generation])
+    except codec.CodecError as err:
+        raise errors.NodeFailure(
+            f"cannot read {where.local(paths.SSCONF_SERIAL)}: {err}", hint="remove that file; it is made anew"
+        ) from err
+
+
+def _forget(where: Paths) -> None:
+    local = where.local(paths.SSCONF_SERIAL)
+    if os.path.exists(local):
+        os.unlink(local)
+
+
+def _replace(where: Paths, name: str, text: str) -> bool:
+    file = paths.ssconf(name)
+    if files.read_text(where.local(file)) == text:
+        return False
+    files.write(where, file, text.encode())
+    return True

@@ -1,0 +1,127 @@
+"""What a check of the cluster wants to know of a node."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from ganeti import errors, paths, settings
+from ganeti.calls.node import NodeVerify, VerifyReply
+from ganeti.calls.store import StateReply, StoreState
+from ganeti.host import files, net, partition, tls
+from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
+from ganeti.rpc.identity import Identity
+from ganeti.rpc.trust import TrustFile
+
+log = logging.getLogger(__name__)
+
+_READABLE = (settings.DATA_DIR, settings.CONFIG_DIR)
+_REACH_S = 3.0
+_REACH_THREADS = 16
+
+
+@handles(NodeVerify)
+def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
+    state = _state(env, context)
+    bundle = files.read_text(env.paths.local(paths.NODE_CERT))
+    return VerifyReply(
+        files=_hashes(call.files, env),
+        hypervisors={name: _hypervisor(name, call, env) for name in call.hypervisors},
+        storage={name: _storage(name, env) for name in call.templates},
+        unreachable=_unreachable(call.reach, env),
+        volumes=_volumes(call.templates, env),
+        leftovers=_leftovers(call.hypervisors, env),
+        state_term=state.term,
+        state_serial=state.serial,
+        state_hash=state.hash,
+        trust_serial=env.service(TrustFile).trust.serial,
+        certificate_ends=tls.ends(bundle) if bundle else 0.0,
+    )
+
+
+def _state(env: NodeEnv, context: Context) -> StateReply:
+    """A damaged copy counts as none: that is what the caller compares."""
+    try:
+        found: StateReply = HANDLERS[StoreState](StoreState(), env, context)
+    except errors.StoreError as err:
+        log.warning("%s", err)
+        return StateReply(term=0, serial=0, hash="", promised_term=0, promised_to="", seen_term=0)
+    return found
+
+
+def _hashes(wanted: Iterable[str], env: NodeEnv) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in wanted:
+        if not path.startswith(tuple(f"{directory}/" for directory in _READABLE)):
+            raise errors.NodeFailure(f"{path!r} is none of this cluster's files")
+        try:
+            with open(env.paths.local(path), "rb") as file:
+                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            continue
+        except ValueError as err:
+            raise errors.NodeFailure(str(err)) from err
+    return found
+
+
+def _problem(question: Callable[[], str]) -> str:
+    try:
+        return question()
+    except errors.GanetiError as err:
+        return str(err)
+
+
+def _hypervisor(name: str, call: NodeVerify, env: NodeEnv) -> str:
+    driver = env.hypervisors.get(name)
+    if driver is None:
+        return "this node has no such hypervisor"
+    return _problem(driver.verify) or _problem(lambda: driver.validate(call.hypervisors[name]))
+
+
+def _storage(name: str, env: NodeEnv) -> str:
+    for template, driver in env.storage.items():
+        if template.value == name:
+            return _problem(driver.verify)
+    return "this node has no such storage"
+
+
+def _volumes(templates: Iterable[str], env: NodeEnv) -> tuple[str, ...]:
+    wanted = set(templates)
+    found: set[str] = set()
+    for template, driver in env.storage.items():
+        if template.value in wanted:
+            try:
+                found.update(driver.volumes())
+            except errors.GanetiError as err:
+                log.warning("volumes of %s: %s", template.value, err)
+    return tuple(sorted(found))
+
+
+def _leftovers(hypervisors: Iterable[str], env: NodeEnv) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in hypervisors:
+        if name in env.hypervisors:
+            try:
+                found += env.hypervisors[name].leftovers()
+            except errors.GanetiError as err:
+                log.warning("leftovers of %s: %s", name, err)
+    return tuple(found)
+
+
+def _unreachable(reach: dict[str, str], env: NodeEnv) -> dict[str, str]:
+    source = env.service(Identity).address
+
+    def why(item: tuple[str, str]) -> tuple[str, str]:
+        name, address = item
+        if partition.blocked(env.paths, address):
+            return name, f"{address} is cut off"
+        if net.answers(address, settings.NODED_PORT, source=source, timeout_s=_REACH_S, live_if_refused=False):
+            return name, ""
+        return name, f"no node daemon answers at {address} port {settings.NODED_PORT}"
+
+    if not reach:
+        return {}
+    with ThreadPoolExecutor(_REACH_THREADS, "reach") as pool:
+        return {name: problem for name, problem in pool.map(why, reach.items()) if problem}
