@@ -8,7 +8,9 @@ from ganeti.model.objects import Params
 from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
 
 
-@operation(cli=Cli(tool="gnt-cluster", verb="destroy", custom=True, common=()))
+@operation(
+    cli=Cli(tool="gnt-cluster", verb="destroy", custom=True, common=()), hooks="cluster-destroy", object_type="CLUSTER"
+)
 class OpClusterDestroy(OpCode, frozen=True, tag="OP_CLUSTER_DESTROY"):
     """End the cluster: only the master may be left, without instances."""
 

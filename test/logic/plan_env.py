@@ -38,7 +38,12 @@ assert catalogue.UNITS is UNITS
 
 GROUP = Uuid("00000000-0000-4000-8000-0000000000aa")
 BUSYBOX = OsDefinition(
-    name="busybox", path="/srv/ganeti/os/busybox", valid=True, reason="", scripts=("create", "rename"), api_versions=(20,)
+    name="busybox",
+    path="/srv/ganeti/os/busybox",
+    valid=True,
+    reason="",
+    scripts=("create", "rename"),
+    api_versions=(20,),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from logic.plan_env import (
     BUSYBOX,
@@ -21,7 +22,6 @@ from logic.plan_env import (
     unit_of,
 )
 
-import msgspec
 from ganeti.calls.instance import HypervisorValidate, InstanceStart
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsDiagnose
@@ -53,9 +53,11 @@ def test_locks_hold_the_new_name_and_the_node():
 
 
 def test_locks_without_a_node_share_all():
-    wanted = unit_of(op(pnode="", iallocator="builtin", disk_template=DiskTemplate.DISKLESS, disks=())).locks(
-        make_config()
-    ).wanted
+    wanted = (
+        unit_of(op(pnode="", iallocator="builtin", disk_template=DiskTemplate.DISKLESS, disks=()))
+        .locks(make_config())
+        .wanted
+    )
     assert wanted[LockKey(Level.NODE, ALL)] is False
     assert not any(key.level is Level.NODE_RES for key in wanted)
 
@@ -106,7 +108,9 @@ def test_diskless_is_added_and_started():
 def test_the_new_instance_is_complete():
     env = PlanEnv(make_config())
     request = op(
-        nics=({"mac": "AA:BB:CC:DD:EE:F0", "ip": "192.0.2.77", "link": "br7"}, {}), beparams={"memory": "512m"}, tags=("b", "a")
+        nics=({"mac": "AA:BB:CC:DD:EE:F0", "ip": "192.0.2.77", "link": "br7"}, {}),
+        beparams={"memory": "512m"},
+        tags=("b", "a"),
     )
     facts = check(request, env)
     instance = facts.instance

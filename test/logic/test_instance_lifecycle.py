@@ -389,7 +389,9 @@ def test_rename_is_refused():
 
 def test_modify_tells_what_it_changed():
     env = down_env(beparams={"vcpus": 2})
-    op = OpInstanceSetParams(instance_name=NAME, beparams={"vcpus": "default", "memory": "256m"}, osparams={"dhcp": "yes"})
+    op = OpInstanceSetParams(
+        instance_name=NAME, beparams={"vcpus": "default", "memory": "256m"}, osparams={"dhcp": "yes"}
+    )
     assert shape(plan(op, env)) == ["commit put final"]
     assert execute(op, env) == [["be/maxmem", 256], ["be/minmem", 256], ["be/vcpus", "default"], ["os/dhcp", "yes"]]
     assert instance_of(env).beparams == {"minmem": 256, "maxmem": 256}

@@ -1,0 +1,395 @@
+"""The check of the cluster: silent when all is well, exact when it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from logic.plan_env import (
+    GROUP,
+    PlanEnv,
+    execute,
+    guest_of,
+    make_config,
+    make_instance,
+    make_node,
+    node_uuid,
+    refused,
+    unit_of,
+    up,
+)
+
+from ganeti.calls.instance import GuestsReply, InstanceList
+from ganeti.calls.node import NodeVerify, NodeVersion, VerifyReply
+from ganeti.logic.base import StateHolder
+from ganeti.logic.cluster_verify import check_holders
+from ganeti.logic.findings import CODES, Finding, Findings, line
+from ganeti.model.config import Config
+from ganeti.model.locks import ALL, Level, LockKey
+from ganeti.model.objects import Cluster, Instance, Nic, Put
+from ganeti.model.types import Uuid
+from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpClusterVerifyGroup
+
+OTHER_NIC = Nic(uuid=Uuid("nic"), mac="aa:00:00:44:55:66")
+YEAR_S = 365 * 86400.0
+OP = OpClusterVerifyGroup(group_name="default")
+CODED = OpClusterVerifyGroup(group_name="default", error_codes=True)
+
+
+def reply(node: Any, config: Config, **changes: Any) -> VerifyReply:
+    plain = VerifyReply(
+        files={"/var/lib/ganeti/ca.pem": "abc"},
+        hypervisors={"fake": ""},
+        storage={"file": ""},
+        volumes=tuple(
+            str(disk.logical_id[1])
+            for instance in config.instances.values()
+            if instance.primary_node == node
+            for disk in instance.disks
+        ),
+        state_term=1 if config.nodes[node].master_candidate else 0,
+        state_serial=7 if config.nodes[node].master_candidate else 0,
+        trust_serial=3,
+        certificate_ends=1000.0 + YEAR_S,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def env_of(*instances: Instance, at: int = 0, verify: dict[str, Any] | None = None, **cluster: Any) -> PlanEnv:
+    """Instances marked up run; node `at` answers with the changes of `verify`."""
+    config = make_config(*instances, **cluster)
+    env = PlanEnv(config)
+
+    def guests(node: Any, call: Any) -> Any:
+        here = [each for each in instances if each.primary_node == node and each.admin_state.value == "up"]
+        return GuestsReply(guests=tuple(guest_of(each) for each in here))
+
+    env.rpc.answers[InstanceList] = guests
+    env.rpc.answers[NodeVerify] = lambda node, call: reply(
+        node, config, **(verify or {} if node == node_uuid(at) else {})
+    )
+    return env
+
+
+def lines(env: PlanEnv) -> list[str]:
+    return [text for text in env.log if text.startswith("  - ") and "NOTICE" not in text]
+
+
+# A healthy cluster
+
+
+def test_healthy_cluster_is_well_and_says_nothing_wrong():
+    env = env_of(up(make_instance()), make_instance("web2.example.com", node=2, nics=(OTHER_NIC,)))
+    assert execute(OP, env) is True
+    assert execute(OpClusterVerifyConfig(), env) is True
+    assert lines(env) == []
+    assert env.warnings == []
+    assert env.log[:2] == ["* Verifying group 'default'", "* Gathering data (3 nodes)"]
+    assert "  - NOTICE: 2 instance(s) without a second copy of their disks found." in env.log
+
+
+def test_offline_and_drained_nodes_are_no_fault():
+    nodes = [
+        make_node(1),
+        make_node(2, offline=True, master_candidate=False),
+        make_node(3, drained=True, master_candidate=False),
+    ]
+    env = env_of(nodes=nodes)
+    assert execute(OP, env) is True
+    assert execute(OpClusterVerifyConfig(), env) is True
+    assert lines(env) == []
+    assert "* Skipping offline node node2.example.com" in env.log
+
+
+def test_verify_locks_out_what_is_just_being_made():
+    wanted = unit_of(OP).locks(make_config()).wanted
+    assert wanted[LockKey(Level.INSTANCE, ALL)] is False
+    assert wanted[LockKey(Level.GROUP, GROUP)] is False
+    assert wanted[LockKey(Level.NODE_RES, node_uuid(2))] is False
+
+
+# The jobs
+
+
+def test_verify_submits_the_configuration_and_each_group():
+    env = env_of()
+    result = execute(OpClusterVerify(error_codes=True, skip_checks=("nplusone_mem",)), env)
+    assert result == {"jobs": [[True, 100], [True, 101]]}
+    first, second = (job[0] for job in env.submitted)
+    assert isinstance(first, OpClusterVerifyConfig)
+    assert first.error_codes
+    assert isinstance(second, OpClusterVerifyGroup)
+    assert (second.group_name, second.skip_checks) == ("default", ("nplusone_mem",))
+
+
+def test_verify_of_one_group_leaves_the_configuration_out():
+    env = env_of()
+    assert execute(OpClusterVerify(group_name="default"), env) == {"jobs": [[True, 100]]}
+
+
+@pytest.mark.parametrize(
+    ("op", "code"),
+    [
+        (OpClusterVerify(ignore_errors=("ENONSENSE",)), "wrong_input"),
+        (OpClusterVerify(skip_checks=("all",)), "wrong_input"),
+        (OpClusterVerify(group_name="nope"), "unknown_entity"),
+        (OpClusterVerifyConfig(ignore_errors=("ENONSENSE",)), "wrong_input"),
+        (OpClusterVerifyGroup(group_name="default", skip_checks=("x",)), "wrong_input"),
+    ],
+)
+def test_verify_is_refused(op, code):
+    assert refused(op, env_of()).code == code
+
+
+# What a node can have
+
+
+@pytest.mark.parametrize(
+    ("verify", "found"),
+    [
+        ({"hypervisors": {"fake": "broken"}}, "ERROR:ENODEHV:node:node2.example.com:hypervisor fake: broken"),
+        (
+            {"storage": {"file": "not writable"}},
+            "ERROR:ENODEFILESTORAGEPATHUNUSABLE:node:node2.example.com:file storage: not writable",
+        ),
+        (
+            {"unreachable": {"node3.example.com": "refused"}},
+            "ERROR:ENODENET:node:node2.example.com:it cannot reach the node daemon of node3.example.com: refused",
+        ),
+        (
+            {"files": {"/var/lib/ganeti/ca.pem": "def"}},
+            "ERROR:ENODEFILECHECK:node:node2.example.com:file /var/lib/ganeti/ca.pem differs from the master's",
+        ),
+        ({"files": {}}, "ERROR:ENODEFILECHECK:node:node2.example.com:file /var/lib/ganeti/ca.pem is missing"),
+        ({"state_serial": 0}, "ERROR:ENODEFILECHECK:node:node2.example.com:the candidate has no copy of the state"),
+        (
+            {"certificate_ends": 1000.0 + 86400 * 2.5},
+            "ERROR:ECLUSTERCLIENTCERT:cluster:node2.example.com:its certificate ends in 2 days",
+        ),
+        (
+            {"volumes": ("/srv/ghost/disk0",)},
+            "ERROR:ENODEORPHANLV:node:node2.example.com:volume /srv/ghost/disk0 belongs to no instance",
+        ),
+    ],
+)
+def test_fault_of_a_node_is_an_error(verify, found):
+    env = env_of(at=2, verify=verify)
+    assert execute(CODED, env) is False
+    assert lines(env) == ["  - " + found]
+
+
+@pytest.mark.parametrize(
+    ("verify", "code"),
+    [
+        ({"leftovers": ("qemu 4711",)}, "ENODEHV"),
+        ({"trust_serial": 2}, "ENODEFILECHECK"),
+        ({"certificate_ends": 1000.0 + 86400 * 20}, "ECLUSTERCLIENTCERT"),
+    ],
+)
+def test_small_fault_of_a_node_is_a_warning(verify, code):
+    env = env_of(at=2, verify=verify)
+    assert execute(CODED, env) is True
+    assert len(lines(env)) == 1
+    assert lines(env)[0].startswith(f"  - WARNING:{code}:")
+
+
+def test_silent_node_is_one_error():
+    env = env_of()
+    env.rpc.fail(NodeVersion, "unreachable")
+    assert execute(CODED, env) is False
+    assert len(lines(env)) == 3
+    assert all(text.startswith("  - ERROR:ENODERPC:node:node") for text in lines(env))
+
+
+def test_clock_and_version_of_a_node():
+    env = env_of()
+    answer = env.rpc.answers[NodeVersion]
+    env.rpc.answers[NodeVersion] = lambda node, call: (
+        msgspec.structs.replace(answer(node, call), time=1200.0, protocol=2, master="node2.example.com")
+        if node == node_uuid(3)
+        else answer(node, call)
+    )
+    assert execute(CODED, env) is False
+    assert [text.split(":")[1] for text in lines(env)] == ["ENODEVERSION", "ENODESETUP", "ENODETIME"]
+    assert "200 s ahead of" in lines(env)[2]
+
+
+# Instances
+
+
+def test_instance_that_does_not_run_is_an_error():
+    env = env_of(up(make_instance()))
+    env.rpc.answers[InstanceList] = GuestsReply(guests=())
+    assert execute(OP, env) is False
+    assert lines(env) == ["  - ERROR: instance web1.example.com: it does not run on its node node1.example.com"]
+
+
+def test_instance_on_the_wrong_node_runs_nowhere_right():
+    instance = up(make_instance())
+    env = env_of(instance)
+    env.rpc.answers[InstanceList] = lambda node, call: GuestsReply(
+        guests=(guest_of(instance),) if node == node_uuid(2) else ()
+    )
+    assert execute(CODED, env) is False
+    assert [text.split(":")[1] for text in lines(env)] == ["EINSTANCEDOWN", "EINSTANCEWRONGNODE"]
+
+
+def test_guest_of_no_instance_is_an_error():
+    env = env_of()
+    env.rpc.answers[InstanceList] = lambda node, call: GuestsReply(
+        guests=(guest_of(make_instance("ghost")),) if node == node_uuid(3) else ()
+    )
+    assert execute(OP, env) is False
+    assert lines(env) == ["  - ERROR: node node3.example.com: the guest ghost belongs to no instance"]
+
+
+def test_running_though_marked_down_is_a_warning():
+    instance = make_instance()
+    env = env_of(instance)
+    env.rpc.answers[InstanceList] = lambda node, call: GuestsReply(
+        guests=(guest_of(instance),) if node == node_uuid(1) else ()
+    )
+    assert execute(CODED, env) is True
+    assert lines(env)[0].startswith("  - WARNING:EINSTANCEDOWN:instance:web1.example.com:it runs although")
+
+
+def test_missing_disk_is_an_error():
+    env = env_of(make_instance(), at=1, verify={"volumes": ()})
+    assert execute(CODED, env) is False
+    assert lines(env)[0].startswith("  - ERROR:EINSTANCEMISSINGDISK:instance:web1.example.com:disk 0 (")
+
+
+def test_instance_that_should_run_on_an_offline_node_is_an_error():
+    nodes = [make_node(1), make_node(2, offline=True, master_candidate=False)]
+    env = env_of(up(make_instance(node=2)), nodes=nodes)
+    assert execute(CODED, env) is False
+    assert lines(env)[0].startswith("  - ERROR:EINSTANCEBADNODE:")
+
+
+def test_broken_policy_is_a_warning():
+    env = env_of(make_instance(beparams={"vcpus": 99}))
+    assert execute(CODED, env) is True
+    assert lines(env) == [
+        "  - WARNING:EINSTANCEPOLICY:instance:web1.example.com:"
+        "it breaks the instance policy: cpu-count 99 is not in 1 to 8"
+    ]
+
+
+def test_ignored_code_is_a_warning():
+    op = OpClusterVerifyGroup(group_name="default", ignore_errors=("ENODEHV",))
+    env = env_of(at=2, verify={"hypervisors": {"fake": "broken"}})
+    assert execute(op, env) is True
+    assert lines(env) == ["  - WARNING: node node2.example.com: hypervisor fake: broken"]
+
+
+def test_simulated_errors_make_everything_fail():
+    env = env_of(up(make_instance()))
+    op = OpClusterVerifyGroup(group_name="default", debug_simulate_errors=True, error_codes=True)
+    assert execute(op, env) is False
+    seen = {text.split(":")[1] for text in lines(env)}
+    assert seen >= {"ENODEHV", "ENODETIME", "ENODEVERSION", "EINSTANCEDOWN", "EINSTANCEMISSINGDISK"}
+    assert execute(OpClusterVerifyConfig(debug_simulate_errors=True), env) is False
+
+
+def test_orphan_of_a_node_with_debts_is_a_warning():
+    env = env_of(at=2, verify={"volumes": ("/srv/x",)})
+    env.debts = [(node_uuid(2), "create disk 0 of x")]
+    assert execute(CODED, env) is True
+    assert execute(OpClusterVerifyConfig(), env) is True
+    assert any("to be undone when the node is back: create disk 0 of x" in text for text in lines(env))
+
+
+def test_failed_hook_makes_it_fail():
+    env = env_of()
+    unit = unit_of(CODED)
+    assert unit.after_hooks(True, [], env) is True
+    assert unit.after_hooks(True, [("node2", "cluster-verify-post.d/x", "bad\n")], env) is False
+    assert lines(env) == ["  - ERROR:ENODEHOOKS:node:node2:hook cluster-verify-post.d/x failed: bad"]
+
+
+# The configuration
+
+
+def broken_config(**changes: Any) -> Config:
+    return make_config(make_instance(**changes))
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "text"),
+    [
+        (make_config(enabled_hypervisors=("vmware",)), "ECLUSTERCFG", "not known"),
+        (make_config(nodes=[make_node(1, master_candidate=False)]), "ECLUSTERCFG", "no master candidate"),
+        (make_config(nodes=[make_node(1), make_node(2, drained=True)]), "ECLUSTERCFG", "at once"),
+        (make_config(nodes=[make_node(1), make_node(2, group="x")]), "ECLUSTERDANGLINGNODES", "group x"),
+        (make_config(nodes=[make_node(1), make_node(2, primary_ip="192.0.2.1")]), "ECLUSTERCFG", "192.0.2.1"),
+        (make_config(nodes=[make_node(1), make_node(2, certificate_digest="")]), "ECLUSTERCLIENTCERT", "recorded"),
+        (broken_config(hypervisor="kvm"), "ECLUSTERCFG", "not enabled"),
+        (broken_config(hvparams={"colour": 1}), "EINSTANCEMISSINGCFGPARAMETER", "colour"),
+        (broken_config(beparams={"minmem": 4096}), "ECLUSTERCFG", "minmem"),
+        (broken_config(blocked="half migrated"), "ECLUSTERCFG", "half migrated"),
+        (
+            make_config(make_instance(), make_instance("web2.example.com", disks=())),
+            "ECLUSTERCFG",
+            "MAC address aa:00:00:11:22:33",
+        ),
+        (
+            make_config(make_instance(), make_instance("b", disks=make_instance().disks, nics=())),
+            "ECLUSTERCFG",
+            "is a disk of b, web1.example.com",
+        ),
+        (
+            make_config(make_instance(network_port=11000), make_instance("b", disks=(), nics=(), network_port=11000)),
+            "ECLUSTERCFG",
+            "port 11000",
+        ),
+    ],
+)
+def test_inconsistent_configuration_is_an_error(config, code, text):
+    env = PlanEnv(config)
+    assert execute(OpClusterVerifyConfig(error_codes=True), env) is False
+    hits = [found for found in lines(env) if found.startswith(f"  - ERROR:{code}:") and text in found]
+    assert hits, env.log
+
+
+def test_dangling_instance_is_told():
+    env = PlanEnv(make_config().apply([Put(make_instance(primary_node=Uuid("gone")))]))
+    assert execute(OpClusterVerifyConfig(error_codes=True), env) is False
+    assert any(text.startswith("  - ERROR:ECLUSTERDANGLINGINST:cluster:web1.example.com:") for text in lines(env))
+
+
+def holder(number: int, **changes: Any) -> StateHolder:
+    plain = StateHolder(node=node_uuid(number), is_reachable=True, serial=7, hash="h", is_current=True)
+    return msgspec.structs.replace(plain, **changes)
+
+
+@pytest.mark.parametrize(
+    ("holders", "count"),
+    [
+        ([holder(1), holder(2), holder(3)], 0),
+        ([holder(1), holder(2)], 1),
+        ([holder(1), holder(2), holder(3, is_reachable=False)], 1),
+        ([holder(1), holder(2), holder(3, is_current=False, serial=5)], 1),
+        ([holder(1), holder(2), holder(3, hash="other")], 1),
+    ],
+)
+def test_copies_of_the_state_are_compared(holders, count):
+    found = Findings()
+    check_holders(make_config(), holders, found)
+    assert len(found.take()) == count
+
+
+# Lines
+
+
+def test_lines_have_the_form_that_scripts_know():
+    found = Finding(code="ENODEHV", item="n1", text="broken")
+    assert line(found, with_codes=False) == "  - ERROR: node n1: broken"
+    assert line(found, with_codes=True) == "  - ERROR:ENODEHV:node:n1:broken"
+    cluster = Finding(code="ECLUSTERCFG", item="", text="bad", is_warning=True)
+    assert line(cluster, with_codes=False) == "  - WARNING: cluster: bad"
+
+
+def test_every_code_has_a_type():
+    assert set(CODES.values()) == {"cluster", "group", "instance", "node"}
+    assert Cluster.kind in CODES.values()
