@@ -1,0 +1,191 @@
+"""The figures, one function each. Aims are those of the design."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from harness import Bench, Result, Row, median_time, submit, wait_all
+
+from ganeti.testing import vlayout, vroot
+from ganeti.testing.vcluster import VirtualCluster, init_command
+
+TEN_FIELDS = [
+    "name", "pnode", "os", "hypervisor", "admin_state", "be/maxmem", "be/vcpus", "disk.sizes", "nic.macs", "tags",
+]  # fmt: skip
+EMPTY: dict[str, Any] = {"OP_ID": "OP_TEST_DELAY", "duration": 0.0, "on_master": True}
+
+
+def cli_start(bench: Bench) -> list[Result]:
+    def python() -> None:
+        subprocess.run([sys.executable, "-I", "-c", "pass"], check=True)
+
+    return [
+        Result("cli_bare_python", median_time(python, 15) * 1000, "ms"),
+        Result("cli_version", bench.process(0, "gnt-cluster", "--version") * 1000, "ms", 100),
+        Result("cli_list", bench.process(0, "gnt-instance", "list") * 1000, "ms", 100),
+        Result("cli_cluster_info", bench.process(0, "gnt-cluster", "info") * 1000, "ms", 100),
+    ]
+
+
+def cluster_init(bench: Bench) -> list[Result]:
+    """Time of `gnt-cluster init` itself, on a fresh root beside the cluster of the other rows."""
+    with tempfile.TemporaryDirectory(prefix="gnt-bench-init-") as directory:
+        bin_dir = bench.cluster(0).layout.bin_dir
+        layout = vlayout.plan(directory + "/vc", 1, bin_dir=bin_dir, hypervisors=("fake",))
+        os.makedirs(layout.directory)
+        layout.save()
+        cluster = VirtualCluster(layout, lambda line: None)
+        vroot.make(layout, layout.nodes[0], os_definitions="")
+        try:
+            began = time.perf_counter()
+            cluster.run(layout.nodes[0], init_command(layout))
+            taken = time.perf_counter() - began
+        finally:
+            cluster.destroy()
+    return [Result("cluster_init", taken, "s", 2)]
+
+
+def empty_job(bench: Bench) -> list[Result]:
+    """Single jobs, one after the other."""
+    waits, whole = [], []
+    with bench.client(0) as client:
+        for _ in range(200):
+            began = time.perf_counter()
+            job = client.call("SubmitJob", [EMPTY])
+            state = wait_all(client, [job])
+            whole.append(time.perf_counter() - began)
+            ((received, started),) = client.call("QueryJobs", [job], ["received_ts", "opexec"])
+            if state != ["success"]:
+                raise RuntimeError(f"an empty job ended in {state}")
+            waits.append(_seconds(started[0]) - _seconds(received))
+    waits.sort()
+    whole.sort()
+    return [
+        Result("job_start_p99", waits[int(len(waits) * 0.99) - 1] * 1000, "ms", 20),
+        Result("job_luxi_median", whole[len(whole) // 2] * 1000, "ms"),
+        Result("job_cli", bench.process(0, "gnt-debug", "delay", "0") * 1000, "ms", 150),
+    ]
+
+
+def _seconds(stamp: list[int]) -> float:
+    return stamp[0] + stamp[1] / 1e6
+
+
+def empty_jobs_200(bench: Bench) -> list[Result]:
+    """One submission; done when every candidate has every result on its disk."""
+    rates, calls = [], []
+    with bench.client(0) as client:
+        for _ in range(3):
+            began = time.perf_counter()
+            jobs = submit(client, [[EMPTY]] * 200)
+            calls.append(time.perf_counter() - began)
+            if set(wait_all(client, jobs)) != {"success"}:
+                raise RuntimeError("an empty job failed")
+            bench.wait_until_stored(0, jobs)
+            rates.append(200 / (time.perf_counter() - began))
+    return [
+        Result("jobs_200", sorted(rates)[1], "jobs/s", 300, more_is_better=True),
+        Result("jobs_200_submission", sorted(calls)[1] * 1000, "ms"),
+    ]
+
+
+def fake_creates_100(bench: Bench) -> list[Result]:
+    def create(number: int) -> list[dict[str, Any]]:
+        return [{
+            "OP_ID": "OP_INSTANCE_CREATE", "instance_name": f"bench{number}.example.com", "mode": "create",
+            "disk_template": "diskless", "os_type": "busybox-linux", "no_install": True, "hypervisor": "fake",
+            "pnode": f"node{number % 3 + 1}.vc.example", "nics": [], "beparams": {"memory": 4},
+            "ip_check": False, "name_check": False, "ignore_ipolicy": True,
+        }]  # fmt: skip
+
+    with bench.client(0) as client:
+        began = time.perf_counter()
+        jobs = submit(client, [create(number) for number in range(100)])
+        states = wait_all(client, jobs)
+        created = 100 / (time.perf_counter() - began)
+        if set(states) != {"success"}:
+            worst = jobs[next(n for n, state in enumerate(states) if state != "success")]
+            raise RuntimeError(f"job {worst}: {client.call('QueryJobs', [worst], ['opresult'])}")
+        began = time.perf_counter()
+        remove = [
+            [{"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": f"bench{n}.example.com", "shutdown_timeout": 0}]
+            for n in range(100)
+        ]
+        wait_all(client, submit(client, remove))
+        removed = 100 / (time.perf_counter() - began)
+    return [
+        Result("fake_creates_100", created, "per s", 50, more_is_better=True),
+        Result("fake_removes_100", removed, "per s"),
+    ]
+
+
+def lists_small(bench: Bench) -> list[Result]:
+    return _lists(bench, 1000, "1k", None, None)
+
+
+def lists_large(bench: Bench) -> list[Result]:
+    found = _lists(bench, 20000, "20k", 0.3, 1.0)
+    info = bench.process(20000, "gnt-instance", "info", "inst77.bench.example", times=7)
+    return [
+        *found,
+        Result("info_one_20k", info * 1000, "ms", 150),
+        Result("masterd_memory_20k", bench.daemon_memory_mib(20000), "MiB", 400),
+    ]
+
+
+def _lists(bench: Bench, size: int, mark: str, names_aim: float | None, fields_aim: float | None) -> list[Result]:
+    with bench.client(size) as client:
+        names = median_time(lambda: client.call("Query", "instance", ["name"], None), 7)
+        ten = median_time(lambda: client.call("Query", "instance", TEN_FIELDS, None), 5)
+        live = median_time(lambda: client.call("Query", "instance", ["name", "pnode", "status"], None), 5)
+    command = bench.process(size, "gnt-instance", "list", "--no-headers", "-o", "name,pnode", times=5)
+    return [
+        Result(f"list_names_{mark}", names, "s", names_aim),
+        Result(f"list_ten_fields_{mark}", ten, "s", fields_aim),
+        Result(f"list_status_{mark}", live, "s"),
+        Result(f"list_cli_{mark}", command, "s"),
+    ]
+
+
+def config_change(bench: Bench) -> list[Result]:
+    """A change of one instance's memory, submit → done."""
+    taken = {size: _change(bench, size) for size in (1000, 20000)}
+    return [
+        Result("config_change_1k", taken[1000] * 1000, "ms"),
+        Result("config_change_20k", taken[20000] * 1000, "ms"),
+        Result("config_change_ratio", taken[20000] / taken[1000], "times", 1.2),
+    ]
+
+
+def _change(bench: Bench, size: int) -> float:
+    with bench.client(size) as client:
+        memory = iter(range(200, 400))
+
+        def change() -> None:
+            op = {
+                "OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "inst77.bench.example",
+                "beparams": {"memory": next(memory)}, "force": True,
+            }  # fmt: skip
+            job = client.call("SubmitJob", [op])
+            if wait_all(client, [job]) != ["success"]:
+                raise RuntimeError(str(client.call("QueryJobs", [job], ["opresult"])))
+
+        change()
+        return median_time(change, 25)
+
+
+ROWS = (
+    Row("cli", "whole commands on a small cluster", 0, cli_start),
+    Row("init", "gnt-cluster init", 0, cluster_init),
+    Row("job", "one empty job: queue to start, by LUXI, by the command", 0, empty_job),
+    Row("jobs_200", "200 empty jobs in one submission, three candidates", 0, empty_jobs_200),
+    Row("fake_creates", "100 diskless instances at once", 0, fake_creates_100),
+    Row("list_1k", "lists of 1,000 instances", 1000, lists_small),
+    Row("list_20k", "lists of 20,000 instances, one instance's info, memory", 20000, lists_large),
+    Row("config_change", "a change at 20,000 instances beside 1,000", 20000, config_change),
+)
