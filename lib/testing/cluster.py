@@ -31,8 +31,7 @@ from ganeti.model.config import Config
 from ganeti.model.jobs import Job
 from ganeti.model.objects import AnyObject, Cluster, DiskTemplate, Group, Node, Put
 from ganeti.model.types import JobId, RequestId, Uuid
-from ganeti.node import guests, volumes
-from ganeti.node import os as node_os
+from ganeti.node import catalogue as node_catalogue
 from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.ops.base import OpCode
 from ganeti.paths import Paths
@@ -41,7 +40,7 @@ from ganeti.testing.drivers import FailingHypervisor, FailingStorage
 from ganeti.testing.leadership import MemoryLeadership
 
 R = TypeVar("R")
-LOADED = (logic_catalogue, guests, node_os, volumes)
+LOADED = (logic_catalogue.MODULES, node_catalogue.MODULES)
 
 OS_NAME = "test-os"
 
