@@ -23,6 +23,8 @@ from ganeti.model.types import JobId
 from ganeti.testing.vcluster import VirtualCluster
 from ganeti.wire import codec
 
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+OS_DEFINITIONS = f"{REPOSITORY}/doc/examples/os"
 FINAL = ("success", "error", "canceled")
 
 
@@ -80,7 +82,7 @@ class Bench:
         print(f"-- a cluster with {count} instances", flush=True)
         made = VirtualCluster.create(
             f"{self._directory}/n{size}", count=3, bin_dir=os.path.dirname(sys.executable),
-            report=lambda line: None, hypervisors=("fake",),
+            report=lambda line: None, hypervisors=("fake",), os_definitions=OS_DEFINITIONS,
         )  # fmt: skip
         self._cluster, self._size = made, size
         if count:
