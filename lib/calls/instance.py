@@ -7,7 +7,8 @@ import enum
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
-from ganeti.model.objects import Instance, Params
+from ganeti.model.objects import Disk, Instance, Params
+from ganeti.model.types import Uuid
 
 
 class GuestState(enum.Enum):
@@ -54,9 +55,10 @@ class InstanceStop(ChangingCall[None], frozen=True, tag="instance_stop"):
     """Ask the guest to shut down, then end it by force when `timeout` seconds have passed; not there: fine."""
 
     name: str
-    uuid: str
+    uuid: Uuid
     hypervisor: str
     timeout: int = 120  # seconds; 0: by force at once
+    disks: tuple[Disk, ...] = ()  # closed when it has ended
 
 
 @call(reply=None, time=Time.SLOW, reserve=Reserve.HYPERVISOR)

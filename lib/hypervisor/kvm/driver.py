@@ -20,6 +20,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
@@ -252,15 +253,24 @@ class KvmHypervisor:
     def _state(self, runtime: Runtime) -> GuestState:
         """A live emulator that does not answer counts as running: its guest may well do."""
         try:
-            reply = monitor.execute(self._layout.files(runtime.name).qmp, "query-status")
+            reply = self._execute(runtime, "query-status")
         except monitor.MonitorError as err:
             log.warning("instance %s: %s", runtime.name, err)
             return GuestState.RUNNING
         return parse.guest_state(str(reply.get("status")))
 
+    def _execute(
+        self, runtime: Runtime, command: str, arguments: dict[str, str] | None = None, *, timeout_s: float = 5
+    ) -> dict[str, Any]:
+        """The emulator's answer. Any: what JSON has. Raises MonitorError."""
+        socket = self._layout.files(runtime.name).qmp
+        lock = self._layout.lock(f"{runtime.name}.qmp")
+        found: dict[str, Any] = monitor.execute(socket, command, arguments, lock=lock, timeout_s=timeout_s)
+        return found
+
     def _tell(self, runtime: Runtime, found: Process, command: str) -> None:
         try:
-            monitor.execute(self._layout.files(runtime.name).qmp, command)
+            self._execute(runtime, command)
         except monitor.MonitorError as err:
             if found.is_alive:
                 raise errors.HypervisorError(f"instance {runtime.name}: {err}") from err
@@ -278,7 +288,7 @@ class KvmHypervisor:
     def _end(self, runtime: Runtime, found: Process) -> None:
         """End the emulator: by its monitor, by signal, by force. Raises HypervisorError if nothing helps."""
         try:
-            monitor.execute(self._layout.files(runtime.name).qmp, "quit")
+            self._execute(runtime, "quit")
         except monitor.MonitorError as err:
             log.warning("instance %s: %s; its process gets a signal", runtime.name, err)
         else:
@@ -312,11 +322,10 @@ class KvmHypervisor:
 
     def _note(self, runtime: Runtime) -> None:
         """Write down which process it is, once it answers."""
-        made = self._layout.files(runtime.name)
-        with process.of(msgspec.structs.replace(runtime, pid=0), made.pid) as found:
+        with self._process(msgspec.structs.replace(runtime, pid=0)) as found:
             if found is None:
                 raise errors.HypervisorError("the emulator ended at once")
-            monitor.execute(made.qmp, "query-status", timeout_s=15)
+            self._execute(runtime, "query-status", timeout_s=15)
             self._layout.write(msgspec.structs.replace(runtime, pid=found.pid, process_started=found.started))
 
     def _set_vnc_password(self, runtime: Runtime) -> None:
@@ -327,7 +336,7 @@ class KvmHypervisor:
         if not text:
             raise errors.HypervisorError(f"the VNC password file {path} is missing or empty")
         arguments = {"protocol": "vnc", "password": text.splitlines()[0]}
-        monitor.execute(self._layout.files(runtime.name).qmp, "set_password", arguments)
+        self._execute(runtime, "set_password", arguments)
 
     def _abandon(self, name: str) -> None:
         """After a failed start: end what may run, remove its files."""

@@ -16,13 +16,15 @@ class MonitorError(errors.HypervisorError):
     """The emulator did not answer, or said no."""
 
 
-def execute(socket: str, command: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = 5.0) -> Any:
+def execute(
+    socket: str, command: str, arguments: dict[str, Any] | None = None, *, lock: str, timeout_s: float = 5.0
+) -> Any:
     """The command's return value. Raises MonitorError.
 
-    Sessions of one socket follow each other: QMP serves one client, and the others' connections are not even
-    accepted. Must not be called from a thread that runs an event loop.
+    Sessions of one socket follow each other by the file `lock`: QMP serves one client, and the others' connections
+    are not even accepted. Must not be called from a thread that runs an event loop.
     """
-    with files.locked(f"{socket}.lock", mode=0o600):
+    with files.locked(lock, mode=0o600):
         return asyncio.run(_session(socket, command, arguments or {}, timeout_s))
 
 

@@ -123,7 +123,7 @@ class Layout:
         return tuple(found)
 
     def forget(self, name: str) -> None:
-        """Remove all files of a guest but its lock and its console log; the run-time file last."""
+        """Remove all files of a guest but its locks and its console log; the run-time file last."""
         made = self.files(name)
         scripts = [f"{self.base}/nic/{entry}" for entry in self._in("nic") if entry.rpartition("-")[0] == name]
         for path in (made.pid, made.qmp, made.monitor, made.serial, made.agent, made.vnc, *scripts):

@@ -1,0 +1,97 @@
+"""Handlers of calls about volumes."""
+
+from __future__ import annotations
+
+import logging
+
+from ganeti import errors
+from ganeti.calls.volume import (
+    VolumeClose,
+    VolumeCreate,
+    VolumeInfo,
+    VolumeOpen,
+    VolumeRemove,
+    VolumeRename,
+    VolumeReply,
+)
+from ganeti.model.objects import Disk, DiskTemplate, Instance
+from ganeti.model.types import Uuid
+from ganeti.node.base import Context, NodeEnv, handles
+from ganeti.storage.base import NotOurs, Storage
+
+log = logging.getLogger(__name__)
+
+_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER)
+
+
+def storage_of(disk: Disk, env: NodeEnv) -> Storage:
+    """Raises NodeFailure for a template that this node cannot serve."""
+    found = env.storage.get(disk.template)
+    if found is None:
+        raise errors.NodeFailure(f"disk {disk.uuid}: this node has no storage for template {disk.template.value}")
+    return found
+
+
+def open_all(instance: Instance, env: NodeEnv) -> tuple[str, ...]:
+    """Open every disk; logical paths by disk. On failure those that were opened are closed."""
+    opened: list[str] = []
+    try:
+        for disk in instance.disks:
+            opened.append(storage_of(disk, env).open(disk, instance.uuid).path)
+    except errors.GanetiError:
+        close_all(instance.disks[: len(opened)], instance.uuid, env)
+        raise
+    return tuple(opened)
+
+
+def close_all(disks: tuple[Disk, ...], owner: Uuid, env: NodeEnv) -> None:
+    """Close every disk; all are tried, the failures raise together."""
+    problems = []
+    for disk in disks:
+        try:
+            storage_of(disk, env).close(disk, owner)
+        except errors.GanetiError as err:
+            problems.append(str(err))
+    if problems:
+        raise errors.StorageError("; ".join(problems))
+
+
+def local_path(disk: Disk, logical: str, env: NodeEnv) -> str:
+    """What a program of this node opens: files lie below a virtual node's root, devices are the kernel's."""
+    return env.paths.local(logical) if disk.template in _FILES else logical
+
+
+@handles(VolumeCreate)
+def create(call: VolumeCreate, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).create(call.disk, call.owner)
+
+
+@handles(VolumeRemove)
+def remove(call: VolumeRemove, env: NodeEnv, context: Context) -> None:
+    try:
+        storage_of(call.disk, env).remove(call.disk, call.owner)
+    except NotOurs as err:
+        # The creation that this takes back was refused because of it: there is nothing of ours to remove.
+        if call.undoes is None:
+            raise
+        log.info("nothing to take back: %s", err)
+
+
+@handles(VolumeInfo)
+def info(call: VolumeInfo, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).info(call.disk, call.owner)
+
+
+@handles(VolumeOpen)
+def open_volume(call: VolumeOpen, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).open(call.disk, call.owner)
+
+
+@handles(VolumeClose)
+def close(call: VolumeClose, env: NodeEnv, context: Context) -> None:
+    storage_of(call.disk, env).close(call.disk, call.owner)
+
+
+@handles(VolumeRename)
+def rename(call: VolumeRename, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).rename(call.disk, call.new, call.owner)
