@@ -14,7 +14,7 @@ from ganeti.ops.test import OpTestDelay
 def test_decode_when_complete_then_typed():
     op = decode({"OP_ID": "OP_TEST_DELAY", "duration": 1, "on_nodes": ["n1"], "comment": None})
     assert op == OpTestDelay(duration=1.0, on_nodes=("n1",))
-    assert encode(op) == {"OP_ID": "OP_TEST_DELAY", "duration": 1.0, "on_nodes": ["n1"]}
+    assert encode(op) == {"OP_ID": "OP_TEST_DELAY", "duration": 1.0, "on_nodes": ("n1",)}
 
 
 def test_encode_then_decode_gives_the_same():
