@@ -89,4 +89,8 @@ class StoreFetch(Call[FetchReply], frozen=True, tag="store_fetch"):
 
 @call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class StoreDrop(Call[None], frozen=True, tag="store_drop"):
-    """The node is no candidate any more: put its copy of the state aside."""
+    """The node is no candidate any more: put its copy of the state aside, unless it has followed any further."""
+
+    serial: int | None = None  # of the batch that ended its vote; None: drop it in any case
+    leader: str = ""  # node uuid
+    leader_term: int = 0

@@ -64,4 +64,4 @@ def fetch(call: StoreFetch, env: NodeEnv, context: Context) -> FetchReply:
 
 @handles(StoreDrop)
 def drop(call: StoreDrop, env: NodeEnv, context: Context) -> None:
-    replica_of(env).drop()
+    replica_of(env).drop(call)

@@ -290,7 +290,8 @@ class Leader:
                 await self.commit(writes, note)
                 return
             await self._change_voters(tuple(voter for voter in voters if voter != node), writes, note)
-            task = asyncio.create_task(self._drop(node), name=f"drop the copy of {node}")
+            drop = StoreDrop(serial=self._published.serial, leader=self._own, leader_term=self._term)
+            task = asyncio.create_task(self._drop(node, drop), name=f"drop the copy of {node}")
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
@@ -304,9 +305,9 @@ class Leader:
         if self._last_change is not None and not self._last_change.done():
             await asyncio.wait([self._last_change])
 
-    async def _drop(self, node: str) -> None:
+    async def _drop(self, node: str, call: StoreDrop) -> None:
         try:
-            await self._rpc.one(Uuid(node), StoreDrop())
+            await self._rpc.one(Uuid(node), call)
         except errors.RpcError as err:
             log.warning("the old copy of the state stays on %s: %s", self._name_of(node), err)
 

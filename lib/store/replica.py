@@ -15,6 +15,7 @@ from ganeti.calls.store import (
     PromiseReply,
     StateReply,
     StoreAppend,
+    StoreDrop,
     StoreFetch,
     StorePromise,
     StoreSnapshot,
@@ -130,14 +131,18 @@ class Replica:
             batches = database.history(call.serial, max_bytes=FETCH_SIZE)
             return FetchReply(is_known=True, batches=tuple(batches), secrets=database.secrets())
 
-    def drop(self) -> None:
+    def drop(self, call: StoreDrop) -> None:
         """Put the copy aside, as `state.db.dropped`; the promise stays in an empty one.
 
+        A call that comes late, when the node votes again or follows somebody else, does nothing.
         Raises InUseError when the master daemon has the file.
         """
         with self._held() as database:
-            promise = database.promise
-            if database.position == NOWHERE:
+            promise, position = database.promise, database.position
+            is_late = call.serial is not None and (
+                position.serial > call.serial or _why_not_follow(call.leader, call.leader_term, promise) != ""
+            )
+            if position == NOWHERE or is_late:
                 return
             self._close()
             faults.hit(BEFORE_DROP)
