@@ -135,8 +135,7 @@ class NodeDaemon:
 def serve(where: Paths, me: Identity, options: Options, ready: Ready) -> int:
     """Until SIGTERM, or until this node has left its cluster."""
     daemon = NodeDaemon(where, me, options)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.ending.set())
+    daemon.ending.set_on(signal.SIGTERM, signal.SIGINT)
     daemon.start()
     log.info("node %s of cluster %s answers on port %d", me.node, me.cluster, daemon.port)
     ready()

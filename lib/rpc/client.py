@@ -40,6 +40,8 @@ _RESTARTS = 3
 _BUSY_READ_S = 1.0
 #: how the stdlib's text of a TLS alert begins after its library name
 _ALERT = "ALERT"
+#: an alert that comes at all comes within this
+_ALERT_S = 1.0
 #: bodies from here on are sent in pieces, so that the event loop goes on meanwhile
 _LARGE = 256 * 1024
 
@@ -249,10 +251,35 @@ class Client:
             try:
                 raw = await self._post(node, body)
             except (aiohttp.ClientError, OSError) as again:
+                if not isinstance(again, aiohttp.ClientConnectorError) and await self._is_refused(node):
+                    raise _refused(node) from again
                 raise _no_connection(node, again) from again
         except (aiohttp.ClientError, OSError) as err:
             raise _no_connection(node, err) from err
         return _unpack(node, raw)
+
+    async def _is_refused(self, node: Node) -> bool:
+        """Whether the node does not like our certificate.
+
+        With TLS 1.3 that is known only after the handshake, when a request may be on its way already: then all that
+        is left of the alert may be a broken connection. Here nothing is sent, so that the alert is all there is.
+        """
+        source = (self._me.address, 0) if self._me.address else None
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                reader, writer = await asyncio.open_connection(
+                    node.primary_ip, self._port, ssl=self._context, server_hostname=node.uuid, local_addr=source
+                )
+        except OSError as err:
+            return _is_alert(err)
+        try:
+            async with asyncio.timeout(_ALERT_S):
+                await reader.read(1)
+        except OSError as err:  # ssl.SSLError and TimeoutError are two
+            return _is_alert(err)
+        finally:
+            writer.transport.abort()
+        return False
 
     async def _post(self, node: Node, body: bytes) -> bytes:
         host = f"[{node.primary_ip}]" if ":" in node.primary_ip else node.primary_ip
@@ -299,6 +326,16 @@ def _is_alert(err: BaseException) -> bool:
     return any("_ALERT_" in str(argument).upper() for argument in err.args)
 
 
+def _refused(node: Node) -> errors.RpcError:
+    return errors.RpcError(
+        node.name,
+        "refused",
+        "refused our certificate",
+        hint="it does not have this node in its trust file: it was offline when certificates changed, or is of "
+        "another cluster; add it again with --readd",
+    )
+
+
 def _no_connection(node: Node, err: BaseException) -> errors.RpcError:
     if isinstance(err, aiohttp.ClientConnectorCertificateError):
         return errors.RpcError(
@@ -308,13 +345,7 @@ def _no_connection(node: Node, err: BaseException) -> errors.RpcError:
             hint="is the address right? join the node again if it was installed anew",
         )
     if _is_alert(err):
-        return errors.RpcError(
-            node.name,
-            "refused",
-            f"node {node.name} refused our certificate",
-            hint="it does not have this node in its trust file: it was offline when certificates changed, or is of "
-            "another cluster; add it again with --readd",
-        )
+        return _refused(node)
     if isinstance(err, aiohttp.ClientConnectorError):
         return errors.RpcError(
             node.name,

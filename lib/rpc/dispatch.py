@@ -15,7 +15,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls import base as calls
-from ganeti.calls.base import Call, ChangingCall, Reserve, Time
+from ganeti.calls.base import Call, ChangingCall, Time
 from ganeti.rpc.pools import Busy, Pools
 from ganeti.rpc.requests import Execution, Outcome, Requests
 from ganeti.rpc.term import TermKeeper
@@ -47,6 +47,10 @@ class Handle(Protocol):
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     term: int
     call: dict[str, Any]  # Any: decoded further by the call's own struct
+
+
+def _request_of(call: Call[Any]) -> str:
+    return f" {call.request}" if isinstance(call, ChangingCall) else ""
 
 
 class Dispatcher:
@@ -83,10 +87,12 @@ class Dispatcher:
         if envelope.term < 0:
             raise errors.NodeFailure(f"a term is not negative: {envelope.term}")
         self._check_term(call, envelope.term)
+        if call.needs_term:
+            log.info("%s%s for %s", call.name, _request_of(call), peer.name)
         execution = self._new_execution(envelope.term, peer)
         if call.time is Time.LONG and isinstance(call, ChangingCall):
             return self._start(call, execution)
-        with self._slot(call.reserve):
+        with self.pools.slot(call.reserve):
             if isinstance(call, ChangingCall):
                 return self._requests.run(call, execution, lambda: self._work(call, execution))
             return self._work(call, execution)
@@ -100,9 +106,6 @@ class Dispatcher:
                 f"{call.name} carries no term, this node saw term {self._terms.seen}",
                 hint="only the master may make this call",
             )
-
-    def _slot(self, reserve: Reserve) -> Any:  # Any: a context manager
-        return self.pools.slot(reserve)
 
     def _start(self, call: ChangingCall[Any], execution: Execution) -> Any:
         self.pools.take(call.reserve, is_long=True)

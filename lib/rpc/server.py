@@ -26,6 +26,7 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_HEADER = 16 * 1024
 #: seconds that a connection may be idle; longer than our client keeps it
 IDLE_S = 120
+_PIECE = 64 * 1024
 
 
 class Answer(Protocol):
@@ -162,7 +163,8 @@ class _Gateway(cheroot.Gateway):
         if server.is_cut_off(req.conn.remote_addr):
             req.close_connection = True
             raise ConnectionResetError(errno.ECONNRESET, "cut off")
-        body = req.rfile.read()
+        # piece by piece: asked for all of it, the reader would make a buffer of the whole size for each TLS record
+        body = b"".join(iter(lambda: req.rfile.read(_PIECE), b""))
         if req.path != b"/call" or req.method != b"POST":
             self._reply(
                 "404 Not Found", b'{"ok":false,"error":["GenericError",["only POST /call is served"]],"kind":"failed"}'
@@ -206,6 +208,13 @@ class _Server(cheroot.HTTPServer):
             socket_.close()
             raise
         return socket_
+
+    def process_conn(self, conn: cheroot.HTTPConnection) -> None:
+        """A new connection gets a thread when its first bytes are there: silent peers cost none."""
+        if conn.last_used is None:
+            self.put_conn(conn)
+        else:
+            super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "%s", msg, exc_info=traceback)

@@ -1,7 +1,7 @@
 """A blocking socket over `OpenSSL.SSL.Connection`, as cheroot wants it.
 
-The handshake is made by the first read, which is in a worker thread: a peer that is slow or silent never holds up
-the thread that accepts connections. All failures are `OSError`, time limits `TimeoutError`.
+The handshake is made by the first read, which is in a worker thread: a slow peer never holds up the thread that
+accepts connections. All failures are `OSError`, time limits `TimeoutError`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from ganeti.host import tls
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_S = 10.0
+HANDSHAKE_S = 5.0
 #: how long a refused peer may take to read why
 LINGER_S = 1.0
+_PIECE = 64 * 1024
 
 
 class TlsSocket:
@@ -72,13 +73,17 @@ class TlsSocket:
                 self._wait_or_fail(err, deadline)
 
     def send(self, data: bytes) -> int:
-        deadline = self._deadline()
+        """All of it; the time limit is for each piece."""
         self._handshake()
-        while True:
+        view, sent = memoryview(data), 0
+        deadline = self._deadline()
+        while sent < len(view):
             try:
-                return self._tls.send(data)
+                sent += self._tls.send(view[sent : sent + _PIECE])
+                deadline = self._deadline()
             except SSL.Error as err:
                 self._wait_or_fail(err, deadline)
+        return sent
 
     def sock_shutdown(self, how: int) -> None:
         """cheroot calls this at the end of a connection: say goodbye, then end the TCP connection."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -223,8 +226,6 @@ def ends(pid: int) -> bool:
     """Waits for the end of a process that is not our child."""
     handle = os.pidfd_open(pid)
     try:
-        import select
-
         return bool(select.select([handle], [], [], 20)[0])
     finally:
         os.close(handle)
@@ -272,3 +273,39 @@ def test_program_whose_port_is_taken_tells_its_caller(where):
         done = launch(where, "-p", str(taken.getsockname()[1]))
     assert done.returncode == 1
     assert "cannot listen on 127.0.0.1" in done.stderr
+
+
+def test_long_call_survives_kill_9_of_the_daemon(where):
+    port = free_port()
+
+    def start() -> int:
+        assert launch(where, "-p", str(port)).returncode == 0
+        with open(where.local(paths.pid_file("ganeti-noded")), encoding="ascii") as file:
+            return os.pidfd_open(int(file.read()))
+
+    def kill(handle: int, number: signal.Signals) -> None:
+        signal.pidfd_send_signal(handle, number)
+        assert select.select([handle], [], [], 20)[0]
+        os.close(handle)
+
+    def is_begun() -> bool:
+        with closing(sqlite3.connect(f"file:{where.local(paths.NODE_DB)}?mode=ro", uri=True)) as table:
+            return table.execute("SELECT count(*) FROM request").fetchone() == (1,)
+
+    async def main() -> object:
+        client = Client(where, ME, nodes=lambda uuid: NODE, term=lambda: 1, port=port)
+        handle = await asyncio.to_thread(start)
+        try:
+            running = asyncio.create_task(client.one(NODE.uuid, Delay(duration=1.0, request=RequestId("d"))))
+            while not is_begun():
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(kill, handle, signal.SIGKILL)
+            handle = await asyncio.to_thread(start)
+            return await running
+        finally:
+            kill(handle, signal.SIGTERM)
+            await client.close()
+
+    assert asyncio.run(main()) is None
+    with open(where.local(paths.log_file("node-daemon")), encoding="utf-8") as file:
+        assert "1 calls were interrupted" in file.read()

@@ -85,7 +85,13 @@ def test_certificate_that_is_not_trusted_is_refused_in_the_handshake(world, new_
     world.handlers[NodeVersion] = lambda call, execution: pytest.fail("must not be called")
     (error,) = run(new_client(stranger), NodeVersion())
     assert error.kind == "refused"
-    assert "node1.example.com refused our certificate" in str(error)
+    assert "node1.example.com: refused our certificate" in str(error)
+
+
+def test_refusal_is_told_also_when_a_large_body_is_on_its_way(world, new_client):
+    stranger = certificate(msgspec.structs.replace(MASTER, node="node3.example.com", uuid="uuid-3"))
+    (error,) = run(new_client(stranger), SsconfWrite(files={"a": "x" * 8_000_000}, serial=1))
+    assert (error.kind, "refused our certificate" in str(error)) == ("refused", True), repr(error.__cause__)
 
 
 def test_certificate_of_another_authority_is_refused(world, new_client):
@@ -156,7 +162,7 @@ def test_garbage_on_the_port_ends_that_connection_alone(world, new_client, raw):
 
 
 def test_silent_peers_do_not_hold_up_others(world, new_client):
-    silent = [socket.create_connection((SERVER.address, world.server.port), timeout=5) for _ in range(50)]
+    silent = [socket.create_connection((SERVER.address, world.server.port), timeout=5) for _ in range(300)]
     try:
         world.handlers[NodeVersion] = lambda call, execution: VERSION
         assert run(new_client(), NodeVersion()) == [VERSION]
@@ -222,6 +228,13 @@ def test_body_over_the_limit_is_refused_and_the_server_goes_on(world, new_client
     first, second, third = run(new_client(), small, large, small)
     assert (first, third) == (900_000, 900_000)
     assert isinstance(second, errors.RpcError)
+
+
+def test_large_reply_arrives_whole(world, new_client):
+    text = "0123456789" * 500_000
+    world.handlers[NodeVersion] = lambda call, execution: msgspec.structs.replace(VERSION, master=text)
+    (reply,) = run(new_client(), NodeVersion())
+    assert reply.master == text
 
 
 def test_error_of_a_handler_keeps_its_class_and_text(world, new_client):
