@@ -31,7 +31,8 @@ def replica_of(env: NodeEnv) -> Replica:
     with _making:
         replica = env.services.get(SERVICE)
         if replica is None:
-            replica = env.services[SERVICE] = Replica.of_node(env.paths)
+            replica = Replica.of_node(env.paths)
+            env.services = {**env.services, SERVICE: replica}  # other threads may be reading the old one
     if not isinstance(replica, Replica):
         raise errors.NodeFailure(f"the service {SERVICE!r} of this daemon is a {type(replica).__name__}")
     return replica

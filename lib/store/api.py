@@ -74,7 +74,10 @@ class Leadership(Protocol):
         ...
 
     def check_quorum(self) -> None:
-        """Raises QuorumError, naming the missing candidates, when no new work may be acknowledged."""
+        """Raises QuorumError, naming the missing candidates, when no new work may be acknowledged.
+
+        Also StaleTermError when the mastership is over, StoreError when the master's own disk is full.
+        """
         ...
 
     async def commit(
@@ -83,6 +86,8 @@ class Leadership(Protocol):
         """Returns when a majority has it on disk and it was published. Never cancelled by its caller's time-out.
 
         All writes of one call are in one batch. Callers are batched together (group commit), in order of their calls.
+        Waits while there is no majority: ask `check_quorum` before new work. Raises StaleTermError when the
+        mastership ends before; whether the change is stored is then for the new master to say.
         """
         ...
 
@@ -102,8 +107,20 @@ class Leadership(Protocol):
 
     async def secret(self, name: str) -> str | None: ...
 
-    async def add_voter(self, node: str, writes: Sequence[Write], note: Note) -> None: ...
+    async def catch_up(self, node: str) -> None:
+        """Bring the copy of a node that is no voter up to date, and keep it so until the voters change.
 
-    async def remove_voter(self, node: str, writes: Sequence[Write], note: Note) -> None: ...
+        After it, `add_voter` puts its writes in the queue at once, in order with other commits.
+        Raises StoreError when the node cannot be brought up to date.
+        """
+        ...
+
+    async def add_voter(self, node: str, writes: Sequence[Write], note: Note) -> None:
+        """Catch up, then one batch with `writes` and the new vote. Raises StoreError as `catch_up`."""
+        ...
+
+    async def remove_voter(self, node: str, writes: Sequence[Write], note: Note) -> None:
+        """One batch with `writes` and the end of the vote. Raises PrereqError for the master itself."""
+        ...
 
     def voters(self) -> Sequence[VoterState]: ...

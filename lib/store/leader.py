@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: while a batch is under way: how often time limits are looked at, in seconds
 TICK_S = 0.1
+#: a copy that lacks no more batches than that is up to date enough for a vote
+CLOSE = 20
 #: between two attempts to write to a full disk, in seconds
 FULL_DISK_RETRY_S = 1.0
 
@@ -246,6 +248,16 @@ class Leader:
 
     # Voters
 
+    async def catch_up(self, node: str) -> None:
+        self._check_master()
+        if node in self._fleet.voters:
+            return
+        try:
+            await self._caught_up(self._fleet.enlist(node))
+        except errors.StoreError:
+            self._fleet.dismiss(node)
+            raise
+
     async def add_voter(self, node: str, writes: Sequence[Write], note: Note) -> None:
         """Raises StoreError when the node cannot be brought up to date; nothing was changed then."""
         async with self._one_change:
@@ -262,12 +274,15 @@ class Leader:
                     self._fleet.dismiss(node)
 
     async def _caught_up(self, standing: Standing) -> None:
-        target = self._published.serial
+        # the last few batches may still be on their way: it is the vote of one that is far behind that would hurt
+        target = max(self._published.serial - CLOSE, 1)
         limit = self._clock.monotonic() + self._limits.catch_up_s
-        while not standing.has(target):
+        while True:
             now = self._clock.monotonic()
             if self._over is not None:
                 raise self._over
+            if standing.has(target) and not standing.why:
+                return
             if standing.is_failing(now, self._limits) or now > limit:
                 name = self._name_of(standing.node)
                 raise errors.StoreError(

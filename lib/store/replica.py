@@ -137,6 +137,8 @@ class Replica:
         A call that comes late, when the node votes again or follows somebody else, does nothing.
         Raises InUseError when the master daemon has the file.
         """
+        if not os.path.exists(self._path):
+            return
         with self._held() as database:
             promise, position = database.promise, database.position
             is_late = call.serial is not None and (

@@ -523,3 +523,25 @@ def test_full_disk_of_a_voter_is_named_and_heals(play):
         await world.until_equal(world.nodes)
 
     play(scenario)
+
+
+def test_add_voter_after_catch_up_keeps_the_order_of_commits(play):
+    async def scenario(world: World) -> None:
+        leader = await world.master("n0")
+        for number in range(50):
+            await leader.commit(put(f"k{number}"), NOTE)
+        await leader.catch_up("n1")
+        assert [voter.node for voter in leader.voters()] == ["n0"]
+        await asyncio.gather(
+            leader.commit(put("same", "1"), NOTE),
+            leader.add_voter("n1", put("same", "2"), NOTE),
+            leader.commit(put("same", "3"), NOTE),
+        )
+        assert await leader.rows("object", prefix="same") == [("same", "3")]
+        batches = await leader.history(after=leader.position.serial - 3)
+        assert [batch.writes[0].value for batch in batches] == ["1", "2", "3"]
+        with pytest.raises(errors.StoreError, match="cannot be brought up to date"):
+            await world.crash("n2")
+            await leader.catch_up("n2")
+
+    play(scenario, voters=1)
