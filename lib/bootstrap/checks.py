@@ -13,6 +13,7 @@ from ganeti.host import files, net
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import HOST_NAME, MAC_PREFIX
 from ganeti.paths import Paths
+from ganeti.storage.file import places
 
 _FAMILIES = {"4": 2, "6": 10}
 
@@ -113,12 +114,9 @@ def check_values(request: InitRequest) -> None:
         ("--file-storage-dir", request.file_storage_dir),
         ("--shared-file-storage-dir", request.shared_file_storage_dir),
     ):
-        if path and (not path.startswith("/") or os.path.normpath(path) != path or path == "/"):
-            raise errors.PrereqError(
-                "wrong_input",
-                f"{option}: {path!r} cannot be a storage directory",
-                hint="write an absolute path without '.', '..' or a slash at its end",
-            )
+        problem = places.why_not_directory(path) if path else ""
+        if problem:
+            raise errors.PrereqError("wrong_input", f"{option}: {path!r} {problem}")
 
 
 def choose_hypervisors(wanted: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.checks import InitFacts, InitRequest, check, check_not_a_member
-from ganeti.bootstrap.membership import remove_everything
+from ganeti.bootstrap.membership import make_storage_directories, remove_everything
 from ganeti.host import files, tls
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import parameters
@@ -165,9 +165,7 @@ def _install(
     """All files of the first node; the identity comes last, so no daemon starts on half of them."""
     for directory in paths.DIRECTORIES:
         files.make_directory(where, directory)
-    for storage in (request.file_storage_dir, request.shared_file_storage_dir):
-        if storage:
-            os.makedirs(where.local(storage), mode=0o750, exist_ok=True)
+    make_storage_directories(where, (request.file_storage_dir, request.shared_file_storage_dir))
     authority = tls.make_authority(facts.cluster_name, now=now)
     node_uuid = new_uuid()
     own = tls.make_node(authority, name=facts.node_name, uuid=node_uuid, address=facts.node_ip, now=now)

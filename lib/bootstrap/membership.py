@@ -5,11 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Iterable
 
 from ganeti import paths
 from ganeti.bootstrap import daemons
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
+
+
+def make_storage_directories(where: Paths, directories: Iterable[str]) -> None:
+    """The base directories of file volumes (logical paths); empty ones are not used."""
+    for directory in directories:
+        if directory:
+            os.makedirs(where.local(directory), mode=0o750, exist_ok=True)
 
 
 def remove_everything(where: Paths) -> None:

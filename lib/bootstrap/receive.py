@@ -9,17 +9,17 @@ from typing import IO
 from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.join import JOIN_FORMAT, JoinReply, JoinRequest
-from ganeti.bootstrap.membership import remove_everything
+from ganeti.bootstrap.membership import make_storage_directories, remove_everything
 from ganeti.host import files, net, tls
-from ganeti.node.ssconf import write_ssconf
+from ganeti.node.ssconf import MAX_BYTES, write_ssconf
 from ganeti.paths import Paths
 from ganeti.rpc import credentials, identity
 from ganeti.rpc.term import TermKeeper
+from ganeti.storage.file import places
 from ganeti.wire import codec
 
 MAX_DOCUMENT = 16 << 20  # bytes; ssconf lists grow with the number of instances
 _SSCONF_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
-_SSCONF_MAX = 128 << 10
 
 
 def read_request(source: IO[bytes]) -> JoinRequest:
@@ -52,9 +52,19 @@ def check_request(request: JoinRequest) -> None:
     for name, content in request.ssconf.items():
         if not _SSCONF_NAME.match(name):
             raise errors.PrereqError("wrong_input", f"{name[:80]!r} cannot be the name of an ssconf file")
-        if len(content.encode()) > _SSCONF_MAX:
-            raise errors.PrereqError("wrong_input", f"ssconf file {name} is longer than {_SSCONF_MAX} bytes")
+        if len(content.encode()) > MAX_BYTES:
+            raise errors.PrereqError("wrong_input", f"ssconf file {name} is longer than {MAX_BYTES} bytes")
+    for directory in storage_directories(request):
+        problem = places.why_not_directory(directory) if directory else ""
+        if problem:
+            raise errors.PrereqError("wrong_input", f"the storage directory {directory!r} {problem}")
     credentials.check(request.credentials)
+
+
+def storage_directories(request: JoinRequest) -> tuple[str, ...]:
+    """Base directories of file volumes in this cluster; empty: not used."""
+    names = ("file_storage_dir", "shared_file_storage_dir")
+    return tuple(request.ssconf.get(name, "").strip() for name in names)
 
 
 def check_host(request: JoinRequest, where: Paths) -> None:
@@ -128,6 +138,7 @@ def receive(request: JoinRequest, where: Paths) -> JoinReply:
         remove_everything(where)
     for directory in paths.DIRECTORIES:
         files.make_directory(where, directory)
+    make_storage_directories(where, storage_directories(request))
     write_ssconf(where, request.ssconf)
     credentials.install(where, request.credentials)
     daemons.start(where, daemons.NODED)

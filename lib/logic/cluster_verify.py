@@ -20,6 +20,8 @@ from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpCluster
 SKIPPABLE = ("nplusone_mem",)
 #: objects checked before others get their turn
 _SLICE = 100
+#: how long a candidate may take to get the last batch before it counts as behind
+_SETTLE_TRIES, _SETTLE_S = 20, 0.1
 
 
 def known_skips(untrusted: Iterable[str]) -> None:
@@ -95,9 +97,19 @@ class ClusterVerifyConfig(LogicalUnit[OpClusterVerifyConfig, frozenset[str]]):
         await in_slices(verify_config.check_config(env.config, found))
         is_well = tell(env, found.take(), with_codes=op.error_codes)
         env.report("* Verifying copies of the state")
-        check_holders(env.config, env.membership.holders(), found)
+        check_holders(env.config, await settled_holders(env), found)
         check_debts(env.config, env.debts, found)
         return tell(env, found.take(), with_codes=op.error_codes) and is_well
+
+
+async def settled_holders(env: Env) -> Sequence[StateHolder]:
+    """The copies when none is in the middle of taking a batch: this job's own lines are batches too."""
+    for _ in range(_SETTLE_TRIES):
+        holders = env.membership.holders()
+        if all(holder.is_current or not holder.is_reachable for holder in holders):
+            return holders
+        await env.sleep(_SETTLE_S)
+    return env.membership.holders()
 
 
 def check_holders(config: Config, holders: Sequence[StateHolder], found: Findings) -> None:

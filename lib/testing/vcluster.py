@@ -93,7 +93,8 @@ class VirtualCluster:
         known = set(self.run(self.master(), ("gnt-node", "list", "--no-headers", "-o", "name")).split())
         for node in layout.nodes:
             if node.name in known:
-                self._power_on(node)
+                if node != first:
+                    self._power_on(node)
                 continue
             self.run(self.master(), ("gnt-node", "add", "--no-ssh-key-check", node.name))
             self._report(f"{node.short_name} added")

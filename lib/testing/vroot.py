@@ -60,8 +60,6 @@ def make(layout: Layout, node: VirtualNode, *, os_definitions: str) -> None:
         path=shlex.quote(f"{layout.bin_dir}:{SYSTEM_PATH}"),
     )
     _write(f"{node.root}/usr/bin/ssh", script, mode=0o755)
-    allowed = f"{settings.FILE_STORAGE_DIR}\n{settings.SHARED_FILE_STORAGE_DIR}\n"
-    _write(f"{node.root}{settings.CONFIG_DIR}/file-storage-paths", allowed)
     link(layout.shared, node.root + settings.SHARED_FILE_STORAGE_DIR)
     # kernels are read-only files of the machine: shared by all nodes
     if os.path.isdir("/boot"):

@@ -50,7 +50,7 @@ def test_a_wrong_type_is_refused_before_anything_is_stored(cluster):
 
 def _post(node, context, body):
     connection = http.client.HTTPSConnection(node.address, settings.NODED_PORT, context=context, timeout=10)
-    connection.request("POST", "/", body=simplejson.dumps(body), headers={"Content-Type": "application/json"})
+    connection.request("POST", "/call", body=simplejson.dumps(body), headers={"Content-Type": "application/json"})
     try:
         return simplejson.loads(connection.getresponse().read())
     finally:

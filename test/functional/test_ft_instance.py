@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "--no-install", "-o", "busybox-linux")
+ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "-o", "busybox-linux")
 
 
 def _add(cluster, name, *options):
@@ -14,7 +14,7 @@ def _add(cluster, name, *options):
 def test_life_of_a_diskless_instance(cluster):
     _add(cluster, "web1.vc.example", "-B", "memory=256")
     row = cluster.rows("gnt-instance", "name,pnode,status,oper_state,be/maxmem", "web1.vc.example")[0]
-    assert row == ["web1.vc.example", "node1.vc.example", "running", "running", "256"]
+    assert row == ["web1.vc.example", "node1.vc.example", "running", "Y", "256"]
     cluster.ok("gnt-instance", "shutdown", "web1.vc.example")
     assert cluster.field("gnt-instance", "web1.vc.example", "status") == "ADMIN_down"
     cluster.ok("gnt-instance", "modify", "-B", "memory=512", "web1.vc.example")
@@ -32,7 +32,7 @@ def test_life_of_a_diskless_instance(cluster):
 @pytest.mark.parametrize("template", ["file", "sharedfile"])
 def test_disks_come_and_go_with_their_instance(cluster, template):
     name = f"disk-{template}.vc.example"
-    cluster.ok(*ADD, "-t", template, "--disk", "0:size=1g", "-n", "node2", name)
+    cluster.ok(*ADD, "--no-install", "-t", template, "--disk", "0:size=1g", "-n", "node2", name)
     found = [
         os.path.join(folder, file)
         for folder, _, files in os.walk(os.path.realpath(cluster.nodes[1].root + f"/srv/ganeti/{_directory(template)}"))
@@ -62,7 +62,8 @@ def test_a_taken_name_is_refused(cluster):
 
 def test_a_bad_size_unit_is_refused_before_submission(cluster):
     jobs = len(cluster.rows("gnt-job", "id"))
-    text = cluster.fails(*ADD, "-t", "file", "--disk", "0:size=10q", "-n", "node1", "web1.vc.example")
+    bad = (*ADD, "-t", "file", "--disk", "0:size=10q", "-n", "node1", "web1.vc.example")
+    text = cluster.fails(*bad, status=2)
     assert "10q" in text
     assert "1.5g" in text, "the text does not say how to write it"
     assert len(cluster.rows("gnt-job", "id")) == jobs

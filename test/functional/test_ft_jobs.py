@@ -22,11 +22,12 @@ def test_ids_grow_and_are_never_used_twice(cluster):
 def test_a_waiting_job_is_canceled(cluster):
     first = cluster.submit("gnt-debug", "delay", "-n", "node3", "--no-master", "3")
     wait_until("the first job runs", lambda: _status(cluster, first) == "running")
-    second = cluster.submit("gnt-debug", "delay", "-n", "node3", "--no-master", "3")
+    second = cluster.submit("gnt-node", "modify", "-D", "yes", "node3")
     wait_until("the second job waits for the node", lambda: _status(cluster, second) == "waiting")
     cluster.ok("gnt-job", "cancel", str(second))
     wait_until("it is canceled", lambda: _status(cluster, second) == "canceled")
     cluster.ok("gnt-job", "watch", str(first))
+    assert cluster.field("gnt-node", "node3", "drained") == "N"
 
 
 def test_archived_jobs_leave_the_list(cluster):

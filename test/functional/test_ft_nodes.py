@@ -13,7 +13,7 @@ def test_drain_and_back(own_cluster):
     own_cluster.ok("gnt-node", "modify", "-D", "yes", "node3")
     assert _roles(own_cluster)["node3.vc.example"] == "D"
     text = own_cluster.fails(
-        "gnt-instance", "add", "--no-install", "-t", "diskless", "-n", "node3", "-o", "busybox-linux", "x.vc.example"
+        "gnt-instance", "add", "-t", "diskless", "-n", "node3", "-o", "busybox-linux", "x.vc.example"
     )
     assert "drained" in text
     own_cluster.ok("gnt-node", "modify", "-D", "no", "--auto-promote", "node3")
@@ -87,7 +87,7 @@ def test_a_partition_cuts_and_heals(own_cluster):
 
 def test_power_off_and_on(own_cluster):
     shell = own_cluster
-    shell.ok("gnt-instance", "add", "--no-install", "-t", "diskless", "-n", "node2", "-o", "busybox-linux", "x.example")
+    shell.ok("gnt-instance", "add", "-t", "diskless", "-n", "node2", "-o", "busybox-linux", "x.example")
     shell.cluster.kill("node2")
     assert shell.field("gnt-instance", "x.example", "status") == "ERROR_nodedown"
     shell.cluster.boot("node2")
