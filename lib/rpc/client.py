@@ -19,6 +19,7 @@ from ganeti.host import partition, tls
 from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.paths import Paths
+from ganeti.rpc.dispatch import MAX_BODY
 from ganeti.rpc.identity import Identity
 from ganeti.wire import codec
 
@@ -36,12 +37,13 @@ POLL_S = 5.0
 #: how long a long call survives that its node cannot be asked, for instance because its daemon restarts
 PATIENCE_S = 60.0
 _RESTARTS = 3
+_AGAIN_S = 0.5
 #: a read is not worth waiting longer for a busy node
 _BUSY_READ_S = 1.0
 #: how the stdlib's text of a TLS alert begins after its library name
 _ALERT = "ALERT"
 #: an alert that comes at all comes within this
-_ALERT_S = 1.0
+_ALERT_S = 0.5
 #: bodies from here on are sent in pieces, so that the event loop goes on meanwhile
 _LARGE = 256 * 1024
 
@@ -71,6 +73,7 @@ class Client:
         self._patience_s = patience_s
         self._context = self._new_context()
         self._session: aiohttp.ClientSession | None = None
+        self._long_calls: dict[RequestId, bool] = {}  # under way; whether it shall stop
         self._slots: dict[tuple[str, Reserve], asyncio.Semaphore] = {}
 
     def _new_context(self) -> ssl.SSLContext:
@@ -109,8 +112,14 @@ class Client:
 
     async def at(self, node: Node, call: Call[R]) -> R:
         """As in `calls.port.Rpc`: the node's flags are not looked at."""
+        if isinstance(call, TaskCancel) and call.request in self._long_calls:
+            self._long_calls[call.request] = True
         if call.time is Time.LONG and isinstance(call, ChangingCall):
-            result = await self._long(node, call)
+            self._long_calls[call.request] = False
+            try:
+                result = await self._long(node, call)
+            finally:
+                self._long_calls.pop(call.request, None)
         else:
             result = await self._patiently(node, call, call.time.value)
         return self._decode(node, call, result)
@@ -166,18 +175,21 @@ class Client:
         raise errors.RpcError(node.name, "timeout", f"{call.name} did not end within {call.time.value:g} s")
 
     async def _start(self, node: Node, call: ChangingCall[Any], deadline: float) -> None:
-        """Until the node says that it has begun. A lost answer: the same request again."""
+        """Until the node says that it has begun. A lost answer: the same request again. Busy: until it is not."""
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + self._patience_s
         while True:
+            if self._long_calls.get(call.request):
+                raise errors.RpcError(node.name, "failed", f"{call.name} was stopped before it began")
             try:
-                await self._patiently(node, call, min(Time.NORMAL.value, max(0.1, deadline - loop.time())))
+                await self._limited(node, call, min(Time.NORMAL.value, max(0.1, deadline - loop.time())))
                 return
             except errors.RpcError as err:
-                if err.kind != "timeout" or loop.time() > patient_until:
+                until = {"timeout": patient_until, "busy": deadline}.get(err.kind, 0.0)
+                if loop.time() >= until:
                     raise
-                log.info("%s; sending it again", err)
-                await asyncio.sleep(0.5)
+                log.info("%s; sending %s again", err, call.name)
+            await asyncio.sleep(_AGAIN_S)
 
     async def _give_up(self, node: Node, call: ChangingCall[Any]) -> None:
         try:
@@ -200,7 +212,7 @@ class Client:
                 if err.kind != "busy" or loop.time() - begun + pause > patience:
                     raise
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 1.0)
+            pause = min(2 * pause, 0.25)
 
     async def _limited(self, node: Node, call: Call[Any], limit_s: float) -> Any:
         try:
@@ -242,6 +254,10 @@ class Client:
         if partition.blocked(self._paths, node.primary_ip):
             raise errors.RpcError(node.name, "unreachable", f"cannot connect to {node.primary_ip}: cut off")
         body = codec.encode({"term": self._term(), "call": calls.encode(call)})
+        if len(body) > MAX_BODY:
+            raise errors.RpcError(
+                node.name, "failed", f"{call.name} of {len(body)} bytes is not sent: nodes take {MAX_BODY} at most"
+            )
         try:
             raw = await self._post(node, body)
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError) as err:

@@ -23,6 +23,9 @@ from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
+#: of a request, in bytes
+MAX_BODY = 64 * 1024 * 1024
+
 
 class Peer(msgspec.Struct, frozen=True):
     """Who calls."""

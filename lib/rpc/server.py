@@ -17,12 +17,11 @@ from cheroot.ssl import Adapter
 from OpenSSL import SSL
 
 from ganeti import errors
-from ganeti.rpc.dispatch import Peer
+from ganeti.rpc.dispatch import MAX_BODY, Peer
 from ganeti.rpc.tls_socket import HANDSHAKE_S, TlsSocket
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 64 * 1024 * 1024
 MAX_HEADER = 16 * 1024
 #: seconds that a connection may be idle; longer than our client keeps it
 IDLE_S = 120

@@ -471,6 +471,40 @@ def test_long_call_whose_daemon_forgot_it_is_begun_again(world, new_client):
     assert begun == [1]  # the second start found it done
 
 
+def test_long_calls_over_the_cap_wait_and_can_be_cancelled_there(tmp_path, new_client, world):
+    busy = World(str(tmp_path / "busy"), pools=Pools(long_cap=1))
+    _serve_tasks(busy)
+    gate = Gate()
+
+    def block(call, execution):
+        gate.entered.release()
+        gate.open.wait(10)
+
+    busy.handlers[Delay] = block
+
+    async def main():
+        client = new_client(port=busy.server.port)
+        try:
+            first = asyncio.create_task(client.one(NODE, Delay(duration=9, request=RequestId("first"))))
+            await asyncio.to_thread(gate.entered.acquire)
+            second = asyncio.create_task(client.one(NODE, Delay(duration=9, request=RequestId("second"))))
+            third = asyncio.create_task(client.one(NODE, Delay(duration=9, request=RequestId("third"))))
+            await asyncio.sleep(0)  # both have begun
+            await client.cancel(NODE, RequestId("second"))
+            with pytest.raises(errors.RpcError, match="was stopped before it began"):
+                await second
+            gate.open.set()
+            return await asyncio.gather(first, third)
+        finally:
+            gate.open.set()
+            await client.close()
+
+    try:
+        assert asyncio.run(main()) == [None, None]
+    finally:
+        busy.close()
+
+
 # load
 
 
