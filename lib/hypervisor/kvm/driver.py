@@ -49,7 +49,9 @@ _FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 
 
 class KvmHypervisor:
-    def __init__(self, paths: Paths, runner: Runner, clock: Clock) -> None:
+    def __init__(self, paths: Paths, runner: Runner, clock: Clock, *, patience_s: float = 5.0) -> None:
+        """`patience_s`: how long an emulator may take to answer, and then to end, before it is treated harder."""
+        self._patience_s = patience_s
         self._paths = paths
         self._runner = runner
         self._clock = clock
@@ -260,12 +262,14 @@ class KvmHypervisor:
         return parse.guest_state(str(reply.get("status")))
 
     def _execute(
-        self, runtime: Runtime, command: str, arguments: dict[str, str] | None = None, *, timeout_s: float = 5
+        self, runtime: Runtime, command: str, arguments: dict[str, str] | None = None, *, timeout_s: float | None = None
     ) -> dict[str, Any]:
         """The emulator's answer. Any: what JSON has. Raises MonitorError."""
         socket = self._layout.files(runtime.name).qmp
         lock = self._layout.lock(f"{runtime.name}.qmp")
-        found: dict[str, Any] = monitor.execute(socket, command, arguments, lock=lock, timeout_s=timeout_s)
+        found: dict[str, Any] = monitor.execute(
+            socket, command, arguments, lock=lock, timeout_s=timeout_s or self._patience_s
+        )
         return found
 
     def _tell(self, runtime: Runtime, found: Process, command: str) -> None:
@@ -292,10 +296,10 @@ class KvmHypervisor:
         except monitor.MonitorError as err:
             log.warning("instance %s: %s; its process gets a signal", runtime.name, err)
         else:
-            if found.ends_within(5):
+            if found.ends_within(self._patience_s):
                 return
         found.send(signal.SIGTERM)
-        if found.ends_within(5):
+        if found.ends_within(self._patience_s):
             return
         found.send(signal.SIGKILL)
         if not found.ends_within(20):

@@ -243,6 +243,8 @@ def _told(what: str) -> Iterator[None]:
         yield
     except OSError as err:
         raise errors.StorageError(f"{what}: {err.strerror or err}") from err
+    except OverflowError as err:
+        raise errors.StorageError(f"{what}: no file can be that large") from err
 
 
 def _make_file(local: str, size: int, logical: str) -> None:

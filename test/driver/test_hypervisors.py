@@ -1,0 +1,340 @@
+"""What every hypervisor driver has to do. On the fake always; on real QEMU where there is one (mark `live`)."""
+
+import os
+import select
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ganeti import errors, settings
+from ganeti.calls.instance import GuestSpec, GuestState
+from ganeti.host.clock import SystemClock
+from ganeti.host.run import HostRunner
+from ganeti.hypervisor import parameters, registry
+from ganeti.hypervisor.kvm.driver import KvmHypervisor
+from ganeti.hypervisor.kvm.runtime import Layout
+from ganeti.model.objects import Instance
+from ganeti.paths import FAKE_DIR, Paths
+from ganeti.testing.drivers import FailingHypervisor
+
+UUID = "11111111-2222-4333-8444-555555555555"
+# a bare machine: its BIOS finds nothing to boot and waits; emulated, so that nothing has to be tried first
+BARE = {"kernel_path": "", "kvm_flag": "disabled"}
+
+
+class Node:
+    """One node with one hypervisor, in a root of its own."""
+
+    def __init__(self, name):
+        self.name = name
+        self.root = tempfile.mkdtemp(prefix="node-")
+        self.paths = Paths(self.root, "node1.example.com")
+        os.makedirs(self.paths.local(FAKE_DIR))
+        self.hypervisor = self.restarted()
+
+    def restarted(self):
+        """The driver of a new node daemon."""
+        return registry.drivers(self.paths, HostRunner(self.paths), SystemClock())[self.name]
+
+    def spec(self, name="web1", uuid=UUID, **hv):
+        instance = Instance(uuid=uuid, name=name, primary_node="n1", os="noop", hypervisor=self.name)
+        overrides = BARE | hv if self.name == "kvm" else {}
+        return GuestSpec(
+            instance=instance,
+            hvparams=parameters.fill(self.name, overrides),
+            beparams={"maxmem": 32, "minmem": 32, "vcpus": 1},
+            primary_name="node1.example.com",
+        )
+
+    def start(self, name="web1", uuid=UUID, *, paused=False, **hv):
+        self.hypervisor.start(self.spec(name, uuid, **hv), (), paused=paused)
+
+    def state(self):
+        found = self.hypervisor.info("web1", UUID)
+        return None if found is None else found.state
+
+    def end(self):
+        for guest in self.hypervisor.list():
+            self.hypervisor.stop(guest.name, guest.uuid, force=True)
+        shutil.rmtree(self.root)
+
+
+needs_qemu = [pytest.mark.live, pytest.mark.skipif(not os.path.exists(settings.KVM_PATH), reason="there is no QEMU")]
+
+
+@pytest.fixture(params=["fake", pytest.param("kvm", marks=needs_qemu)])
+def node(request):
+    made = Node(request.param)
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=[pytest.param("kvm", marks=needs_qemu)])
+def kvm(request):
+    made = Node(request.param)
+    yield made
+    made.end()
+
+
+def runtime_of(kvm):
+    return Layout(kvm.paths).read("web1")
+
+
+def test_a_started_guest_is_listed_with_its_size(node):
+    node.start()
+    (guest,) = node.hypervisor.list()
+    assert (guest.name, guest.uuid, guest.hypervisor) == ("web1", UUID, node.name)
+    assert (guest.memory, guest.vcpus, guest.state) == (32, 1, GuestState.RUNNING)
+    found = node.hypervisor.info("web1", UUID)
+    assert msgspec.structs.replace(found, cpu_seconds=0) == msgspec.structs.replace(guest, cpu_seconds=0)
+    assert node.hypervisor.leftovers() == ()
+
+
+def test_starting_a_running_guest_changes_nothing(node):
+    node.start()
+    node.start()
+    assert len(node.hypervisor.list()) == 1
+
+
+def test_a_guest_can_be_started_paused(node):
+    node.start(paused=True)
+    assert node.state() is GuestState.PAUSED
+
+
+def test_stopping_or_cleaning_up_an_unknown_guest_is_fine(node):
+    for force in (False, True):
+        node.hypervisor.stop("web1", UUID, force=force)
+    node.hypervisor.clean_up("web1", UUID)
+    assert node.hypervisor.info("web1", UUID) is None
+    assert node.hypervisor.list() == ()
+
+
+def test_a_forced_stop_ends_the_guest_and_clean_up_leaves_nothing(node):
+    node.start()
+    node.hypervisor.stop("web1", UUID, force=True)
+    assert node.state() is None
+    node.hypervisor.clean_up("web1", UUID)
+    assert node.hypervisor.leftovers() == ()
+
+
+def test_a_stopped_guest_can_be_started_again_without_clean_up(node):
+    node.start()
+    node.hypervisor.stop("web1", UUID, force=True)
+    node.start()
+    assert node.state() is GuestState.RUNNING
+
+
+def test_a_running_guest_is_not_cleaned_up(node):
+    node.start()
+    with pytest.raises(errors.HypervisorError, match="is running"):
+        node.hypervisor.clean_up("web1", UUID)
+    assert node.state() is GuestState.RUNNING
+
+
+def test_another_instance_of_the_same_name_is_left_alone(node):
+    node.start()
+    with pytest.raises(errors.HypervisorError, match=f"it is instance {UUID}"):
+        node.start(uuid="other")
+    node.hypervisor.stop("web1", "other", force=True)
+    node.hypervisor.clean_up("web1", "other")
+    assert node.hypervisor.info("web1", "other") is None
+    assert node.state() is GuestState.RUNNING
+
+
+def test_guests_survive_a_restart_of_the_node_daemon(node):
+    node.start()
+    node.hypervisor = node.restarted()
+    assert node.state() is GuestState.RUNNING
+    node.hypervisor.stop("web1", UUID, force=True)
+    assert node.state() is None
+
+
+def test_what_does_not_run_cannot_be_rebooted(node):
+    for hard in (False, True):
+        with pytest.raises(errors.HypervisorError, match="cannot reboot instance web1 that is not running"):
+            node.hypervisor.reboot(node.spec(), hard=hard)
+
+
+def test_a_hard_reboot_keeps_the_guest_running(node):
+    node.start()
+    node.hypervisor.reboot(node.spec(), hard=True)
+    assert node.state() is GuestState.RUNNING
+
+
+@pytest.mark.parametrize("name", ["../web1", "a/b", ".hidden"])
+def test_a_name_that_is_a_path_is_refused(node, name):
+    with pytest.raises(errors.HypervisorError, match="not the name of an instance"):
+        node.start(name)
+
+
+def test_the_node_has_memory_and_processors(node):
+    found = node.hypervisor.node_info()
+    assert 0 < found.memory_free <= found.memory_total
+    assert found.cpu_total >= 1
+
+
+def test_the_console_is_a_command_or_says_why_not(node):
+    found = node.hypervisor.console(node.spec())
+    assert (found.kind == "ssh" and found.command[0] == "socat") or (found.kind == "msg" and found.message)
+
+
+def test_the_fake_counts_its_guests_memory_as_used(tmp_path):
+    node = Node("fake")
+    before = node.hypervisor.node_info().memory_free
+    spec = node.spec()
+    node.hypervisor.start(
+        msgspec.structs.replace(spec, beparams={"maxmem": before + 1024, "vcpus": 1}), (), paused=False
+    )
+    assert node.hypervisor.node_info().memory_free == 0
+    node.end()
+
+
+def test_a_damaged_state_file_of_the_fake_is_an_error_that_names_it():
+    node = Node("fake")
+    node.start()
+    path = f"{node.paths.local(FAKE_DIR)}/web1.json"
+    Path(path).write_text("{")
+    with pytest.raises(errors.HypervisorError, match=path):
+        node.state()
+    shutil.rmtree(node.root)
+
+
+def test_a_soft_stop_ends_a_fake_guest_at_once():
+    node = Node("fake")
+    node.start()
+    node.hypervisor.stop("web1", UUID, force=False)
+    assert node.state() is None
+    node.end()
+
+
+def test_a_failing_hypervisor_fails_as_planned():
+    node = Node("fake")
+    failing = FailingHypervisor(node.hypervisor)
+    failing.fail_next("start", errors.HypervisorError("no"))
+    with pytest.raises(errors.HypervisorError, match="no"):
+        failing.start(node.spec(), (), paused=False)
+    assert failing.list() == ()
+    failing.fail_next("start", errors.HypervisorError("too late"), after=True)
+    with pytest.raises(errors.HypervisorError, match="too late"):
+        failing.start(node.spec(), (), paused=False)
+    assert len(failing.list()) == 1
+    failing.assert_failed()
+    assert failing.calls == ["start", "list", "start", "list"]
+    node.end()
+
+
+# Only with real QEMU
+
+
+def test_the_guest_is_no_child_and_has_a_session_of_its_own(kvm):
+    kvm.start()
+    pid = runtime_of(kvm).pid
+    assert os.getsid(pid) != os.getsid(0)
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    assert f"GANETI_ROOTDIR={kvm.root}".encode() in environment
+
+
+def test_a_start_that_fails_tells_what_qemu_said_and_leaves_nothing(kvm):
+    with pytest.raises(errors.HypervisorError, match="-bogus: invalid option"):
+        kvm.start(kvm_extra="-bogus")
+    assert kvm.hypervisor.list() == ()
+    assert kvm.hypervisor.leftovers() == ()
+
+
+def test_missing_files_are_told_before_anything_starts(kvm):
+    hv = kvm.spec(kernel_path="/boot/nothing", kvm_path="/usr/bin/no-qemu", machine_version="").hvparams
+    assert kvm.hypervisor.validate(hv) == (
+        "kvm_path: there is no file /usr/bin/no-qemu; kernel_path: there is no file /boot/nothing"
+    )
+    with pytest.raises(errors.HypervisorError, match="there is no file /boot/nothing"):
+        kvm.start(kernel_path="/boot/nothing")
+
+
+def test_a_machine_type_that_qemu_does_not_have_is_told(kvm):
+    assert "no machine type pc-99" in kvm.hypervisor.validate(kvm.spec(machine_version="pc-99").hvparams)
+    assert kvm.hypervisor.validate(kvm.spec(machine_version="q35").hvparams) == ""
+
+
+def test_a_killed_emulator_is_not_running_and_left_over_until_cleaned_up(kvm):
+    kvm.start()
+    pid = runtime_of(kvm).pid
+    handle = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([handle], [], [], 10)
+    os.close(handle)
+    assert kvm.state() is None
+    assert kvm.hypervisor.leftovers() == ("run-time file of web1, which does not run",)
+    kvm.hypervisor.clean_up("web1", UUID)
+    assert kvm.hypervisor.leftovers() == ()
+
+
+def test_a_process_that_got_the_number_is_not_signalled(kvm):
+    kvm.start()
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    layout = Layout(kvm.paths)
+    layout.write(msgspec.structs.replace(layout.read("web1"), pid=os.getpid()))
+    assert kvm.state() is None
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    kvm.hypervisor.clean_up("web1", UUID)
+
+
+def test_a_guest_whose_starter_died_before_noting_its_process_is_known_by_its_arguments(kvm):
+    kvm.start()
+    layout = Layout(kvm.paths)
+    pid = layout.read("web1").pid
+    layout.write(msgspec.structs.replace(layout.read("web1"), pid=0, process_started=0))
+    assert kvm.state() is GuestState.RUNNING
+    assert kvm.hypervisor.leftovers() == ()
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    assert not os.path.exists(f"/proc/{pid}/exe")
+
+
+def test_a_run_time_file_of_another_boot_is_no_guest(kvm):
+    kvm.start()
+    layout = Layout(kvm.paths)
+    kept = layout.read("web1")
+    layout.write(msgspec.structs.replace(kept, boot_id="before"))
+    assert kvm.state() is None
+    layout.write(kept)
+    assert kvm.state() is GuestState.RUNNING
+
+
+def test_an_emulator_without_run_time_file_is_left_over(kvm):
+    kvm.start()
+    layout = Layout(kvm.paths)
+    kept = layout.read("web1")
+    conf = f"{layout.base}/conf/web1.runtime"
+    os.unlink(conf)
+    assert f"process {kept.pid} with {layout.base}/pid/web1" in kvm.hypervisor.leftovers()
+    layout.write(kept)
+
+
+def test_a_name_too_long_for_a_socket_is_refused_with_the_path(kvm):
+    with pytest.raises(errors.HypervisorError, match="the system allows 107; make .* a link"):
+        kvm.start("w" * 90)
+    assert kvm.hypervisor.list() == ()
+
+
+def test_a_long_root_works_through_a_link(kvm):
+    short = tempfile.mkdtemp(prefix="g")
+    kvm.paths = Paths(f"{kvm.root}/{'deep/' * 20}root", "node1.example.com")
+    os.makedirs(kvm.paths.local("/var/run"))
+    os.symlink(short, kvm.paths.local("/var/run/ganeti"))
+    kvm.hypervisor = kvm.restarted()
+    kvm.start()
+    assert kvm.state() is GuestState.RUNNING
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    shutil.rmtree(short)
+
+
+def test_a_guest_that_does_not_answer_still_counts_as_running_and_can_be_ended(kvm):
+    kvm.start()
+    kvm.hypervisor = KvmHypervisor(kvm.paths, HostRunner(kvm.paths), SystemClock(), patience_s=0.3)
+    os.kill(runtime_of(kvm).pid, signal.SIGSTOP)
+    assert kvm.state() is GuestState.RUNNING
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    assert kvm.state() is None
