@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ganeti.master.locks import LockTable, covers
+from ganeti.master.locks import LockTable
 from ganeti.model.locks import ALL, Level, LockKey, LockPlan
 from ganeti.model.types import JobId
 
@@ -26,6 +26,15 @@ def collide(one: Wanted, other: Wanted) -> bool:
         for a, a_exclusive in one.items()
         for b, b_exclusive in other.items()
     )
+
+
+def is_within(held: Wanted, wanted: Wanted) -> bool:
+    """Every wanted lock is there, by its own name or by its level's, and some of these is as strong."""
+    for key, is_exclusive in wanted.items():
+        modes = [held[k] for k in (key, LockKey(key.level, ALL)) if k in held]
+        if not modes or max(modes) < is_exclusive:
+            return False
+    return True
 
 
 class Locks(RuleBasedStateMachine):
@@ -77,7 +86,7 @@ class Locks(RuleBasedStateMachine):
     def replace(self, job: JobId, wanted: Wanted) -> None:
         if self.is_idle(job) or job in self.additions:
             return
-        if job in self.held and covers(self.held[job], wanted):
+        if job in self.held and is_within(self.held[job], wanted):
             self.held[job] = dict(wanted)
             expected = {job} | self.grant_all_possible()
         else:
@@ -86,6 +95,14 @@ class Locks(RuleBasedStateMachine):
             self.waiting[job] = dict(wanted)
             expected = self.grant_all_possible()
         assert set(self.table.replace(job, LockPlan(wanted))) == expected
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def replace_by_some_of_the_same(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.held)))
+        if self.held[job]:
+            keys = st.sampled_from(sorted(self.held[job]))
+            self.replace(job, data.draw(st.dictionaries(keys, st.booleans(), min_size=1)))
 
     @precondition(lambda self: self.held)
     @rule(job=JOBS, wanted=WANTED)

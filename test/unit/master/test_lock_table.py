@@ -98,6 +98,24 @@ def test_replace_when_the_new_set_is_part_of_a_whole_level_then_the_rest_is_give
     assert table.replace(job(1), plan(nodes=shared("a"))) == [1, 2]
 
 
+def test_replace_when_a_shared_lock_becomes_exclusive_then_it_waits_for_the_other_owners() -> None:
+    table = LockTable()
+    table.request(job(1), LockPlan({WEB: False}), 0)
+    table.request(job(2), LockPlan({WEB: False}), 0)
+    assert table.replace(job(1), LockPlan({WEB: True})) == []
+    assert table.release(job(2)) == [1]
+
+
+def test_replace_when_the_priority_was_changed_meanwhile_then_the_place_follows_from_it() -> None:
+    table = LockTable()
+    table.request(job(1), plan(nodes=exclusive("a")), 0)
+    table.request(job(2), plan(nodes=exclusive("b")), 0)
+    table.request(job(3), plan(nodes=exclusive("b")), 0)
+    assert table.set_priority(job(1), 5) == []
+    table.replace(job(1), plan(nodes=exclusive("b")))
+    assert table.pending() == [3, 1]
+
+
 def test_add_when_not_below_all_held_then_it_is_refused() -> None:
     table = LockTable()
     table.request(job(1), plan(nodes=exclusive("a")), 0)
