@@ -43,7 +43,8 @@ class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="cal
     needs_term: ClassVar[bool]  # only a master may make it; others may be made with term 0
 
     @property
-    def name(self) -> str:
+    def call_name(self) -> str:
+        """Its tag; `name` is a field of many calls."""
         return str(self.__struct_config__.tag)
 
 

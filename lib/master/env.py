@@ -16,7 +16,7 @@ from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import TaskCancel
 from ganeti.host.clock import Clock
-from ganeti.logic.base import Membership
+from ganeti.logic.base import Membership, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Step
 from ganeti.master.commits import Committer
 from ganeti.master.jobs import Jobs, Wish
@@ -80,7 +80,7 @@ class JobEnv:
 
     @property
     def membership(self) -> Membership:
-        return self._parts.membership
+        return _JobMembership(self, self._parts.membership)
 
     @property
     def rng(self) -> random.Random:
@@ -145,7 +145,7 @@ class JobEnv:
         writes = self.journal_records.add(self._index, recoveries, dict(held))
         await self._parts.committer.commit(self._note, writes=[*writes, self._parts.jobs.write(self._job)])
 
-    async def _mark(self) -> None:
+    async def mark(self) -> None:
         """Before the first effect: the stored job must say that it runs."""
         if not self._is_marked:
             self._is_marked = True
@@ -173,7 +173,7 @@ class JobEnv:
         self.is_decided = result is not msgspec.UNSET
 
     async def submit(self, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
-        await self._mark()
+        await self.mark()
         return await self._parts.submit(self._job, jobs)
 
     async def run(self, steps: Sequence[Step], *, result: Any = None) -> None:
@@ -204,7 +204,7 @@ class JobEnv:
         if undos:
             await self.journal(*undos)
         else:
-            await self._mark()
+            await self.mark()
         for effect in effects:
             self.report(f"* {effect.title}")
         # every one is waited for: an effect that is left running could not be undone
@@ -243,6 +243,30 @@ class JobEnv:
         """The opcode has its locks and runs."""
         stamp = self._parts.jobs.stamp()
         self._parts.jobs.change_op(self._job, self._index, status=Status.RUNNING, exec_timestamp=stamp)
+
+
+class _JobMembership:
+    """Membership as one job changes it: the stored job says that it runs, and the nodes' files follow."""
+
+    def __init__(self, env: JobEnv, members: Membership) -> None:
+        self._env = env
+        self._members = members
+
+    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+        await self._env.mark()
+        self._env.has_changed = True
+        await self._members.add_voter(node, changes)
+
+    async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+        await self._env.mark()
+        self._env.has_changed = True
+        await self._members.remove_voter(node, changes)
+
+    def holders(self) -> Sequence[StateHolder]:
+        return self._members.holders()
+
+    async def publish_trust(self) -> None:
+        await self._members.publish_trust()
 
 
 def _undo(effect: Effect) -> Undo:

@@ -43,6 +43,8 @@ class Members:
             await self._leadership.add_voter(node, writes, note)
 
         async with self._one_at_a_time:
+            # before the changes are made rows: catching up may take long
+            await self._leadership.catch_up(node)
             await self._committer.commit(Note(actor="membership", reason=f"{node} votes"), changes=changes, send=send)
 
     async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:

@@ -95,6 +95,6 @@ def describe(step: Step, env: JobEnv) -> str:
         return "together: " + "; ".join(describe(effect, env) for effect in step.effects)
     if isinstance(step, Effect | Ask):
         node = env.config.nodes[step.node].name
-        undo = f", taken back by {step.undo.name}" if isinstance(step, Effect) and step.undo is not None else ""
-        return f"{step.title} ({step.call.name} on {node}{undo})"
+        undo = f", taken back by {step.undo.call_name}" if isinstance(step, Effect) and step.undo is not None else ""
+        return f"{step.title} ({step.call.call_name} on {node}{undo})"
     return f"note how to decide about {step.resolve.title}"

@@ -118,7 +118,7 @@ class NodeDaemon:
     def _handle(self, call: Call[Any], execution: Context) -> Any:
         handler = HANDLERS.get(type(call))
         if handler is None:
-            raise errors.NodeFailure(f"this node daemon does not serve {call.name}")
+            raise errors.NodeFailure(f"this node daemon does not serve {call.call_name}")
         return handler(call, self._env, execution)
 
     def _reload(self, changed: frozenset[str]) -> None:

@@ -135,7 +135,7 @@ class Client:
             raise errors.RpcError(
                 node.name,
                 "failed",
-                f"answered {call.name} in a form that is not known: {err}",
+                f"answered {call.call_name} in a form that is not known: {err}",
                 hint="is its software of another version?",
             ) from err
 
@@ -154,7 +154,7 @@ class Client:
                 trouble_since = trouble_since or asked
                 if err.kind not in ("unreachable", "timeout", "busy") or asked - trouble_since > self._patience_s:
                     raise
-                log.info("%s; still waiting for its %s", err, call.name)
+                log.info("%s; still waiting for its %s", err, call.call_name)
                 await asyncio.sleep(1.0)
                 continue
             trouble_since = None
@@ -167,12 +167,14 @@ class Client:
                 # the daemon ended while it ran: the handler finds what is done and does the rest
                 restarts += 1
                 if restarts > _RESTARTS:
-                    raise errors.RpcError(node.name, "failed", f"began {call.name} {restarts} times and never ended it")
+                    raise errors.RpcError(
+                        node.name, "failed", f"began {call.call_name} {restarts} times and never ended it"
+                    )
                 await self._start(node, call, deadline)
             elif loop.time() - asked < 0.2:
                 await asyncio.sleep(0.2)  # too many wait there: the node answered at once
         await self._give_up(node, call)
-        raise errors.RpcError(node.name, "timeout", f"{call.name} did not end within {call.time.value:g} s")
+        raise errors.RpcError(node.name, "timeout", f"{call.call_name} did not end within {call.time.value:g} s")
 
     async def _start(self, node: Node, call: ChangingCall[Any], deadline: float) -> None:
         """Until the node says that it has begun. A lost answer: the same request again. Busy: until it is not."""
@@ -180,7 +182,7 @@ class Client:
         patient_until = loop.time() + self._patience_s
         while True:
             if self._long_calls.get(call.request):
-                raise errors.RpcError(node.name, "failed", f"{call.name} was stopped before it began")
+                raise errors.RpcError(node.name, "failed", f"{call.call_name} was stopped before it began")
             try:
                 await self._limited(node, call, min(Time.NORMAL.value, max(0.1, deadline - loop.time())))
                 return
@@ -188,7 +190,7 @@ class Client:
                 until = {"timeout": patient_until, "busy": deadline}.get(err.kind, 0.0)
                 if loop.time() >= until:
                     raise
-                log.info("%s; sending %s again", err, call.name)
+                log.info("%s; sending %s again", err, call.call_name)
             await asyncio.sleep(_AGAIN_S)
 
     async def _give_up(self, node: Node, call: ChangingCall[Any]) -> None:
@@ -222,7 +224,7 @@ class Client:
             raise errors.RpcError(
                 node.name,
                 "timeout",
-                f"no answer to {call.name} within {limit_s:.0f} s",
+                f"no answer to {call.call_name} within {limit_s:.0f} s",
                 hint="whether it was done is not known" if call.needs_term else "",
             ) from err
 
@@ -256,7 +258,7 @@ class Client:
         body = codec.encode({"term": self._term(), "call": calls.encode(call)})
         if len(body) > MAX_BODY:
             raise errors.RpcError(
-                node.name, "failed", f"{call.name} of {len(body)} bytes is not sent: nodes take {MAX_BODY} at most"
+                node.name, "failed", f"{call.call_name} of {len(body)} bytes is not sent: nodes take {MAX_BODY} at most"
             )
         try:
             raw = await self._post(node, body)

@@ -52,10 +52,6 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call: dict[str, Any]  # Any: decoded further by the call's own struct
 
 
-def _request_of(call: Call[Any]) -> str:
-    return f" {call.request}" if isinstance(call, ChangingCall) else ""
-
-
 class Dispatcher:
     """Threads share it: one `answer` per request."""
 
@@ -91,7 +87,7 @@ class Dispatcher:
             raise errors.NodeFailure(f"a term is not negative: {envelope.term}")
         self._check_term(call, envelope.term)
         if call.needs_term:
-            log.info("%s%s for %s", call.name, _request_of(call), peer.name)
+            log.info("%s%s for %s", call.call_name, _request_of(call), peer.name)
         execution = self._new_execution(envelope.term, peer)
         if call.time is Time.LONG and isinstance(call, ChangingCall):
             return self._start(call, execution)
@@ -106,7 +102,7 @@ class Dispatcher:
             self._terms.check(term)
         elif call.needs_term:
             raise errors.StaleTermError(
-                f"{call.name} carries no term, this node saw term {self._terms.seen}",
+                f"{call.call_name} carries no term, this node saw term {self._terms.seen}",
                 hint="only the master may make this call",
             )
 
@@ -122,7 +118,7 @@ class Dispatcher:
         return Outcome(result={"task": call.request})
 
     def _work(self, call: Call[Any], execution: Execution) -> Outcome:
-        return self._guarded(call.name, lambda: self._handle(call, execution))
+        return self._guarded(call.call_name, lambda: self._handle(call, execution))
 
     def _guarded(self, what: str, work: Callable[[], Any]) -> Outcome:
         try:

@@ -103,11 +103,11 @@ class Requests:
             try:
                 self._work(call, live, work)
             except errors.GanetiError as err:
-                log.error("%s %s: %s", call.name, call.request, err)
+                log.error("%s %s: %s", call.call_name, call.request, err)
             finally:
                 ended()
 
-        threading.Thread(target=target, name=f"{call.name} {call.request}", daemon=True).start()
+        threading.Thread(target=target, name=f"{call.call_name} {call.request}", daemon=True).start()
 
     def poll(self, request: str, wait_s: float) -> TaskReply:
         """State of a request. Waits for its end only as long as not too many others wait too."""
@@ -204,7 +204,7 @@ class Requests:
         except errors.StoreError as err:
             # The work is done and is answered so. Should the answer be lost and the daemon end too, a repeat runs
             # the handler again, which finds its work done.
-            log.error("%s %s: %s", call.name, call.request, err)
+            log.error("%s %s: %s", call.call_name, call.request, err)
 
     def _prune(self) -> None:
         now = self._clock.monotonic()

@@ -145,7 +145,7 @@ class Claim:
                         is_enough = True
                         timer.reschedule(asyncio.get_running_loop().time() + self._grace_s)
         except TimeoutError:
-            log.debug("%s: not everybody answered in time", call.name)
+            log.debug("%s: not everybody answered in time", call.call_name)
         finally:
             for task in tasks:
                 task.cancel()

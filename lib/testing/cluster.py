@@ -97,17 +97,17 @@ class InProcessRpc:
         name = self.nodes[node].name
         if found is not None and found.offline:
             raise errors.RpcError(name, "offline", "is marked offline")
-        if call.name in self.gates:
-            await self.gates[call.name].wait()
+        if call.call_name in self.gates:
+            await self.gates[call.call_name].wait()
         await asyncio.sleep(0)
         if not self.nodes[node].is_up:
             raise errors.RpcError(name, "unreachable", "does not answer")
-        if call.name in self.fail:
-            raise errors.RpcError(name, "failed", str(self.fail.pop(call.name)))
-        self.made.append((name, call.name))
+        if call.call_name in self.fail:
+            raise errors.RpcError(name, "failed", str(self.fail.pop(call.call_name)))
+        self.made.append((name, call.call_name))
         answer = self._answer(self.nodes[node], call)
-        if call.name in self.lose_reply:
-            self.lose_reply.remove(call.name)
+        if call.call_name in self.lose_reply:
+            self.lose_reply.remove(call.call_name)
             raise errors.RpcError(name, "timeout", "no reply in time")
         return cast(R, answer)
 
@@ -143,13 +143,13 @@ class InProcessRpc:
             raise errors.RpcError(node.name, "failed", str(err)) from err
 
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
-        answers: dict[Uuid, R | errors.RpcError] = {}
-        for node in nodes:
+        async def guarded(node: Uuid) -> R | errors.RpcError:
             try:
-                answers[node] = await self.one(node, call)
+                return await self.one(node, call)
             except errors.RpcError as err:
-                answers[node] = err
-        return answers
+                return err
+
+        return {node: await guarded(node) for node in nodes}
 
     async def at(self, node: Node, call: Call[R]) -> R:
         return await self.one(node.uuid, call)

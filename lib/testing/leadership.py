@@ -91,6 +91,9 @@ class MemoryLeadership:
     async def secret(self, name: str) -> str | None:
         return self.secrets.get(name)
 
+    async def catch_up(self, node: str) -> None:
+        await self.gate.wait()
+
     async def add_voter(self, node: str, writes: Sequence[Write], note: Note) -> None:
         await self.commit(writes, note)
         self.voter_names.append(node)
