@@ -6,6 +6,7 @@ Structs become builtins by msgspec and text by simplejson; back, text is parsed 
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,11 +46,20 @@ def _no_constant(name: str) -> Any:
     raise CodecError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise CodecError(f"{text} is too large for a number")
+    return value
+
+
 def loads(untrusted: bytes | str) -> Any:
     """Builtins from JSON text. Raises CodecError."""
     try:
         text = untrusted.decode("utf-8") if isinstance(untrusted, bytes) else untrusted
-        return simplejson.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return simplejson.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
     except CodecError:
         raise
     except (ValueError, RecursionError) as err:
