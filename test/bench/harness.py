@@ -21,6 +21,7 @@ from ganeti.master.state import job_key
 from ganeti.model.jobs import Job
 from ganeti.model.types import JobId
 from ganeti.testing.vcluster import VirtualCluster
+from ganeti.testing.vlayout import Layout
 from ganeti.wire import codec
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -80,10 +81,15 @@ class Bench:
         self.close()
         count = size if size < 20000 else self._large
         print(f"-- a cluster with {count} instances", flush=True)
-        made = VirtualCluster.create(
-            f"{self._directory}/n{size}", count=3, bin_dir=os.path.dirname(sys.executable),
-            report=lambda line: None, hypervisors=("fake",), os_definitions=OS_DEFINITIONS,
-        )  # fmt: skip
+        directory = f"{self._directory}/n{size}"
+        try:
+            made = VirtualCluster.create(
+                directory, count=3, bin_dir=os.path.dirname(sys.executable), report=lambda line: None,
+                hypervisors=("fake",), os_definitions=OS_DEFINITIONS,
+            )  # fmt: skip
+        except errors.GanetiError:
+            VirtualCluster(Layout.load(directory), lambda line: None).destroy()
+            raise
         self._cluster, self._size = made, size
         if count:
             made.stop()
