@@ -314,7 +314,7 @@ def test_an_emulator_without_run_time_file_is_left_over(kvm):
 
 
 def test_a_name_too_long_for_a_socket_is_refused_with_the_path(kvm):
-    with pytest.raises(errors.HypervisorError, match="the system allows 107; make .* a link"):
+    with pytest.raises(errors.HypervisorError, match=r"the system allows 107; make .* a link"):
         kvm.start("w" * 90)
     assert kvm.hypervisor.list() == ()
 

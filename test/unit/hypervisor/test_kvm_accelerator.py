@@ -1,0 +1,52 @@
+import os
+
+import pytest
+
+from ganeti import errors
+from ganeti.hypervisor.kvm import accelerator
+from ganeti.testing.script import Answer, Script
+
+PROBE = "/bin/sh ... -machine pc,accel=kvm ... -device isa-debug-exit,iobase=0xf4,iosize=0x04"
+needs_device = pytest.mark.skipif(not os.access(accelerator.DEVICE, os.R_OK | os.W_OK), reason="there is no /dev/kvm")
+
+
+def test_flags_decide_without_asking(tmp_path):
+    tools = Script()
+    assert accelerator.choose("disabled", "/bin/sh", str(tmp_path), tools) == "tcg"
+
+
+@needs_device
+def test_a_guest_that_runs_proves_it_and_is_asked_once(tmp_path):
+    tools = Script((PROBE, Answer(status=33)))
+    for _ in range(2):
+        assert accelerator.choose("", "/bin/sh", str(tmp_path), tools) == "kvm"
+    tools.assert_finished()
+    assert accelerator.known(str(tmp_path)).works
+
+
+@needs_device
+@pytest.mark.parametrize("answer", [Answer(status=None, why="no end within 5 s"), Answer(status=1, stderr="no KVM")])
+def test_a_guest_that_hangs_or_fails_means_emulation_and_the_reason_is_kept(tmp_path, answer):
+    tools = Script((PROBE, answer))
+    for _ in range(2):
+        assert accelerator.choose("", "/bin/sh", str(tmp_path), tools) == "tcg"
+    tools.assert_finished()
+    assert (answer.why or answer.stderr) in accelerator.known(str(tmp_path)).reason
+
+
+@needs_device
+def test_another_emulator_is_asked_anew(tmp_path):
+    tools = Script((PROBE, Answer(status=33)), (PROBE.replace("/bin/sh", "/bin/cat"), Answer(status=1)))
+    assert accelerator.choose("", "/bin/sh", str(tmp_path), tools) == "kvm"
+    assert accelerator.choose("", "/bin/cat", str(tmp_path), tools) == "tcg"
+    tools.assert_finished()
+
+
+def test_a_damaged_note_counts_as_none(tmp_path):
+    (tmp_path / "accelerator").write_text("?")
+    assert accelerator.known(str(tmp_path)) is None
+
+
+def test_without_an_emulator_it_says_so(tmp_path):
+    with pytest.raises(errors.HypervisorError, match="the emulator /nowhere cannot be found"):
+        accelerator.probe("/nowhere", str(tmp_path), Script())
