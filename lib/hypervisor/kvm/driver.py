@@ -31,21 +31,18 @@ from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
-from ganeti.hypervisor.declare import OnNode
-from ganeti.hypervisor.kvm import accelerator, commands, console, monitor, parse, process
-from ganeti.hypervisor.kvm.params import PARAMETERS
+from ganeti.hypervisor.kvm import accelerator, checks, console, monitor, parse, process
+from ganeti.hypervisor.kvm.plan import plan
 from ganeti.hypervisor.kvm.process import Process
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
-from ganeti.model.objects import DiskMode, DiskTemplate, Params
+from ganeti.model.objects import Params
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
 
 NAME = "kvm"
-OLDEST = (6, 0, 0)  # -action came with it
 START_TIME_S = 60.0
 SOFT_REBOOT_TIME_S = 30.0
-_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 
 
 class KvmHypervisor:
@@ -76,7 +73,12 @@ class KvmHypervisor:
                     if found is not None:
                         self._end(there, found)
                 self._layout.forget(name)
-            self._launch(self._plan(spec, disk_paths), paused=paused)
+            try:
+                runtime = plan(spec, disk_paths, paths=self._paths, layout=self._layout, runner=self._runner)
+            except errors.HypervisorError:
+                self._layout.forget(name)  # network scripts
+                raise
+            self._launch(runtime, paused=paused)
 
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
         with self._locked(name):
@@ -167,10 +169,10 @@ class KvmHypervisor:
         return console.read_end(self._layout.console_log(name), max_bytes)
 
     def node_info(self) -> HypervisorInfo:
-        binary = self._binary()
+        binary = linux.host_file(self._paths, settings.KVM_PATH)
         text = ""
         if os.path.exists(binary):
-            found = self._version(binary)
+            found = checks.version(binary, self._runner)
             text = ".".join(str(part) for part in found) if found else ""
             probed = accelerator.known(self._layout.base)
             if probed is not None:
@@ -178,29 +180,13 @@ class KvmHypervisor:
         return linux.node_info(version=text)
 
     def validate(self, hvparams: Params) -> str:
-        problems = [commands.unsupported(hvparams)]
-        local = self._local_files(hvparams)
-        for parameter in PARAMETERS.parameters:
-            path = str(local[parameter.name])
-            if parameter.on_node is OnNode.FILE and path.startswith("/") and not os.path.isfile(path):
-                problems.append(f"{parameter.name}: there is no file {hvparams[parameter.name]}")
-            if parameter.on_node is OnNode.DIRECTORY and path.startswith("/") and not os.path.isdir(path):
-                problems.append(f"{parameter.name}: there is no directory {hvparams[parameter.name]}")
-        binary = str(local["kvm_path"])
-        if os.path.isfile(binary):
-            problems.append(self._why_not(binary))
-            wanted = hvparams["machine_version"]
-            if wanted and wanted not in parse.machine_types(self._runner.run(commands.machine_types(binary)).stdout):
-                problems.append(f"machine_version: the emulator has no machine type {wanted}")
-        if hvparams["kvm_flag"] == "enabled" and not os.access(accelerator.DEVICE, os.R_OK | os.W_OK):
-            problems.append(f"kvm_flag is enabled, but {accelerator.DEVICE} cannot be used")
-        return "; ".join(problem for problem in problems if problem)
+        return checks.validate(hvparams, self._paths, self._runner)
 
     def verify(self) -> str:
-        binary = self._binary()
+        binary = linux.host_file(self._paths, settings.KVM_PATH)
         if not os.path.isfile(binary):
             return f"the emulator {settings.KVM_PATH} is not installed"
-        problem = self._why_not(binary)
+        problem = checks.why_not(binary, self._runner)
         if not problem:
             self._layout.prepare()
             accelerator.probe(binary, self._layout.base, self._runner)
@@ -333,7 +319,7 @@ class KvmHypervisor:
             self._layout.write(msgspec.structs.replace(runtime, pid=found.pid, process_started=found.started))
 
     def _set_vnc_password(self, runtime: Runtime) -> None:
-        path = self._local_files(runtime.hvparams)["vnc_password_file"]
+        path = checks.local_files(runtime.hvparams, self._paths)["vnc_password_file"]
         if not path or not runtime.hvparams["vnc_bind_address"]:
             return
         text = files.read_text(str(path))
@@ -351,99 +337,3 @@ class KvmHypervisor:
                     found.send(signal.SIGKILL)
                     found.ends_within(20)
         self._layout.forget(name)
-
-    def _plan(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> Runtime:
-        """What to start. Raises HypervisorError when the node cannot."""
-        instance = spec.instance
-        problem = self.validate(spec.hvparams)
-        if problem:
-            raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
-        hv = self._local_files(spec.hvparams)
-        chosen = accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), self._layout.base, self._runner)
-        machine = commands.Machine(
-            name=instance.name,
-            uuid=instance.uuid,
-            memory=int(spec.beparams["maxmem"]),
-            vcpus=int(spec.beparams["vcpus"]),
-            accelerator=chosen,
-            hvparams=hv,
-            files=self._layout.files(instance.name),
-            drives=self._drives(spec, disk_paths),
-            cards=self._cards(spec),
-            port=instance.network_port or 0,
-        )
-        return Runtime(
-            name=instance.name,
-            uuid=instance.uuid,
-            argv=commands.qemu(machine),
-            accelerator=chosen,
-            memory=machine.memory,
-            vcpus=machine.vcpus,
-            has_acpi=bool(hv["acpi"]),
-            hvparams=spec.hvparams,
-            root=self._paths.root,
-            boot_id=linux.boot_id(),
-        )
-
-    def _drives(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> tuple[commands.Drive, ...]:
-        return tuple(
-            commands.Drive(
-                uuid=disk.uuid,
-                path=self._paths.local(path) if disk.template in _FILES else path,
-                is_device=disk.template not in _FILES,
-                read_only=disk.mode is DiskMode.RO,
-            )
-            for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
-        )
-
-    def _cards(self, spec: GuestSpec) -> tuple[commands.Card, ...]:
-        cards = []
-        for index, (nic, params) in enumerate(zip(spec.instance.nics, spec.nicparams, strict=True)):
-            if self._paths.is_virtual:
-                # interfaces of the host need root, and a virtual node has none of its own
-                cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.USER))
-                continue
-            script = self._layout.tap_script(spec.instance.name, index)
-            link = str(params.get("link", ""))
-            environment = {
-                "INSTANCE": spec.instance.name,
-                "MAC": nic.mac,
-                "MODE": str(params.get("mode", "")),
-                "LINK": link,
-                "INTERFACE_INDEX": str(index),
-                "INTERFACE_UUID": nic.uuid,
-                "TAGS": " ".join(spec.instance.tags),
-                **({"IP": nic.ip} if nic.ip else {}),
-                **({"BRIDGE": link} if params.get("mode") == "bridged" else {}),
-            }
-            text = commands.tap_script(environment, f"{settings.CONFIG_DIR}/kvm-vif-bridge")
-            files.write_atomic(script, text.encode(), mode=0o755, durable=False)
-            cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.TAP, script=script))
-        return tuple(cards)
-
-    def _local_files(self, hvparams: Params) -> Params:
-        """The parameters with the local paths of files and directories."""
-        local = dict(hvparams)
-        for parameter in PARAMETERS.parameters:
-            value = hvparams[parameter.name]
-            if parameter.on_node is not OnNode.NOTHING and str(value).startswith("/"):
-                local[parameter.name] = linux.host_file(self._paths, str(value))
-        return local
-
-    def _binary(self) -> str:
-        return linux.host_file(self._paths, settings.KVM_PATH)
-
-    def _version(self, binary: str) -> tuple[int, int, int] | None:
-        return parse.version(self._runner.run(commands.version(binary), timeout_s=20).stdout)
-
-    def _why_not(self, binary: str) -> str:
-        """Why this emulator cannot be used, or nothing."""
-        try:
-            found = self._version(binary)
-        except errors.CommandFailed as err:
-            return str(err)
-        if found is None:
-            return f"the emulator {binary} does not tell its version"
-        if found < OLDEST:
-            return f"the emulator {binary} has version {found[0]}.{found[1]}, {OLDEST[0]}.{OLDEST[1]} is needed"
-        return ""

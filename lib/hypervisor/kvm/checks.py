@@ -1,0 +1,69 @@
+"""Whether this node can run guests with given parameters."""
+
+from __future__ import annotations
+
+import os
+
+from ganeti import errors
+from ganeti.host.run import Runner
+from ganeti.hypervisor import linux
+from ganeti.hypervisor.declare import OnNode
+from ganeti.hypervisor.kvm import accelerator, commands, parse
+from ganeti.hypervisor.kvm.params import PARAMETERS
+from ganeti.model.objects import Params
+from ganeti.paths import Paths
+
+OLDEST = (6, 0, 0)  # -action came with it
+
+
+def local_files(hvparams: Params, paths: Paths) -> Params:
+    """The parameters with the local paths of files and directories."""
+    local = dict(hvparams)
+    for parameter in PARAMETERS.parameters:
+        value = hvparams[parameter.name]
+        if parameter.on_node is not OnNode.NOTHING and str(value).startswith("/"):
+            local[parameter.name] = linux.host_file(paths, str(value))
+    return local
+
+
+def validate(hvparams: Params, paths: Paths, runner: Runner) -> str:
+    """What is wrong with complete parameters here, or nothing."""
+    problems = [commands.unsupported(hvparams)]
+    local = local_files(hvparams, paths)
+    for parameter in PARAMETERS.parameters:
+        path = str(local[parameter.name])
+        if parameter.on_node is OnNode.FILE and path.startswith("/") and not os.path.isfile(path):
+            problems.append(f"{parameter.name}: there is no file {hvparams[parameter.name]}")
+        if parameter.on_node is OnNode.DIRECTORY and path.startswith("/") and not os.path.isdir(path):
+            problems.append(f"{parameter.name}: there is no directory {hvparams[parameter.name]}")
+    binary = str(local["kvm_path"])
+    if os.path.isfile(binary):
+        problems.append(why_not(binary, runner) or _machine_type(hvparams, binary, runner))
+    if hvparams["kvm_flag"] == "enabled" and not os.access(accelerator.DEVICE, os.R_OK | os.W_OK):
+        problems.append(f"kvm_flag is enabled, but {accelerator.DEVICE} cannot be used")
+    return "; ".join(problem for problem in problems if problem)
+
+
+def why_not(binary: str, runner: Runner) -> str:
+    """Why this emulator cannot be used, or nothing."""
+    try:
+        found = version(binary, runner)
+    except errors.CommandFailed as err:
+        return str(err)
+    if found is None:
+        return f"the emulator {binary} does not tell its version"
+    if found < OLDEST:
+        return f"the emulator {binary} has version {found[0]}.{found[1]}, {OLDEST[0]}.{OLDEST[1]} is needed"
+    return ""
+
+
+def version(binary: str, runner: Runner) -> tuple[int, int, int] | None:
+    """Raises CommandFailed."""
+    return parse.version(runner.run(commands.version(binary), timeout_s=20).stdout)
+
+
+def _machine_type(hvparams: Params, binary: str, runner: Runner) -> str:
+    wanted = hvparams["machine_version"]
+    if not wanted or wanted in parse.machine_types(runner.run(commands.machine_types(binary)).stdout):
+        return ""
+    return f"machine_version: the emulator has no machine type {wanted}"

@@ -1,0 +1,87 @@
+"""From an instance to what is started on this node."""
+
+from __future__ import annotations
+
+from ganeti import errors, settings
+from ganeti.calls.instance import GuestSpec
+from ganeti.host import files
+from ganeti.host.run import Runner
+from ganeti.hypervisor import linux
+from ganeti.hypervisor.kvm import accelerator, checks, commands
+from ganeti.hypervisor.kvm.runtime import Layout, Runtime
+from ganeti.model.objects import DiskMode, DiskTemplate
+from ganeti.paths import Paths
+
+_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
+
+
+def plan(spec: GuestSpec, disk_paths: tuple[str, ...], *, paths: Paths, layout: Layout, runner: Runner) -> Runtime:
+    """Its run-time file. Writes the scripts of its network cards. Raises HypervisorError when the node cannot."""
+    instance = spec.instance
+    problem = checks.validate(spec.hvparams, paths, runner)
+    if problem:
+        raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
+    hv = checks.local_files(spec.hvparams, paths)
+    chosen = accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
+    machine = commands.Machine(
+        name=instance.name,
+        uuid=instance.uuid,
+        memory=int(spec.beparams["maxmem"]),
+        vcpus=int(spec.beparams["vcpus"]),
+        accelerator=chosen,
+        hvparams=hv,
+        files=layout.files(instance.name),
+        drives=_drives(spec, disk_paths, paths),
+        cards=_cards(spec, paths, layout),
+        port=instance.network_port or 0,
+    )
+    return Runtime(
+        name=instance.name,
+        uuid=instance.uuid,
+        argv=commands.qemu(machine),
+        accelerator=chosen,
+        memory=machine.memory,
+        vcpus=machine.vcpus,
+        has_acpi=bool(hv["acpi"]),
+        hvparams=spec.hvparams,
+        root=paths.root,
+        boot_id=linux.boot_id(),
+    )
+
+
+def _drives(spec: GuestSpec, disk_paths: tuple[str, ...], paths: Paths) -> tuple[commands.Drive, ...]:
+    return tuple(
+        commands.Drive(
+            uuid=disk.uuid,
+            path=paths.local(path) if disk.template in _FILES else path,
+            is_device=disk.template not in _FILES,
+            read_only=disk.mode is DiskMode.RO,
+        )
+        for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
+    )
+
+
+def _cards(spec: GuestSpec, paths: Paths, layout: Layout) -> tuple[commands.Card, ...]:
+    cards = []
+    for index, (nic, params) in enumerate(zip(spec.instance.nics, spec.nicparams, strict=True)):
+        if paths.is_virtual:
+            # interfaces of the host need root, and a virtual node has none of its own
+            cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.USER))
+            continue
+        script = layout.tap_script(spec.instance.name, index)
+        link = str(params.get("link") or "")
+        environment = {
+            "INSTANCE": spec.instance.name,
+            "MAC": nic.mac,
+            "MODE": str(params.get("mode") or ""),
+            "LINK": link,
+            "INTERFACE_INDEX": str(index),
+            "INTERFACE_UUID": nic.uuid,
+            "TAGS": " ".join(spec.instance.tags),
+            **({"IP": nic.ip} if nic.ip else {}),
+            **({"BRIDGE": link} if params.get("mode") == "bridged" else {}),
+        }
+        text = commands.tap_script(environment, f"{settings.CONFIG_DIR}/kvm-vif-bridge")
+        files.write_atomic(script, text.encode(), mode=0o755, durable=False)
+        cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.TAP, script=script))
+    return tuple(cards)
