@@ -86,8 +86,10 @@ class Dispatcher:
         if envelope.term < 0:
             raise errors.NodeFailure(f"a term is not negative: {envelope.term}")
         self._check_term(call, envelope.term)
-        if call.needs_term:
-            log.info("%s%s for %s", call.call_name, _request_of(call), peer.name)
+        if isinstance(call, ChangingCall):
+            log.info("%s %s for %s", call.call_name, call.request, peer.name)
+        else:
+            log.debug("%s for %s", call.call_name, peer.name)
         execution = self._new_execution(envelope.term, peer)
         if call.time is Time.LONG and isinstance(call, ChangingCall):
             return self._start(call, execution)
