@@ -17,7 +17,7 @@ from ganeti.host.run import HostRunner
 from ganeti.hypervisor import parameters, registry
 from ganeti.hypervisor.kvm.driver import KvmHypervisor
 from ganeti.hypervisor.kvm.runtime import Layout
-from ganeti.model.objects import Instance
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
 from ganeti.paths import FAKE_DIR, Paths
 from ganeti.testing.drivers import FailingHypervisor
 
@@ -338,3 +338,29 @@ def test_a_guest_that_does_not_answer_still_counts_as_running_and_can_be_ended(k
     assert kvm.state() is GuestState.RUNNING
     kvm.hypervisor.stop("web1", UUID, force=True)
     assert kvm.state() is None
+
+
+@pytest.mark.parametrize(
+    "hv",
+    [
+        {"vnc_bind_address": "/tmp", "use_guest_agent": True, "usb_mouse": "tablet", "use_localtime": True},
+        {"disk_type": "scsi-hd", "scsi_controller_type": "virtio-scsi-pci", "disk_cache": "none", "disk_aio": "native"},
+        {"disk_type": "ide", "nic_type": "e1000", "disk_cache": "writethrough", "acpi": False, "cpu_type": "qemu64"},
+        {"serial_console": False, "disk_discard": "unmap", "reboot_behavior": "exit", "cpu_cores": 1, "cpu_sockets": 1},
+    ],
+    ids=lambda hv: next(iter(hv)),
+)
+def test_qemu_takes_every_form_of_option(kvm, hv):
+    disk = Disk(uuid="d-1-2", template=DiskTemplate.FILE, size=1, logical_id=("loop", "/disk0"))
+    Path(kvm.paths.local("/disk0")).write_bytes(bytes(1 << 20))
+    os.makedirs(kvm.paths.local("/tmp"))
+    Path(kvm.paths.local("/tmp/image")).write_bytes(bytes(1 << 20))
+    spec = kvm.spec(**hv, cdrom_image_path="/tmp/image", floppy_image_path="/tmp/image")
+    nics = (Nic(uuid="c-1-2", mac="aa:00:00:00:00:01"), Nic(uuid="c-1-3", mac="aa:00:00:00:00:02"))
+    instance = msgspec.structs.replace(spec.instance, disks=(disk,), nics=nics)
+    spec = msgspec.structs.replace(spec, instance=instance, nicparams=({}, {}))
+    kvm.hypervisor.start(spec, ("/disk0",), paused=False)
+    assert kvm.state() is GuestState.RUNNING
+    if not spec.hvparams["acpi"]:
+        kvm.hypervisor.stop("web1", UUID, force=False)  # it could not hear a request
+        assert kvm.state() is None
