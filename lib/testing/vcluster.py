@@ -86,7 +86,7 @@ class VirtualCluster:
         self._report(f"{len(layout.nodes)} node directories below {layout.directory}, addresses {layout.network}.1 ff.")
         first = layout.nodes[0]
         if not self._is_initialised(first):
-            self.run(first, init_command(layout))
+            self.run(first, init_command(layout, guest_boot(layout, os_definitions)))
             self._report(f"cluster {layout.cluster_name} initialised on {first.short_name}")
         else:
             self._power_on(first)
@@ -287,23 +287,34 @@ def usable() -> tuple[str, ...]:
     return ("fake", "kvm") if shutil.which(settings.KVM_PATH) else ("fake",)
 
 
-def newest_kernel(boot: str = "/boot") -> tuple[str, str]:
-    """(kernel, initrd) of this machine as logical paths; empty when there is none that we may read."""
+def newest_kernel(boot: str = "/boot") -> str:
+    """The newest kernel of this machine that we may read, or empty."""
     names = sorted(name for name in os.listdir(boot) if name.startswith("vmlinuz-")) if os.path.isdir(boot) else []
-    for name in reversed(names):
-        if os.access(f"{boot}/{name}", os.R_OK):
-            initrd = f"{boot}/initrd.img-{name.removeprefix('vmlinuz-')}"
-            return f"{boot}/{name}", initrd if os.access(initrd, os.R_OK) else ""
-    return "", ""
+    return next((f"{boot}/{name}" for name in reversed(names) if os.access(f"{boot}/{name}", os.R_OK)), "")
 
 
-def init_command(layout: Layout) -> tuple[str, ...]:
+def guest_boot(layout: Layout, os_definitions: str) -> str:
+    """KVM parameters that let the example OS boot, as an option's value; empty when this machine has no kernel for it."""
+    kernel = newest_kernel()
+    maker = f"{os_definitions}/busybox-linux/make-initrd"
+    if "kvm" not in layout.hypervisors or not kernel or not os.path.exists(maker):
+        return ""
+    initrd = f"{layout.directory}/initrd.gz"
+    done = subprocess.run([maker, kernel, initrd], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise errors.ExecError(
+            f"cannot make the guests' initial ramdisk: {(done.stderr or done.stdout).strip()}",
+            hint="install busybox-static and a kernel with its modules, or use --hypervisors fake",
+        )
+    return f"kernel_path={kernel},initrd_path={initrd}"
+
+
+def init_command(layout: Layout, kvm_parameters: str) -> tuple[str, ...]:
     command = ["gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts", "--master-netdev", "lo"]
     command += ["--enabled-hypervisors", ",".join(layout.hypervisors)]
     command += ["--enabled-disk-templates", ",".join(TEMPLATES)]
-    kernel, initrd = newest_kernel()
-    if "kvm" in layout.hypervisors and kernel:
-        command += ["-H", f"kvm:kernel_path={kernel},initrd_path={initrd}"]
+    if kvm_parameters:
+        command += ["-H", f"kvm:{kvm_parameters}"]
     return (*command, layout.cluster_name)
 
 
