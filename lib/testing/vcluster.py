@@ -132,8 +132,9 @@ class VirtualCluster:
             for path in (layout.shared, layout.run_base):
                 if os.path.isdir(path):
                     shutil.rmtree(path)
-            if os.path.exists(f"{layout.directory}/nodes"):
-                os.unlink(f"{layout.directory}/nodes")
+            for path in (f"{layout.directory}/nodes", _initrd(layout)):
+                if os.path.exists(path):
+                    os.unlink(path)
             layout.forget()
             os.unlink(f"{layout.directory}/lock")
         left = os.listdir(layout.directory)
@@ -293,13 +294,17 @@ def newest_kernel(boot: str = "/boot") -> str:
     return next((f"{boot}/{name}" for name in reversed(names) if os.access(f"{boot}/{name}", os.R_OK)), "")
 
 
+def _initrd(layout: Layout) -> str:
+    return f"{layout.directory}/initrd.gz"
+
+
 def guest_boot(layout: Layout, os_definitions: str) -> str:
     """KVM parameters that let the example OS boot, as an option's value; empty when this machine has no kernel for it."""
     kernel = newest_kernel()
     maker = f"{os_definitions}/busybox-linux/make-initrd"
     if "kvm" not in layout.hypervisors or not kernel or not os.path.exists(maker):
         return ""
-    initrd = f"{layout.directory}/initrd.gz"
+    initrd = _initrd(layout)
     done = subprocess.run([maker, kernel, initrd], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise errors.ExecError(
