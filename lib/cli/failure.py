@@ -49,6 +49,8 @@ def _describe(error: errors.GanetiError) -> str:
             return "Failure: the job queue is marked for drain and doesn't accept new requests"
         case errors.JobQueueFull():
             return "Failure: the job queue is full and doesn't accept new jobs until old ones are archived"
+        case errors.JobQueueError():
+            return f"Failure: the job queue cannot take the request:\n{error.message}"
         case errors.ParameterError():
             if " " in error.message:
                 return f"Failure: unknown/wrong parameter: {error.message}"

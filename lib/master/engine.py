@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ganeti import errors
+from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.jobs import Wish
 from ganeti.master.processor import Processor
@@ -30,6 +31,8 @@ CANCELED = "Job canceled by request"
 PRECEDING = ["OpExecError", ["Preceding opcode failed"]]
 #: jobs that are not archived; more are refused
 MAX_JOBS = 50_000
+#: how often a submission that waits for the store looks whether that makes sense, in seconds
+STALL_S = 1.0
 #: how long the record of an exactly-once submission is kept after its last job's end, in seconds
 KEEP_SUBMISSION_S = 7 * 86400
 
@@ -112,12 +115,36 @@ class Engine:
             record = Submission(digest=digest, results=tuple(results), time=self._parts.clock.time())
             writes.append(row("submission", key, record))
         note = Note(actor="submit", job=int(parent or 0), reason=f"{len(jobs)} jobs")
+        stored = asyncio.create_task(self._store(jobs, writes, note, next_ids))
+        await self._patiently(stored)
+        return results
+
+    async def _store(
+        self, jobs: Sequence[Job], writes: Sequence[Write], note: Note, next_ids: Callable[[Flags], Flags]
+    ) -> None:
         await self._parts.committer.commit(note, writes=writes, flags=next_ids)
         for job in jobs:
             self._parts.jobs.put(job)
             self._enqueue(job)
         self.pump()
-        return results
+
+    async def _patiently(self, stored: asyncio.Task[None]) -> None:
+        """Wait for a submission's commit, but not for candidates or disk space that are gone: raises why it waits.
+
+        The commit itself goes on: when it is through after all, its jobs run, and a repeat with the same key gets them.
+        """
+        while True:
+            done, _ = await asyncio.wait({stored}, timeout=STALL_S)
+            if done:
+                return stored.result()
+            try:
+                self._leadership.check_quorum()
+            except errors.GanetiError as err:
+                stored.add_done_callback(_told)
+                raise errors.JobQueueError(
+                    f"the submission is not stored yet: {err.message}",
+                    hint="it may still be when that is mended; look at gnt-job list before you submit it again",
+                ) from err
 
     def _build(self, job_id: JobId, untrusted_ops: Any, key: str, parent: JobId | None) -> Job:
         """Checked and normalised. Raises PrereqError or OpCodeUnknown."""
@@ -280,15 +307,10 @@ class Engine:
         """Take effects back, then end the job. What cannot be taken back now is a debt or was reported."""
         jobs = self._parts.jobs
         writes: list[Write] = []
-        flags = self._parts.committer.flags
-        undone = await env.journal_records.undo(env, flags.last_debt)
+        undone = await env.journal_records.undo(env)
         for line in undone.lines:
             env.report(line)
         writes += undone.writes
-
-        def count(old: Flags) -> Flags:
-            return msgspec.structs.replace(old, last_debt=max(old.last_debt, flags.last_debt + undone.debts))
-
         before = jobs.get(job_id)
         if before.ops[index].decided:
             # its change is committed and stands: that is the opcode's success
@@ -306,9 +328,9 @@ class Engine:
             )
         after = msgspec.structs.replace(after, ops=tuple(ended))
         note = Note(actor="job", job=job_id, reason=f"{status.value}: {env.report_summary}")
-        await self._parts.committer.commit(
-            note, writes=[row("job", job_key(job_id), after), *writes], flags=count if undone.debts else None
-        )
+        committer = self._parts.committer
+        owed, count = new_debts(undone.debts, job_id, committer.flags, self._parts.clock.time())
+        await committer.commit(note, writes=[row("job", job_key(job_id), after), *writes, *owed], flags=count)
         jobs.put(after)
 
     async def _commit_job(self, job_id: JobId, writes: Sequence[Write]) -> None:
@@ -458,6 +480,13 @@ class Engine:
         self._is_stopping = True
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()), timeout=timeout_s)
+
+
+def _told(stored: asyncio.Task[None]) -> None:
+    """The end of a submission that nobody waits for any more."""
+    error = stored.exception()
+    if error is not None:
+        log.warning("a submission was not stored: %s", error)
 
 
 def _absolute(

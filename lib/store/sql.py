@@ -35,6 +35,9 @@ SCHEMA = (
 class DiskFullError(errors.StoreError):
     """No space for the change; nothing of it was stored."""
 
+    exit_status = 1
+    wire_name = "JobQueueError"
+
 
 class DamagedError(errors.StoreError):
     """The file cannot be trusted any more."""

@@ -216,5 +216,5 @@ def test_handlers_serve_every_call_of_the_store(tmp_path):
         reply = HANDLERS[type(call)](call, env, Context())
         if call.reply is not None:
             assert codec.convert(codec.to_builtins(reply), call.reply) == reply
-        assert encode(call)["call"] == call.name
+        assert encode(call)["call"] == call.call_name
     replica.close()

@@ -217,7 +217,7 @@ class _Rpc:
         world, rng = self._world, self._world.rng
         await asyncio.sleep(world.delay_s * (1 + rng.random()))
         self._check(node, lost=rng.random() < world.lose_calls)
-        world.calls.append((node, call.name))
+        world.calls.append((node, call.call_name))
         term = world.masters[self._own][0].term
         if world.checks_terms and 0 < term < world.terms[node]:
             raise errors.RpcError(node, "stale_term", f"term {term} is over, this node saw {world.terms[node]}")
