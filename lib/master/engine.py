@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,8 +37,12 @@ KEEP_SUBMISSION_S = 7 * 86400
 
 
 class Engine:
-    def __init__(self, parts: Parts, processor: Processor, leadership: Leadership) -> None:
+    def __init__(
+        self, parts: Parts, processor: Processor, leadership: Leadership, *, new_env: type[JobEnv] = JobEnv
+    ) -> None:
+        """`new_env` is for simulations."""
         self._parts = parts
+        self._new_env = new_env
         self._processor = processor
         self._leadership = leadership
         self._schedule = JobSchedule(max_running=20)
@@ -154,7 +157,7 @@ class Engine:
         for index, untrusted_op in enumerate(untrusted_ops):
             op = untrusted_op if isinstance(untrusted_op, ops.OpCode) else ops.decode(untrusted_op)
             name = op.op_id.removeprefix("OP_").lower()
-            mark = (f"gnt:opcode:{name}", f"job={job_id};index={index}", time.time_ns())
+            mark = (f"gnt:opcode:{name}", f"job={job_id};index={index}", int(self._parts.clock.time() * 1e9))
             op = msgspec.structs.replace(op, reason=(*op.reason, mark), depends=_absolute(op.depends, job_id))
             states.append(OpState(input=ops.encode(op), priority=op.priority))
         return Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
@@ -264,7 +267,7 @@ class Engine:
         ]
         if jobs.get(job_id).start_timestamp is None:
             jobs.replace(job_id, start_timestamp=jobs.stamp())
-        env = JobEnv(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
+        env = self._new_env(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
         try:
             op = ops.decode(state.input)
             env.report_summary = op.summary
@@ -374,7 +377,7 @@ class Engine:
     async def _recover(self, job_id: JobId, index: int) -> None:
         jobs = self._parts.jobs
         op = jobs.get(job_id).ops[index]
-        env = JobEnv(self._parts, job_id, index, "recovery")
+        env = self._new_env(self._parts, job_id, index, "recovery")
         log.info("job %s was running when the last mastership ended", job_id)
         try:
             if op.decided:

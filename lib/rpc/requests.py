@@ -46,20 +46,33 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.error is None
 
 
+def _in_thread(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
 class _Live:
-    def __init__(self, digest: str, execution: Execution) -> None:
+    def __init__(self, digest: str, execution: Execution, ended: threading.Event) -> None:
         self.digest = digest
         self.execution = execution
-        self.ended = threading.Event()
+        self.ended = ended
         self.outcome: Outcome | None = None
 
 
 class Requests:
     """Threads may share it. `run` is called for every changing call."""
 
-    def __init__(self, path: str, clock: Clock, *, wait_s: float = WAIT_S) -> None:
-        """Opens the table. Raises StoreError."""
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        *,
+        wait_s: float = WAIT_S,
+        spawn: Callable[[Callable[[], None], str], None] = _in_thread,
+        new_event: Callable[[], threading.Event] = threading.Event,
+    ) -> None:
+        """Opens the table. `spawn` (work, name) and `new_event` are for simulations. Raises StoreError."""
         self._clock = clock
+        self._spawn, self._new_event = spawn, new_event
         self._wait_s = wait_s
         self._lock = threading.Lock()
         self._live: dict[str, _Live] = {}
@@ -107,7 +120,7 @@ class Requests:
             finally:
                 ended()
 
-        threading.Thread(target=target, name=f"{call.call_name} {call.request}", daemon=True).start()
+        self._spawn(target, f"{call.call_name} {call.request}")
 
     def poll(self, request: str, wait_s: float) -> TaskReply:
         """State of a request. Waits for its end only as long as not too many others wait too."""
@@ -166,7 +179,7 @@ class Requests:
                 _check_same(call, row.digest, digest)
                 if row.state is State.DONE or (row.state is State.FAILED and call.undoes is None):
                     return codec.decode(row.outcome, Outcome)
-            live = self._live[call.request] = _Live(digest, execution)
+            live = self._live[call.request] = _Live(digest, execution, self._new_event())
         return live
 
     def _work(self, call: ChangingCall[Any], live: _Live, work: Callable[[], Outcome]) -> Outcome:

@@ -47,9 +47,11 @@ class Replica:
         ids: tuple[int, int] = (-1, -1),
         retention: Retention = DEFAULT_RETENTION,
         max_pages: int = 0,
+        database: type[Database] = Database,
     ) -> None:
-        """As for `Database.open`."""
+        """As for `Database.open`; `database` is for simulations."""
         self._path, self._owner, self._ids = path, owner, ids
+        self._kind = database
         self._retention, self._max_pages = retention, max_pages
         self._mutex = threading.Lock()
         self._database: Database | None = None
@@ -179,7 +181,7 @@ class Replica:
             log.warning("the state file was put aside by somebody else")
             self._close()
         if self._database is None:
-            self._database = Database.open(
+            self._database = self._kind.open(
                 self._path,
                 owner=self._owner,
                 wait_s=0.0,
