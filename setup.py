@@ -2,8 +2,6 @@
 
 import os
 
-from setuptools import setup
-
 
 def packages(directory: str) -> list[str]:
     """Every package below lib/, under its name."""
@@ -27,4 +25,6 @@ def launchers(directory: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    from setuptools import setup
+
     setup(packages=packages("lib"), package_dir={"ganeti": "lib"}, scripts=launchers("."))

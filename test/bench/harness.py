@@ -96,7 +96,7 @@ class Bench:
             load(made, count)
             made.start()
             with self.client(size) as client:
-                client.call("QueryConfigValues", ["cluster_name"])
+                _wait_for_leader(client)
         return made
 
     def client(self, size: int) -> Client:
@@ -149,6 +149,20 @@ class Bench:
             else:
                 self._cluster.destroy()
             self._cluster = None
+
+
+def _wait_for_leader(client: Client, *, limit_s: float = 60) -> None:
+    """Until the master takes jobs: after its start it first collects the promises of the other candidates."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            client.call("SubmitJob", [{"OP_ID": "OP_TEST_DELAY", "duration": 0.0, "on_master": True}])
+        except errors.JobQueueError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _is_stored(file: sqlite3.Connection, job: JobId) -> bool:
