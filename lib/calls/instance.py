@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -99,6 +100,19 @@ class Console(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     display: str = ""
     message: str = ""
+
+    def told(self, instance: str) -> dict[str, Any]:  # Any: JSON
+        """As clients see it; None for what its kind does not have."""
+        return {
+            "instance": instance,
+            "kind": self.kind,
+            "message": self.message or None,
+            "host": self.host or None,
+            "port": self.port or None,
+            "user": "root" if self.kind == "ssh" else None,
+            "command": list(self.command) or None,
+            "display": self.display or None,
+        }
 
 
 @call(reply=Console, reserve=Reserve.HYPERVISOR)

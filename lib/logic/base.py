@@ -11,7 +11,7 @@ import msgspec
 from ganeti.calls.port import Rpc
 from ganeti.logic.steps import Step
 from ganeti.model.config import Config
-from ganeti.model.jobs import Recovery
+from ganeti.model.jobs import Recovery, Undo
 from ganeti.model.locks import LockPlan
 from ganeti.model.objects import Change
 from ganeti.model.types import JobId, MiB, RequestId, Uuid
@@ -73,6 +73,10 @@ class Env(Protocol):
     @property
     def debts(self) -> Sequence[tuple[Uuid, str]]:
         """(node, what) of undos that wait for their node."""
+        ...
+
+    async def settle(self, node: Uuid) -> Sequence[Undo]:
+        """Have the node do now what it still has to undo; replies what it could not. RpcError: it does not answer."""
         ...
 
     def now(self) -> float:

@@ -6,9 +6,12 @@ from ganeti.logic import (
     cluster_set_params,
     cluster_verify,
     cluster_verify_group,
+    instance_console,
     instance_create,
+    instance_failover,
     instance_query_data,
     instance_reboot,
+    instance_reinstall,
     instance_remove,
     instance_rename,
     instance_set_params,
@@ -18,6 +21,7 @@ from ganeti.logic import (
     node_remove,
     node_set_params,
     os_diagnose,
+    tags,
     test_delay,
 )
 from ganeti.logic.base import RESOLVERS, UNITS
@@ -28,9 +32,12 @@ MODULES = (
     cluster_set_params,
     cluster_verify,
     cluster_verify_group,
+    instance_console,
     instance_create,
+    instance_failover,
     instance_query_data,
     instance_reboot,
+    instance_reinstall,
     instance_remove,
     instance_rename,
     instance_set_params,
@@ -40,6 +47,7 @@ MODULES = (
     node_remove,
     node_set_params,
     os_diagnose,
+    tags,
     test_delay,
 )
 

@@ -26,7 +26,7 @@ class ModifyFacts(msgspec.Struct, frozen=True, kw_only=True):
 @implements(OpClusterSetParams)
 class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
     def locks(self, config: Config) -> LockPlan:
-        return LockPlan.of(instances=shared(ALL), nodes=shared(ALL))
+        return LockPlan.of(cluster_object=True, instances=shared(ALL), nodes=shared(ALL))
 
     async def check(self, env: Env) -> ModifyFacts:
         op, config = self.op, env.config

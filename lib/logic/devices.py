@@ -20,6 +20,10 @@ MAX_DISKS = 16
 MAX_NICS = 8
 FILE_DRIVERS = ("loop", "blktap", "blktap2")
 FILE_TEMPLATES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
+#: templates whose disks every node sees
+EXTERNAL = (
+    DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.RBD, DiskTemplate.EXT, DiskTemplate.BLOCKDEV,
+)  # fmt: skip
 #: templates that instances can have in this version
 AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES)
 

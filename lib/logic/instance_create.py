@@ -8,9 +8,9 @@ import msgspec
 
 from ganeti import errors, settings
 from ganeti.calls.node import NodeInfo
-from ganeti.calls.os import OsCreate, OsDiagnose, OsStop
+from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
-from ganeti.logic import checks, devices, guests, hooks, os_definitions, placement, starting, volumes
+from ganeti.logic import checks, devices, guests, hooks, placement, starting, volumes
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Step
 from ganeti.model import params
@@ -222,17 +222,14 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     async def _check_os(self, env: Env, instance: Instance, node: Node) -> None:
         if not instance.os:
             return
-        definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
-        found = os_definitions.installable(
-            definitions, instance.os, instance.hypervisor, node.name, force_variant=self.op.force_variant
+        await checks.os_on_node(
+            env,
+            node,
+            instance.os,
+            instance.hypervisor,
+            force_variant=self.op.force_variant,
+            parameters=instance.osparams,
         )
-        unknown = os_definitions.unknown_parameters(found, sorted(instance.osparams))
-        if unknown:
-            raise errors.PrereqError(
-                "wrong_input",
-                f"OS {instance.os} has no parameter {unknown[0]!r}",
-                hint="its parameters are " + ", ".join(name for name, _ in found.parameters),
-            )
 
     async def _check_room(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:
         if memory is None and not instance.disks:
@@ -267,14 +264,15 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def plan(self, facts: CreateFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
+        title = f"add instance {instance.name}"
         steps = volumes.create(config, env, instance)
         if facts.is_installed:
             steps.append(self._install(env, instance))
         if facts.is_started:
-            return steps + starting.steps(config, env, instance, is_new=True)
+            return steps + starting.steps(config, env, instance, commit=Commit(title=title, changes=()))
         if facts.is_installed:
             steps += volumes.close_all(config, env, instance)
-        steps.append(Commit(title=f"add instance {instance.name}", changes=(Put(instance),), is_final=True))
+        steps.append(Commit(title=title, changes=(Put(instance),), is_final=True))
         return steps
 
     def _install(self, env: Env, instance: Instance) -> Effect:

@@ -161,6 +161,13 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
                 f"node {node.name} speaks protocol {found.protocol}, the master {own.protocol}",
                 hint="install the same version on it",
             )
+        try:
+            left = await env.settle(node.uuid)
+        except errors.RpcError as err:
+            env.warn(f"what node {node.name} still has to undo waits: {err}")
+        else:
+            for undo in left:
+                env.warn(f"node {node.name} has still to {undo.title} and could not")
 
 
 def changed(config: Config, old: Node, op: OpNodeSetParams) -> tuple[Node, tuple[tuple[str, str], ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -46,7 +46,7 @@ def allocator(config: Config, pnode: str, iallocator: str) -> str:
     return name
 
 
-def eligible(config: Config, group: Uuid | None) -> Sequence[Node]:
+def eligible(config: Config, group: Uuid | None, without: Collection[Uuid] = ()) -> Sequence[Node]:
     """Nodes that may get the instance; last-resort groups only when there is no other."""
 
     def of(policy: AllocPolicy) -> list[Node]:
@@ -56,18 +56,19 @@ def eligible(config: Config, group: Uuid | None) -> Sequence[Node]:
             if not node.offline
             and not node.drained
             and node.vm_capable
+            and node.uuid not in without
             and (config.groups[node.group].alloc_policy is policy if group is None else node.group == group)
         ]
 
     return of(AllocPolicy.PREFERRED) or of(AllocPolicy.LAST_RESORT)
 
 
-async def choose(env: Env, need: Need, group: Uuid | None) -> Node:
+async def choose(env: Env, need: Need, group: Uuid | None, without: Collection[Uuid] = ()) -> Node:
     """The eligible node with most free memory that has the disk space, by chance among equals; the memory is reserved.
 
     Raises PrereqError(insufficient_resources) that says why each node was not taken.
     """
-    candidates = eligible(env.config, group)
+    candidates = eligible(env.config, group, without)
     if not candidates:
         raise errors.PrereqError(
             "insufficient_resources", "no node takes new instances: all are offline, drained or not vm_capable"

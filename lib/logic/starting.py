@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.instance import InstanceInfo, InstanceStart, InstanceStop
+from ganeti.calls.instance import GuestState, InstanceInfo, InstanceStart, InstanceStop
 from ganeti.calls.task import TaskPoll
 from ganeti.logic import guests
 from ganeti.logic.base import RESOLVERS, Env
@@ -42,12 +42,13 @@ def steps(
     be: Params | None = None,
     paused: bool = False,
     remember: bool = True,
-    is_new: bool = False,
+    commit: Commit | None = None,
     before: Sequence[Step] = (),
 ) -> list[Step]:
     """Mark up, do `before` (such as the stop of a full reboot), start.
 
-    `is_new`: the instance is not in the configuration yet, so the first step adds it.
+    `commit`: the configuration does not have the instance as it is given here (it is new, or elsewhere yet); the first
+    step is then this commit, with the instance marked up.
     """
     request = env.new_request()
     up = marked(instance, AdminState.UP, disks_active=True)
@@ -70,8 +71,8 @@ def steps(
             request=env.new_request(),
             undoes=request,
         )
-    elif is_new:
-        made.append(Commit(title=f"add instance {instance.name}", changes=(Put(up),), recoveries=(resolve,)))
+    elif commit is not None:
+        made.append(msgspec.structs.replace(commit, changes=(*commit.changes, Put(up)), recoveries=(resolve,)))
     elif up != instance:
         made.append(Commit(title=f"mark {instance.name} up", changes=(Put(up),), recoveries=(resolve,)))
     else:
@@ -90,19 +91,30 @@ async def resolve_start(arguments: dict[str, Any], env: Env) -> Iterable[str]:
         return ["the instance is gone, there is nothing to start"]
     node = config.nodes[instance.primary_node]
     try:
-        poll = await env.rpc.one(node.uuid, TaskPoll(request=RequestId(str(arguments["request"]))))
-        while poll.state == "running":
-            # the node holds the poll for some seconds
-            poll = await env.rpc.one(node.uuid, TaskPoll(request=RequestId(str(arguments["request"]))))
-        if poll.state == "failed":
+        if await ended(env, node.uuid, RequestId(str(arguments["request"]))) == "failed":
             return [f"{instance.name} was not started; it stays marked up, so the watcher will try again"]
-        question = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
-        if await env.rpc.one(node.uuid, question) is not None:
+        if await runs(env, node.uuid, instance):
             return [f"{instance.name} runs on {node.name}"]
         await start_now(config, env, instance, arguments)
     except errors.RpcError as err:
         return [f"{instance.name} could not be started: {err}; it stays marked up, so the watcher will try again"]
     return [f"{instance.name} was started on {node.name}"]
+
+
+async def ended(env: Env, node: Uuid, request: RequestId) -> str:
+    """Wait for the end of a call that was made before: done, failed, or unknown to the node. Raises RpcError."""
+    while True:
+        # the node holds the poll for some seconds
+        state = (await env.rpc.one(node, TaskPoll(request=request))).state
+        if state != "running":
+            return state
+
+
+async def runs(env: Env, node: Uuid, instance: Instance) -> bool:
+    """Raises RpcError."""
+    question = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
+    guest = await env.rpc.one(node, question)
+    return guest is not None and guest.state is not GuestState.SHUTDOWN
 
 
 async def start_now(config: Config, env: Env, instance: Instance, arguments: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall
-from ganeti.model.jobs import Recovery, Resolve
+from ganeti.model.jobs import Recovery, Resolve, Undo
 from ganeti.model.objects import Change
 from ganeti.model.types import Uuid
 
@@ -41,6 +41,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     is_final: bool = False  # after it the operation succeeds, whatever happens: `result` is stored with it
     recoveries: tuple[Recovery, ...] = ()  # journalled in the same batch, for the steps that follow
+    # what nodes that cannot be reached now have to do because of it, when they are back; the call's `undoes` is set,
+    # so that a failure of it is not final
+    debts: tuple[Undo, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

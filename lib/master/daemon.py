@@ -32,12 +32,13 @@ from ganeti.master.ssconf import Distributor
 from ganeti.master.state import State, job_key
 from ganeti.model.config import Config
 from ganeti.model.jobs import ArchivedJob
-from ganeti.model.objects import Node, Params
+from ganeti.model.objects import Node, Params, Put
 from ganeti.model.types import JobId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.client import Client
+from ganeti.store.api import Note
 from ganeti.store.db import Database
 from ganeti.store.leader import Leader
 from ganeti.wire import codec
@@ -51,8 +52,15 @@ RETRY_S = 1.0
 UNITS = logic_catalogue.MODULES
 
 
+class NotMasterError(errors.PrereqError):
+    """This node must not act as the master."""
+
+    exit_status = EXIT_NOT_MASTER
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_voting: bool = False
+    take_over: bool = False  # become master though the configuration names another node
 
 
 def cluster_hvparams(config: Config, hypervisor: str) -> Params:
@@ -90,6 +98,7 @@ class Master:
             rng=rng,
             resolve=self._resolve,
             submit=self._submit_children,
+            settle=self.debts.settle,
         )
         self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
         self.queries = Queries(self.state, self.rpc, self.locks.rows, self._clock, archive=self._archived)
@@ -126,22 +135,33 @@ class Master:
         self.leader.on_publish(self.state.publish)
 
     async def serve(self, ready: Callable[[], None]) -> int:
-        """Until a signal or the end of the mastership. Returns the exit status."""
-        stop = asyncio.Event()
+        """Until a signal or the end of the mastership. Returns the exit status.
+
+        Raises NotMasterError, before anybody is answered, when another node has a newer state; after a take-over
+        also QuorumError, and `ready` is called when it is done.
+        """
+        stop, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            # asked twice: running jobs are left to the next master
+            loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
         luxi = LuxiServer(self._paths, self.requests.handle)
-        await luxi.start()
-        ready()
         background: list[asyncio.Task[None]] = []
         try:
-            if not await self._win(stop):
+            if self._options.take_over:
+                await self._take_over()
+                is_won = True
+            else:
+                is_won = await self._try_to_win()
+            await luxi.start()
+            ready()
+            if not is_won and not await self._win(stop):
                 return 0
             self.debts.attach(self.committer)
             await self.engine.recover()
             background.append(asyncio.create_task(self._announce(), name="announce"))
             background.append(asyncio.create_task(self.debts.keep_trying(), name="debts"))
+            background.append(asyncio.create_task(self.distributor.keep_trying(), name="ssconf"))
             background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
             await self._until(stop)
             return EXIT_NOT_MASTER if self.leader.lost.is_set() else 0
@@ -149,28 +169,58 @@ class Master:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await self.engine.stop()
+            await self._end_jobs(hurry)
+            await self.distributor.stop()
             await luxi.close()
             await self.leader.close()
             await self.rpc.close()
+
+    async def _take_over(self) -> None:
+        """Win, and make this node the master in the configuration before anything else is done."""
+        nodes = [node.uuid for node in self.state.config.online_nodes]
+        try:
+            await self.leader.claim(nodes, no_voting=self._options.no_voting, takes_over=True)
+        except errors.StaleTermError as err:
+            raise NotMasterError("wrong_state", err.message, hint=err.hint) from err
+        cluster = self.state.config.cluster
+        if cluster.master_node != self._me.uuid:
+            note = Note(actor="mastership", reason=f"{self._me.node} takes over")
+            changed = msgspec.structs.replace(cluster, master_node=Uuid(self._me.uuid))
+            await self.committer.commit(note, changes=[Put(changed)])
+        log.info("took over in term %s", self.leader.term)
+
+    async def _try_to_win(self) -> bool:
+        """One claim. False: there is no majority now. Raises NotMasterError when this is a master of the past."""
+        nodes = [node.uuid for node in self.state.config.online_nodes]
+        try:
+            await self.leader.claim(nodes, no_voting=self._options.no_voting)
+        except errors.QuorumError as err:
+            log.warning("not master yet: %s", err)
+            return False
+        except errors.StaleTermError as err:
+            raise NotMasterError("wrong_state", err.message, hint=err.hint) from err
+        log.info("master in term %s", self.leader.term)
+        return True
 
     async def _win(self, stop: asyncio.Event) -> bool:
         """Claim until it is won; queries are answered meanwhile. False: asked to stop."""
         while not stop.is_set():
             try:
-                nodes = [node.uuid for node in self.state.config.online_nodes]
-                await self.leader.claim(nodes, no_voting=self._options.no_voting)
-            except errors.QuorumError as err:
-                log.warning("not master yet: %s", err)
-            else:
-                log.info("master in term %s", self.leader.term)
-                return True
-            try:
                 async with asyncio.timeout(RETRY_S):
                     await stop.wait()
             except TimeoutError:
-                continue
+                if await self._try_to_win():
+                    return True
         return False
+
+    async def _end_jobs(self, hurry: asyncio.Event) -> None:
+        """Let running jobs end for a moment, unless there is a hurry."""
+        ending = asyncio.create_task(self.engine.stop(), name="end of the jobs")
+        waiting = asyncio.create_task(hurry.wait(), name="hurry")
+        await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ending, waiting):
+            task.cancel()
+        await asyncio.gather(ending, waiting, return_exceptions=True)
 
     async def _until(self, stop: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.leader.lost.wait())]
@@ -182,11 +232,14 @@ class Master:
 
     async def _announce(self) -> None:
         """What other nodes must learn of the new term: whose certificates to trust, and the ssconf files."""
+        # each on its own: a node that is away holds up the one, not the other
+        await asyncio.gather(self._push_trust(), self.distributor.distribute())
+
+    async def _push_trust(self) -> None:
         try:
             await self.members.push_trust()
         except errors.GanetiError as err:
             log.warning("%s", err)
-        await self.distributor.distribute()
 
     async def _housekeeping(self) -> None:
         while True:
@@ -215,8 +268,11 @@ async def _run(
     master = Master(where, me, options, database)
     await master.load()
     config = master.state.config
-    if config.cluster.master_node != me.uuid:
-        log.error("the master is %s, not this node", config.master.name)
-        return EXIT_NOT_MASTER
+    if config.cluster.master_node != me.uuid and not options.take_over:
+        raise NotMasterError(
+            "wrong_state",
+            f"the master is {config.master.name}, not this node",
+            hint="gnt-cluster master-failover, run here, makes this node the master",
+        )
     log.info("process %s for cluster %s", os.getpid(), config.cluster.name)
     return await master.serve(ready)

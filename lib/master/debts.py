@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from ganeti import errors
 from ganeti.calls.base import Call, ChangingCall
@@ -13,10 +15,10 @@ from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Rpc
 from ganeti.master.commits import Committer
 from ganeti.master.state import State, row
-from ganeti.model.jobs import Debt
+from ganeti.model.jobs import Debt, Flags, Undo
 from ganeti.model.objects import Node
-from ganeti.model.types import Uuid
-from ganeti.store.api import Note
+from ganeti.model.types import JobId, Uuid
+from ganeti.store.api import Note, Write
 from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,23 @@ R = TypeVar("R")
 
 #: how often nodes with debts are tried, in seconds
 INTERVAL_S = 20.0
+
+
+def new_debts(
+    undos: Sequence[Undo], job: JobId, flags: Flags, now: float
+) -> tuple[list[Write], Callable[[Flags], Flags] | None]:
+    """Rows of new debts, and the change of the flags that counts them: both for one commit, made without an await.
+
+    `now` in epoch seconds.
+    """
+    if not undos:
+        return [], None
+    rows = []
+    for number, undo in enumerate(undos, start=flags.last_debt + 1):
+        debt = Debt(serial=number, node=undo.node, job=job, undo=undo, since=now)
+        rows.append(row("debt", str(number), debt))
+    last = flags.last_debt + len(undos)
+    return rows, lambda old: msgspec.structs.replace(old, last_debt=last)
 
 
 class DebtPayer:
@@ -77,6 +96,11 @@ class DebtPayer:
                 log.info("undone at last: %s (job %s)", debt.undo.title, debt.job)
                 note = Note(actor="debt", job=debt.job, reason=debt.undo.title)
                 await self._committer.commit(note, writes=[row("debt", str(debt.serial), None)])
+
+    async def settle(self, node: Uuid) -> Sequence[Undo]:
+        """Pay, then tell what the node could not do. Raises RpcError when it cannot be reached."""
+        await self.pay(node)
+        return tuple(debt.undo for debt in self._owes(node))
 
     def _owes(self, node: Uuid) -> list[Debt]:
         return sorted((d for d in self._state.debts.values() if d.node == node), key=lambda debt: debt.serial)

@@ -19,6 +19,7 @@ from ganeti.host.clock import Clock
 from ganeti.logic.base import Membership, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Step
 from ganeti.master.commits import Committer
+from ganeti.master.debts import new_debts
 from ganeti.master.jobs import Jobs, Wish
 from ganeti.master.journal import Journal
 from ganeti.master.lockmanager import LockManager
@@ -48,6 +49,7 @@ class Parts(msgspec.Struct, kw_only=True, frozen=True):
     rng: random.Random
     resolve: Callable[[str], Awaitable[tuple[str, str]]]
     submit: Submit
+    settle: Callable[[Uuid], Awaitable[Sequence[Undo]]]  # debts of a node
 
 
 class JobEnv:
@@ -58,7 +60,7 @@ class JobEnv:
         self._job = job
         self._index = index
         self._note = Note(actor="job", job=job, reason=title)
-        self.journal_records = Journal(parts.state, job, parts.rpc, parts.clock)
+        self.journal_records = Journal(parts.state, job, parts.rpc)
         self._is_marked = False  # the stored job says that it runs: after a crash it is not simply run again
         self.report_summary = title
         self.has_changed = False
@@ -90,6 +92,12 @@ class JobEnv:
     def debts(self) -> Sequence[tuple[Uuid, str]]:
         """(node, what) of undos that wait for their node."""
         return [(debt.node, debt.undo.title) for debt in self._parts.state.debts.values()]
+
+    async def settle(self, node: Uuid) -> Sequence[Undo]:
+        if all(debt.node != node for debt in self._parts.state.debts.values()):
+            return ()
+        await self.mark()
+        return await self._parts.settle(node)
 
     def now(self) -> float:
         return self._parts.clock.time()
@@ -157,14 +165,17 @@ class JobEnv:
         title: str = "",
         result: Any = msgspec.UNSET,
         recoveries: Sequence[Recovery] = (),
+        debts: Sequence[Undo] = (),
     ) -> None:
         note = msgspec.structs.replace(self._note, reason=title or self._note.reason)
         if result is not msgspec.UNSET:
             self._parts.jobs.change_op(self._job, self._index, decided=True, result=result)
         writes = [*self.journal_records.drop(), self._parts.jobs.write(self._job)]
         writes += self.journal_records.add(self._index, recoveries, dict(self._parts.locks.held(self._job)))
+        committer = self._parts.committer
+        owed, count = new_debts(debts, self._job, committer.flags, self._parts.clock.time())
         try:
-            await self._parts.committer.commit(note, changes=changes, writes=writes)
+            await committer.commit(note, changes=changes, writes=[*writes, *owed], flags=count)
         except errors.PrereqError:
             self._parts.jobs.change_op(self._job, self._index, decided=False, result=None)
             raise
@@ -187,7 +198,9 @@ class JobEnv:
     async def _step(self, step: Step, result: Any) -> None:
         if isinstance(step, Commit):
             final = result if step.is_final else msgspec.UNSET
-            await self.commit(*step.changes, title=step.title, result=final, recoveries=step.recoveries)
+            await self.commit(
+                *step.changes, title=step.title, result=final, recoveries=step.recoveries, debts=step.debts
+            )
         elif isinstance(step, Record):
             await self.journal(step.resolve)
         elif isinstance(step, Ask):

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Rpc
-from ganeti.host.clock import Clock
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.master.state import State, job_key, row
-from ganeti.model.jobs import Debt, JournalRecord, Recovery, Resolve, Undo
+from ganeti.model.jobs import JournalRecord, Recovery, Resolve, Undo
 from ganeti.model.locks import LockKey
 from ganeti.model.types import JobId
 from ganeti.store.api import Write
@@ -26,17 +25,16 @@ class Undone:
     def __init__(self) -> None:
         self.lines: list[str] = []  # for the job's log
         self.writes: list[Write] = []  # rows to commit with the job's end
-        self.debts = 0
+        self.debts: list[Undo] = []  # what could not be taken back now
 
 
 class Journal:
     """The records of one job. The rows are written by the caller together with what they belong to."""
 
-    def __init__(self, state: State, job: JobId, rpc: Rpc, clock: Clock) -> None:
+    def __init__(self, state: State, job: JobId, rpc: Rpc) -> None:
         self._state = state
         self._job = job
         self._rpc = rpc
-        self._clock = clock
 
     @property
     def records(self) -> Sequence[JournalRecord]:
@@ -66,8 +64,8 @@ class Journal:
     def _key(self, record: JournalRecord) -> str:
         return f"{job_key(self._job)}/{record.serial}"
 
-    async def undo(self, env: Env, first_debt: int) -> Undone:
-        """Run the records backwards. What a node cannot do now becomes a debt of that node."""
+    async def undo(self, env: Env) -> Undone:
+        """Run the records backwards. What a node cannot do now is to become a debt of that node."""
         done = Undone()
         for record in reversed(self.records):
             recovery = record.recovery
@@ -79,10 +77,7 @@ class Journal:
             if failure is None:
                 done.lines.append(f"undone: {recovery.title}")
                 continue
-            done.debts += 1
-            number = first_debt + done.debts
-            debt = Debt(serial=number, node=recovery.node, job=self._job, undo=recovery, since=self._clock.time())
-            done.writes.append(row("debt", str(number), debt))
+            done.debts.append(recovery)
             done.lines.append(f"not undone yet, will be when the node can: {recovery.title} ({failure})")
         return done
 

@@ -69,16 +69,7 @@ async def _console(rpc: Rpc, config: Config, filler: Filler, inst: Instance) -> 
         console = await rpc.one(inst.primary_node, InstanceConsole(spec=spec))
     except errors.RpcError as err:
         return absent(err)
-    return {
-        "instance": inst.name,
-        "kind": console.kind,
-        "message": console.message or None,
-        "host": console.host or None,
-        "port": console.port or None,
-        "user": "root" if console.kind == "ssh" else None,
-        "command": list(console.command) or None,
-        "display": console.display or None,
-    }
+    return console.told(inst.name)
 
 
 def storage_template(config: Config) -> DiskTemplate | None:

@@ -90,7 +90,8 @@ class Processor:
 def describe(step: Step, env: JobEnv) -> str:
     """One line of --dry-run."""
     if isinstance(step, Commit):
-        return f"commit: {step.title}"
+        owed = "".join(f"; {debt.title}, when {env.config.nodes[debt.node].name} is back" for debt in step.debts)
+        return f"commit: {step.title}{owed}"
     if isinstance(step, Parallel):
         return "together: " + "; ".join(describe(effect, env) for effect in step.effects)
     if isinstance(step, Effect | Ask):

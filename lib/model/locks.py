@@ -31,8 +31,9 @@ LEVEL_NAMES = {
     Level.NODE_RES: "node-res",
     Level.NETWORK: "network",
 }
-#: the one name of the cluster level
+#: at the cluster level: held by everybody, and the cluster's own settings
 BIG = "BGL"
+CLUSTER_OBJECT = "settings"
 
 
 class LockKey(msgspec.Struct, frozen=True, order=True):
@@ -70,8 +71,12 @@ class LockPlan(msgspec.Struct, frozen=True):
         nodes: Names | None = None,
         node_res: Names | None = None,
         networks: Names | None = None,
+        cluster_object: bool = False,
     ) -> Self:
+        """`cluster_object`: the operation changes the cluster's own settings."""
         wanted = {LockKey(Level.CLUSTER, BIG): bool(cluster and cluster.is_exclusive)}
+        if cluster_object:
+            wanted[LockKey(Level.CLUSTER, CLUSTER_OBJECT)] = True
         levels = zip(
             (Level.INSTANCE, Level.GROUP, Level.NODE, Level.NODE_RES, Level.NETWORK),
             (instances, groups, nodes, node_res, networks),

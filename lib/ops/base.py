@@ -75,6 +75,7 @@ class Cli(msgspec.Struct, frozen=True, kw_only=True):
     many: str = ""  # the field that takes each of several arguments: one job per argument
     aliases: tuple[str, ...] = ()
     confirm: str = ""  # the question to ask first, with {field}s; skipped by -f
+    warning: str = ""  # with `many`: a sentence in the question before it is done to several objects
     selectors: bool = False  # takes --all, --node and so on (multi-instance commands)
     custom: bool = False  # the command is more than one submission and is written by hand (ops/verbs.py)
     # which of the recurring options it has

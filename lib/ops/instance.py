@@ -253,6 +253,76 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
 
 
 @operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="reinstall",
+        many="instance_name",
+        selectors=True,
+        custom=True,
+        confirm="This will remove all data on the disks of the instance {instance_name} and install its operating"
+        " system anew. Continue?",
+        warning="All data on their disks will be removed.",
+    ),
+    rest=Rest(method="POST", path="/2/instances/{instance_name}/reinstall"),
+    hooks="instance-reinstall",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceReinstall(OpCode, frozen=True, tag="OP_INSTANCE_REINSTALL"):
+    """Install the operating system of a stopped instance anew, or another one; the data on its disks is lost."""
+
+    instance_name: InstanceName
+    os_type: Annotated[
+        str, opt("-o", "--os-type", help="install another operating system and record it", metavar="OS")
+    ] = ""
+    force_variant: Annotated[bool, opt("--force-variant", help="do not check the OS variant")] = False
+    osparams: Annotated[
+        Params, opt("-O", "--os-parameters", help="for this run of the OS script only", parse=Parse.KEYVAL)
+    ] = {}
+
+
+@operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="failover",
+        positional=("instance_name",),
+        custom=True,
+        confirm="The instance {instance_name} will be stopped and started again on another node: what runs in it ends."
+        " Continue?",
+    ),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/failover"),
+    hooks="instance-failover",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceFailover(OpCode, frozen=True, tag="OP_INSTANCE_FAILOVER"):
+    """Stop an instance and start it on another node that sees its disks; the way out when its node is dead."""
+
+    instance_name: InstanceName
+    shutdown_timeout: ShutdownTimeout = 120
+    ignore_consistency: Annotated[
+        bool, opt("--ignore-consistency", help="its node is marked offline: do not insist on stopping it there")
+    ] = False
+    target_node: Annotated[str, opt("-n", "--target-node", help="where it shall run", metavar="NODE")] = ""
+    iallocator: Annotated[str, opt("-I", "--iallocator", help="who chooses the node", metavar="NAME")] = ""
+    ignore_ipolicy: Annotated[bool, opt("--ignore-ipolicy", help="only warn where it breaks the policy")] = False
+    cleanup: Annotated[
+        bool, opt("--cleanup", help="after an interrupted move: record the node where it really runs")
+    ] = False
+
+
+@operation(
+    cli=Cli(tool="gnt-instance", verb="console", positional=("instance_name",), custom=True, common=("priority",)),
+    rest=Rest(method="GET", path="/2/instances/{instance_name}/console"),
+    summary="instance_name",
+)
+class OpInstanceConsole(OpCode, frozen=True, tag="OP_INSTANCE_CONSOLE"):
+    """Connect to the console of a running instance. Result: {kind, host, port, user, command, display, message}."""
+
+    instance_name: InstanceName
+
+
+@operation(
     rest=Rest(method="GET", path="/2/instances/{instance_name}/info"),
 )
 class OpInstanceQueryData(OpCode, frozen=True, tag="OP_INSTANCE_QUERY_DATA"):

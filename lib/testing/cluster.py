@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from ganeti import errors
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.node import NodeVersion, SsconfWrite, TrustPush, VersionReply
+from ganeti.calls.task import TaskPoll, TaskReply
 from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
 from ganeti.hypervisor import parameters
@@ -126,6 +127,9 @@ class InProcessRpc:
                 boot_id="",
                 time=0.0,
             )
+        if isinstance(call, TaskPoll):
+            # calls are answered when they have ended
+            return TaskReply(state="done" if call.request in node.requests else "unknown")
         if not isinstance(call, ChangingCall):
             return self._handle(node, call)
         if call.request in node.tombstones:
@@ -222,6 +226,7 @@ class SimulatedCluster:
             rng=self.rng,
             resolve=self._resolve,
             submit=self._submit_children,
+            settle=self.debts.settle,
         )
         distributor = Distributor(
             lambda: self.state.config,

@@ -19,6 +19,7 @@ from ganeti.logic import catalogue
 from ganeti.logic.base import UNITS, LogicalUnit, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Record, Step
 from ganeti.model.config import Config
+from ganeti.model.jobs import Undo
 from ganeti.model.objects import (
     AdminState,
     Change,
@@ -208,6 +209,7 @@ class PlanEnv:
         self.membership = FakeMembership(self)
         self.rng = random.Random(1)
         self.debts: list[tuple[Uuid, str]] = []
+        self.unsettled: list[Undo] = []  # what nodes cannot undo even now
         self.log: list[str] = []
         self.warnings: list[str] = []
         self.commits: list[tuple[Change, ...]] = []
@@ -220,6 +222,9 @@ class PlanEnv:
     def _next(self) -> int:
         self._count += 1
         return self._count
+
+    async def settle(self, node: Uuid) -> Sequence[Undo]:
+        return [undo for undo in self.unsettled if undo.node == node]
 
     def now(self) -> float:
         return 1000.0
@@ -312,7 +317,7 @@ def execute(op: OpCode, env: PlanEnv) -> Any:
 
 
 def tag(step: Effect | Ask) -> str:
-    # not `call.name`: some calls have an argument of that name
+    # not `call.call_name`: some calls have an argument of that name
     return str(step.call.__struct_config__.tag)
 
 

@@ -81,7 +81,7 @@ def test_every_effect_before_the_commit_has_an_undo_that_names_it():
     for effect in made:
         assert effect.undo is not None
         assert effect.undo.undoes == effect.call.request
-    assert [effect.undo.name for effect in made] == ["volume_remove", "volume_remove", "os_stop"]
+    assert [effect.undo.call_name for effect in made] == ["volume_remove", "volume_remove", "os_stop"]
 
 
 def test_plan_without_a_start_ends_with_a_final_commit():
