@@ -176,7 +176,7 @@ def normalise(method: str, untrusted_args: Any) -> list[Any]:
     except msgspec.ValidationError as err:
         wanted = ", ".join(known.args.__struct_fields__) or "none"
         raise CodecError(f"arguments of {method}: {err}; they are: {wanted}") from err
-    return [_plain(field.name, getattr(args, field.name)) for field in msgspec.structs.fields(args)]
+    return [_plain(name, getattr(args, name)) for name in known.args.__struct_fields__]
 
 
 def _plain(name: str, value: Any) -> Any:
