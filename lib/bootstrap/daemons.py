@@ -105,10 +105,19 @@ def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S) -> bool:
         os.close(handle)
 
 
-def wait_until(what: str, is_so: Callable[[], bool], *, timeout_s: float, every_s: float = 0.02) -> None:
-    """Poll. Raises ExecError when the time is over."""
+def wait_until(
+    what: str,
+    is_so: Callable[[], bool],
+    *,
+    timeout_s: float,
+    while_true: Callable[[], bool] = lambda: True,
+    every_s: float = 0.02,
+) -> None:
+    """Poll. Raises ExecError when the time is over, or when `while_true` says that it will never be."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
+        if not while_true():
+            raise errors.ExecError(f"{what} did not come: its process has ended", hint="the log says why")
         if time.monotonic() > deadline:
-            raise errors.ExecError(f"{what} did not happen within {timeout_s:g} s")
+            raise errors.ExecError(f"{what} did not come within {timeout_s:g} s", hint="the log may say why")
         time.sleep(every_s)

@@ -142,7 +142,12 @@ def create_cluster(
             _install(request, facts, typed, where, now=clock.time(), new_uuid=new_uuid)
             for daemon in (daemons.NODED, daemons.MASTERD):
                 daemons.start(where, daemon)
-            daemons.wait_until("an answer of the new master", is_answering, timeout_s=LUXI_LIMIT_S)
+            daemons.wait_until(
+                "an answer of the new master",
+                is_answering,
+                timeout_s=LUXI_LIMIT_S,
+                while_true=lambda: daemons.is_running(where, daemons.MASTERD),
+            )
         except (errors.GanetiError, OSError) as err:
             for daemon in (daemons.MASTERD, daemons.NODED):
                 daemons.stop(where, daemon)
