@@ -132,6 +132,52 @@ def getmaster(session: Session, call: Call) -> int:
 
 
 @verb(
+    "gnt-cluster",
+    "master-failover",
+    aliases=("masterfailover",),
+    options=(
+        flag("no_voting", "--no-voting", help="become master without asking a majority of the nodes"),
+        flag("yes_do_it", "--yes-do-it", help="do not ask for confirmation of --no-voting"),
+        option("ignore_offline", "--ignore-offline-nodes", help="leave nodes that are marked offline out of the vote",
+               parse=Parse.YES_NO, metavar="yes|no", absent=True, default="yes"),
+    ),
+)  # fmt: skip
+def master_failover(session: Session, call: Call) -> int:
+    """Make this node the master, in the place of the present one. It has to be a master candidate.
+
+    The old master's daemon is stopped if its node can be reached. Jobs that were running are recovered: what was
+    half-way is taken back. A candidate whose copy of the state is older than another's is refused, and the better
+    one is named.
+
+    With --no-voting a candidate becomes master though too few nodes answer. What only the others know is lost.
+    """
+    from ganeti.bootstrap.failover import failover
+
+    def confirm(text: str) -> bool:
+        return call.given("yes_do_it") or session.confirm_typed(text, "YES")
+
+    is_done = failover(
+        session.paths,
+        no_voting=call.given("no_voting"),
+        with_offline=not call.given("ignore_offline"),
+        confirm=confirm,
+        warn=session.note,
+    )
+    if not is_done:
+        session.note("Nothing was changed.")
+    return 0 if is_done else 1
+
+
+@verb("gnt-cluster", "master-ping")
+def master_ping(session: Session, call: Call) -> int:
+    """Tell by the exit status whether the master answers: 0 if it does, else 1. Works on all master candidates."""
+    from ganeti.bootstrap.failover import is_master_answering
+    from ganeti.node.mastership import answers
+
+    return 0 if is_master_answering(session.paths, answers_here=answers) else 1
+
+
+@verb(
     "gnt-node",
     "add",
     operation=OpNodeAdd,

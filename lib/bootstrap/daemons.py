@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 from ganeti import errors, paths
-from ganeti.host import files
 from ganeti.host.run import PATH, HostRunner
-from ganeti.paths import ROOT_VARIABLE, Paths
+from ganeti.host.running import is_running, pid_of, stop
+from ganeti.paths import Paths
+
+__all__ = ["MASTERD", "NODED", "is_running", "pid_of", "program", "start", "stop", "wait_until"]
 
 NODED, MASTERD = "ganeti-noded", "ganeti-masterd"
 
 START_LIMIT_S = 30.0
-STOP_LIMIT_S = 30.0
 
 
 def program(name: str, *, bin_dir: str = "") -> str:
@@ -37,32 +36,6 @@ def program(name: str, *, bin_dir: str = "") -> str:
     )
 
 
-def pid_of(where: Paths, daemon: str) -> int | None:
-    """The daemon's process, or None when it does not run."""
-    text = files.read_text(where.local(paths.pid_file(daemon)))
-    if text is None or not text.strip().isdecimal():
-        return None
-    pid = int(text)
-    return pid if _is_daemon(where, daemon, pid) else None
-
-
-def _is_daemon(where: Paths, daemon: str, pid: int) -> bool:
-    """A pid file may be older than the process that has the number now."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read().decode("utf-8", "replace").split("\0")
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    is_same_node = f"{ROOT_VARIABLE}={where.root}".encode() in environment if where.is_virtual else True
-    return is_same_node and any(os.path.basename(word) == daemon for word in command)
-
-
-def is_running(where: Paths, daemon: str) -> bool:
-    return pid_of(where, daemon) is not None
-
-
 def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[str] = ()) -> None:
     """Returns when it runs; running already: nothing to do. Raises ExecError with what it said."""
     if is_running(where, daemon):
@@ -79,30 +52,6 @@ def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[s
             f"{daemon} did not start" + (": " + " ".join(said) if said else f" ({err.message})"),
             hint=f"its log is in {where.local(paths.LOG_DIR)}",
         ) from err
-
-
-def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S) -> bool:
-    """Ask it to end, then end it; whether it ran. Waits for the end."""
-    pid = pid_of(where, daemon)
-    if pid is None:
-        return False
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if not _is_daemon(where, daemon, pid):
-            return False
-        for number, limit in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
-            try:
-                signal.pidfd_send_signal(handle, number)
-            except ProcessLookupError:
-                return True
-            if select.select([handle], [], [], limit)[0]:
-                return True
-        raise errors.ExecError(f"{daemon} (process {pid}) does not end", hint="it may hang in a system call")
-    finally:
-        os.close(handle)
 
 
 def wait_until(

@@ -36,6 +36,21 @@ class TermPush(Call[TermReply], frozen=True, tag="term_push"):
     master: str  # name of the new master node
 
 
+@call(reply=bool, time=Time.NORMAL, reserve=Reserve.QUORUM)
+class MasterStop(Call[bool], frozen=True, tag="master_stop"):
+    """End the master daemon there, for another node takes over. Replies whether it ran.
+
+    It comes before the new term is won, so it carries none. Refused when the caller has not seen the newest term.
+    """
+
+    seen: int  # highest term that the caller saw
+
+
+@call(reply=bool, time=Time.URGENT, reserve=Reserve.QUORUM)
+class MasterPing(Call[bool], frozen=True, tag="master_ping"):
+    """Whether a master daemon answers questions there."""
+
+
 @call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class TrustPush(Call[None], frozen=True, tag="trust_push"):
     """Which certificates the node daemon answers. Refused when (term, serial) is older than what it has."""

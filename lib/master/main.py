@@ -19,12 +19,18 @@ WARNING = (
 
 def main(argv: list[str] | None = None) -> int:
     parser = optparse.OptionParser(
-        usage="%prog [-f] [-d] [--no-voting]",
+        usage="%prog [-f] [-d] [--take-over] [--no-voting]",
         version=f"%prog (ganeti) {settings.VERSION}",
         description="The master daemon: holds the state, the job queue and the locks of the cluster.",
     )
     parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
     parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
+    parser.add_option(
+        "--take-over",
+        action="store_true",
+        default=False,
+        help="become master instead of another node (master-failover)",
+    )
     parser.add_option("--no-voting", action="store_true", default=False, help="become master without the candidates")
     parser.add_option("--yes-do-it", action="store_true", default=False, help="answer the question of --no-voting")
     options, arguments = parser.parse_args(argv)
@@ -32,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("takes no arguments")
     if options.no_voting and not options.yes_do_it and not _is_confirmed():
         return 1
-    wanted = daemon.Options(no_voting=options.no_voting)
+    wanted = daemon.Options(no_voting=options.no_voting, take_over=options.take_over)
     where = Paths.from_environment()
 
     def body(ready: Ready) -> int:

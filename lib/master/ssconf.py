@@ -15,6 +15,10 @@ from ganeti.model.types import Uuid, nice_key
 
 log = logging.getLogger(__name__)
 
+#: how long a change waits for the nodes' files, in seconds; a node that hangs must not hold up the others' jobs
+PATIENCE_S = 5.0
+#: how often nodes that missed something are tried, in seconds
+RETRY_S = 5.0
 _HYPERVISORS = ("chroot", "fake", "kvm", "lxc", "xen-hvm", "xen-pvm")
 
 
@@ -85,7 +89,7 @@ def _colons(digest: str) -> str:
 
 
 class Distributor:
-    """Keeps the nodes' files equal to the published configuration; one round serves all who wait."""
+    """Keeps the nodes' files equal to the published configuration. Each node has its own sender."""
 
     def __init__(
         self,
@@ -99,29 +103,38 @@ class Distributor:
         self._rpc = rpc
         self._hvparams = hvparams
         self._sent: dict[Uuid, dict[str, str]] = {}  # what each node is known to have
-        self._round: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._away: set[Uuid] = set()  # missed something: nobody waits for them
+        self._senders: dict[Uuid, asyncio.Task[None]] = {}
+        self._waiters: dict[Uuid, list[tuple[int, asyncio.Future[None]]]] = {}  # with the version they wait for
         self._rendered: tuple[Config, dict[str, str]] | None = None
+        self._version = 0  # of what was rendered last
 
     async def distribute(self) -> None:
-        """Returns when every reachable node has the files of now. Never fails: who missed it gets it next time."""
-        if self._round is None or self._round.done():
-            self._round = asyncio.create_task(self._one_round())
-            await asyncio.shield(self._round)
+        """Returns when the nodes have the files of now; those that do not take them in time get them later."""
+        waits = self._begin(away_too=False)
+        if not waits:
             return
-        # a round is under way with an older state: one more serves all who came meanwhile
-        if self._next is None or self._next.done():
-            self._next = asyncio.create_task(self._after(self._round))
-        await asyncio.shield(self._next)
+        _, late = await asyncio.wait(waits, timeout=PATIENCE_S)
+        for waiter in late:
+            log.warning("node %s does not take its ssconf files in time", waits[waiter])
+            self._away.add(waits[waiter])
 
-    async def _after(self, before: asyncio.Task[None]) -> None:
-        await asyncio.wait({before})
-        self._round = asyncio.current_task()
-        await self._one_round()
+    async def keep_trying(self) -> None:
+        """For nodes that were away: they get what they missed when they are back."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            self._begin(away_too=True)
+
+    async def stop(self) -> None:
+        senders = list(self._senders.values())
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
 
     def forget(self, node: Uuid) -> None:
         """Send this node everything next time."""
         self._sent.pop(node, None)
+        self._away.discard(node)
 
     def _files(self, config: Config) -> dict[str, str]:
         old = self._rendered
@@ -132,26 +145,56 @@ class Distributor:
         )
         files = render(config, lambda name: self._hvparams(config, name), instances=instances)
         self._rendered = (config, files)
+        self._version += 1
         return files
 
-    async def _one_round(self) -> None:
+    def _begin(self, *, away_too: bool) -> dict[asyncio.Future[None], Uuid]:
+        """Start what is to be sent. Returns what to wait for, with the node's uuid."""
         config = self._config()
         files = self._files(config)
-        serial = self._serial()
-        sends = []
+        waits: dict[asyncio.Future[None], Uuid] = {}
         for node in config.online_nodes:
-            known = self._sent.get(node.uuid, {})
-            changed = {name: content for name, content in files.items() if known.get(name) != content}
-            if changed:
-                sends.append(self._send(node.uuid, changed, files, serial))
-        if sends:
-            await asyncio.gather(*sends)
+            if self._sent.get(node.uuid) == files:
+                continue
+            is_away = node.uuid in self._away
+            if not is_away:
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiters.setdefault(node.uuid, []).append((self._version, waiter))
+                waits[waiter] = node.uuid
+            if node.uuid not in self._senders and (away_too or not is_away):
+                self._senders[node.uuid] = asyncio.create_task(self._send(node.uuid), name=f"ssconf of {node.name}")
+        return waits
 
-    async def _send(self, node: Uuid, changed: dict[str, str], files: dict[str, str], serial: int) -> None:
+    async def _send(self, node: Uuid) -> None:
+        """Until the node has what is newest, or fails."""
         try:
-            await self._rpc.one(node, SsconfWrite(files=changed, serial=serial))
+            while True:
+                files, version = self._files(self._config()), self._version
+                known = self._sent.get(node, {})
+                changed = {name: content for name, content in files.items() if known.get(name) != content}
+                if changed:
+                    await self._rpc.one(node, SsconfWrite(files=changed, serial=self._serial()))
+                self._sent[node] = files
+                if node in self._away:
+                    self._away.discard(node)
+                    log.info("the ssconf files of node %s are up to date again", node)
+                self._tell(node, version)
+                if not changed:
+                    return
         except errors.RpcError as err:
-            log.warning("ssconf files not written: %s", err)
-            self.forget(node)
-        else:
-            self._sent[node] = files
+            log.log(logging.DEBUG if node in self._away else logging.WARNING, "ssconf files not written: %s", err)
+            self._sent.pop(node, None)
+            self._away.add(node)
+        finally:
+            del self._senders[node]
+            self._tell(node, self._version)
+
+    def _tell(self, node: Uuid, version: int) -> None:
+        """Those who wait for this version or an older one."""
+        waiting = self._waiters.pop(node, [])
+        later = [pair for pair in waiting if pair[0] > version]
+        if later:
+            self._waiters[node] = later
+        for wanted, waiter in waiting:
+            if wanted <= version and not waiter.done():
+                waiter.set_result(None)

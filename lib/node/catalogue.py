@@ -7,6 +7,7 @@ from ganeti.node import (
     hooks,
     info,
     leave,
+    mastership,
     os,
     os_stop,
     ssconf,
@@ -19,7 +20,7 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, guests, hooks, info, leave, os, os_stop, ssconf, store, tasks, trust, verify, volumes,
+    address, delay, guests, hooks, info, leave, mastership, os, os_stop, ssconf, store, tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -367,6 +367,28 @@ def look(path: str) -> tuple[Position, Promise]:
         return _read_position(connection)
 
 
+def look_rows(path: str, table: str, *, prefix: str = "") -> list[tuple[str, str]]:
+    """(key, value) ordered by key, read beside whoever writes. Raises StoreError: damaged."""
+    connection = sql.connect_read_only(path)
+    if connection is None:
+        return []
+    with contextlib.closing(connection), sql.our_errors(path):
+        return connection.execute(
+            "SELECT key, value FROM rows WHERE tbl = ? AND key >= ? AND key < ? ORDER BY key",
+            (table, prefix, prefix + "\U0010ffff"),
+        ).fetchall()
+
+
+def look_time(path: str) -> float:
+    """When the last batch was made, in epoch seconds; 0: there is none."""
+    connection = sql.connect_read_only(path)
+    if connection is None:
+        return 0.0
+    with contextlib.closing(connection), sql.our_errors(path):
+        row = connection.execute("SELECT time FROM history ORDER BY serial DESC LIMIT 1").fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def _create_file(path: str, ids: tuple[int, int]) -> None:
     if os.path.exists(path):
         return

@@ -149,6 +149,10 @@ class Fleet:
         now = self._clock.monotonic()
         return quorum.is_acknowledged(serial, standings, now, self._limits, may_go_solo=self._may_go_solo)
 
+    def is_level(self, serial: int) -> bool:
+        """Whether all voters that answer have that batch."""
+        return all(standing.has(serial) or bool(standing.why) for standing in self._standings())
+
     def states(self, published: int) -> Sequence[VoterState]:
         """`published`: serial of the last published batch."""
         return [self._state(node, published) for node in self.voters]

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from ganeti import errors
 from ganeti.calls.port import Rpc
-from ganeti.calls.store import StoreDrop
+from ganeti.calls.store import StateReply, StoreDrop
 from ganeti.host.clock import Clock
 from ganeti.model.types import Uuid
 from ganeti.store.api import Batch, Note, Position, VoterState, Write
@@ -328,12 +328,13 @@ class Leader:
 
     # Mastership
 
-    async def claim(self, nodes: Sequence[str], *, no_voting: bool = False) -> None:
+    async def claim(self, nodes: Sequence[str], *, no_voting: bool = False, takes_over: bool = False) -> None:
         """Win a new mastership; may be tried again after a QuorumError. `nodes`: uuids of all nodes of the cluster.
 
         Raises QuorumError, naming who is missing, when a majority cannot be asked, does not promise or accept;
         StaleTermError when a voter has a newer state (this node must not be master); PrereqError when this node is
-        no voter. `no_voting` needs no majority: ask the operator first.
+        no voter. `no_voting` needs no majority: ask the operator first. `takes_over`: the operator wants another
+        master than the last one.
         """
         if self._over is not None:
             raise self._over
@@ -348,7 +349,7 @@ class Leader:
         states = await attempt.ask_states(self._fleet.voters)
         best = attempt.ahead(states, self._chain.tip)
         if best is not None:
-            if self._database.led != self._chain.tip.term or states[best].term != self._chain.tip.term:
+            if not self._may_fetch(states[best], takes_over=takes_over):
                 raise attempt.refusal(best, states[best], self._chain.tip)
             await self._fetch(attempt, best)
             if attempt.ahead(states, self._chain.tip) is not None:
@@ -372,8 +373,14 @@ class Leader:
         self._is_master = True
         log.info("won term %s", term)
 
+    def _may_fetch(self, state: StateReply, *, takes_over: bool) -> bool:
+        """Whether what a voter has more is the end of a mastership that this node may go on from."""
+        tip = self._chain.tip
+        is_last_one = takes_over and state.serial == tip.serial + 1
+        return state.term == tip.term and (self._database.led == tip.term or is_last_one)
+
     async def _fetch(self, attempt: Claim, node: str) -> None:
-        """Get what our disk missed when our own last mastership ended."""
+        """Get what our disk missed when the last mastership ended."""
         while True:
             found = await attempt.fetch(node, self._chain.tip)
             if found is None or not found[0]:
@@ -446,6 +453,10 @@ class Leader:
                     if self._queue or self._under_way:
                         await self._enqueue(Pending((), Note(actor="mastership", reason="end"), {}))
                     await asyncio.gather(*self._background, return_exceptions=True)
+                    # a successor whose copy lacks the last batches would be refused
+                    while not self._fleet.is_level(self._chain.tip.serial):
+                        self._fleet.progress.clear()
+                        await self._fleet.progress.wait()
         if self._soon is not None:
             self._soon.cancel()
         await self._stop_tasks()

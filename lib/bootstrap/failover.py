@@ -1,0 +1,309 @@
+"""Makes this node the master: `gnt-cluster master-failover`, run on the node that shall be it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from ganeti import errors, paths
+from ganeti.bootstrap import daemons
+from ganeti.calls.base import Call
+from ganeti.calls.node import MasterPing, MasterStop, NodeVersion, VersionReply
+from ganeti.calls.store import StateReply, StoreState
+from ganeti.host import files
+from ganeti.model.objects import Node
+from ganeti.model.types import Uuid
+from ganeti.paths import Paths
+from ganeti.rpc import identity
+from ganeti.rpc.client import Client
+from ganeti.rpc.identity import Identity
+from ganeti.rpc.term import TermKeeper
+from ganeti.store import db
+from ganeti.store.api import Position
+from ganeti.store.quorum import majority
+from ganeti.wire import codec
+
+R = TypeVar("R")
+
+#: how long this node's copy may take to get what others had when they were asked
+LEVEL_S = 2.0
+SSCONF_S = 15.0
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What this node's own files say."""
+
+    me: Identity
+    master: str  # name of the recorded master
+    candidates: tuple[str, ...]  # names
+    nodes: Mapping[Uuid, Node]
+
+    @property
+    def others(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.uuid != self.me.uuid]
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What the other nodes said; an error stands for no answer."""
+
+    versions: Mapping[Uuid, VersionReply | errors.RpcError]
+    states: Mapping[Uuid, StateReply | errors.RpcError]  # of the candidates among them
+
+    @property
+    def seen(self) -> int:
+        """Highest term that anybody who answers has seen."""
+        return max((reply.term for reply in self.versions.values() if isinstance(reply, VersionReply)), default=0)
+
+
+# What this node knows
+
+
+def look_around(where: Paths) -> Situation:
+    """Raises PrereqError: in no cluster, no candidate; StoreError: its copy of the state is damaged."""
+    me = identity.load(where)
+    if me is None:
+        raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init makes one")
+    master = recorded_master(where)
+    candidates = tuple((files.read_text(where.local(paths.ssconf("master_candidates"))) or "").split())
+    if me.node not in candidates:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"this node, {me.node}, is no master candidate and holds no copy of the state",
+            hint="run the command on one of: " + (", ".join(name for name in candidates if name != master) or "none"),
+        )
+    rows = db.look_rows(where.local(paths.STATE_DB), "object", prefix="node/")
+    nodes = [codec.unpack(value.encode(), Node) for _, value in rows]
+    if me.uuid not in {node.uuid for node in nodes}:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"this node, {me.node}, has no copy of the state",
+            hint="look at its disk and its node daemon; run the command on one of: "
+            + ", ".join(name for name in candidates if name not in (master, me.node)),
+        )
+    return Situation(me=me, master=master, candidates=candidates, nodes={node.uuid: node for node in nodes})
+
+
+def recorded_master(where: Paths) -> str:
+    """Name of the master by this node's own file; empty: none is known."""
+    return (files.read_text(where.local(paths.ssconf("master_node"))) or "").strip()
+
+
+# What the others say
+
+
+def ask_others(where: Paths, situation: Situation, *, with_offline: bool) -> Answers:
+    asked = [node for node in situation.others if with_offline or not node.offline]
+
+    async def ask(client: Client) -> Answers:
+        versions, states = await asyncio.gather(
+            _each(client, asked, NodeVersion()),
+            _each(client, [node for node in asked if node.master_candidate], StoreState()),
+        )
+        return Answers(versions=versions, states=states)
+
+    return _with_client(where, situation, ask)
+
+
+def _with_client(where: Paths, situation: Situation, work: Callable[[Client], Awaitable[R]]) -> R:
+    async def run() -> R:
+        # no mastership, no term: enough for questions
+        client = Client(where, situation.me, nodes=situation.nodes.get, term=lambda: 0)
+        try:
+            return await work(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+async def _each(client: Client, nodes: Sequence[Node], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
+    async def one(node: Node) -> R | errors.RpcError:
+        try:
+            return await client.at(node, call)
+        except errors.RpcError as err:
+            return err
+
+    replies = await asyncio.gather(*(one(node) for node in nodes))
+    return {node.uuid: reply for node, reply in zip(nodes, replies, strict=True)}
+
+
+# Decisions
+
+
+def check_votes(situation: Situation, answers: Answers) -> None:
+    """A majority of the nodes, this one included, has to name the master that is replaced. Raises PrereqError."""
+    votes: Counter[str] = Counter()
+    silent: list[str] = []
+    for uuid, reply in answers.versions.items():
+        if isinstance(reply, VersionReply):
+            votes[reply.master or "nobody"] += 1
+        else:
+            silent.append(situation.nodes[uuid].name)
+    everybody = 1 + len(answers.versions)
+    for name, count in votes.most_common(1):
+        if name != situation.master and count >= max(votes[situation.master] + 1, len(silent)):
+            raise errors.PrereqError(
+                "wrong_state",
+                f"the majority says that the master is {name}, this node takes {situation.master} for it",
+                hint=f"this node was away while the master changed: run gnt-cluster redist-conf on {name}",
+            )
+    if 1 + votes[situation.master] < majority(everybody):
+        raise errors.PrereqError(
+            "environment_error",
+            f"only {1 + votes[situation.master]} of {everybody} nodes confirm that the master is {situation.master}, "
+            f"{majority(everybody)} are needed" + (f"; no answer from {', '.join(sorted(silent))}" if silent else ""),
+            hint="start their node daemons, mark dead nodes offline beforehand, or see --no-voting",
+        )
+
+
+def ahead(situation: Situation, answers: Answers, own: Position) -> tuple[str, StateReply] | None:
+    """The candidate whose copy has most, if this node lacks more of it than a take-over may fetch."""
+    found = [(uuid, state) for uuid, state in answers.states.items() if isinstance(state, StateReply)]
+    if not found:
+        return None
+    best, state = max(found, key=lambda pair: (pair[1].term, pair[1].serial))
+    if (state.term, state.serial) <= (own.term, own.serial):
+        return None
+    if state.term == own.term and state.serial == own.serial + 1:
+        return None
+    return situation.nodes[best].name, state
+
+
+def check_is_newest(where: Paths, situation: Situation, answers: Answers) -> None:
+    """This node's copy has what the others had when they were asked. Raises StaleTermError naming a better node."""
+    deadline = time.monotonic() + LEVEL_S
+    while True:
+        own = db.look(where.local(paths.STATE_DB))[0]
+        better = ahead(situation, answers, own)
+        if better is None:
+            return
+        if time.monotonic() > deadline:
+            name, state = better
+            raise errors.StaleTermError(
+                f"node {name} has a newer state ({state.term}/{state.serial}) than this one "
+                f"({own.term}/{own.serial}): this node must not become master",
+                hint=f"run `gnt-cluster master-failover` on {name}"
+                if name != situation.master
+                else f"start ganeti-masterd on {name}; when that is not possible, power {name} off first",
+            )
+        time.sleep(0.05)
+
+
+def risks(situation: Situation, answers: Answers, own: Position, last: str) -> str:
+    """What a take-over without a vote may lose. `last`: when this node's last change was made."""
+    silent = [
+        situation.nodes[uuid].name for uuid, state in answers.states.items() if isinstance(state, errors.RpcError)
+    ]
+    silent += [node.name for node in situation.others if node.master_candidate and node.uuid not in answers.states]
+    lines = [f"This makes {situation.me.node} the master without asking a majority of the nodes.",
+             f"The last change that it knows was made at {last} (batch {own.term}/{own.serial})."]  # fmt: skip
+    if silent:
+        names = ", ".join(sorted(silent))
+        lines.append(f"Later changes, if there are any, are only on candidates that do not answer: {names}.")
+        lines.append("They will be LOST: jobs that were acknowledged, instances that were made since then.")
+    lines.append(f"Two masters act at the same time unless {situation.master} is down or can be reached from here.")
+    return "\n".join(lines)
+
+
+# Acts
+
+
+def stop_old_master(where: Paths, situation: Situation, answers: Answers) -> str:
+    """Ask the recorded master's node to end its master daemon. Replies a warning, or nothing when that was done.
+
+    Raises StaleTermError when another mastership has begun meanwhile.
+    """
+    old = next((node for node in situation.others if node.name == situation.master), None)
+    if old is None:
+        return ""
+    no_answer = answers.versions.get(old.uuid)
+    if not isinstance(no_answer, VersionReply):
+        why = no_answer.message if no_answer is not None else "it is marked offline"
+        return f"The master daemon on {old.name} was not stopped ({why}). It will find that it is replaced."
+    call = MasterStop(seen=max(answers.seen, TermKeeper(where).seen))
+
+    async def ask(client: Client) -> str:
+        try:
+            await client.at(old, call)
+        except errors.RpcError as err:
+            if err.kind == "stale_term":
+                raise errors.StaleTermError(err.message, hint="look who is the master now") from err
+            return f"The master daemon on {old.name} was not stopped ({err.message}): stop it by hand."
+        return ""
+
+    return _with_client(where, situation, ask)
+
+
+def take_over(where: Paths, situation: Situation, *, no_voting: bool) -> None:
+    """Start the master daemon so that it takes over; returns when it is master and this node's files say so.
+
+    Raises ExecError with what the daemon said.
+    """
+    arguments = ("--take-over", "--no-voting", "--yes-do-it") if no_voting else ("--take-over",)
+    try:
+        daemons.start(where, daemons.MASTERD, arguments=arguments)
+    except errors.ExecError as err:
+        raise errors.ExecError(
+            f"this node did not become master, and {situation.master} may have been stopped: {err.message}",
+            hint=f"remedy that and run the command again, or start ganeti-masterd on {situation.master}",
+        ) from err
+    daemons.wait_until(
+        "the change of this node's ssconf files",
+        lambda: recorded_master(where) == situation.me.node,
+        timeout_s=SSCONF_S,
+    )
+
+
+def failover(
+    where: Paths,
+    *,
+    no_voting: bool,
+    with_offline: bool,
+    confirm: Callable[[str], bool],
+    warn: Callable[[str], None],
+) -> bool:
+    """All of it. False: not confirmed, nothing was changed. May be repeated after a failure.
+
+    Raises PrereqError, StaleTermError or StoreError before anything was changed, ExecError after that.
+    """
+    situation = look_around(where)
+    if situation.master == situation.me.node:
+        if daemons.is_running(where, daemons.MASTERD):
+            raise errors.PrereqError("wrong_state", f"this node, {situation.me.node}, is the master already")
+        warn("This node is the master already, but its master daemon does not run: starting it.")
+        daemons.start(where, daemons.MASTERD)
+        return True
+    answers = ask_others(where, situation, with_offline=with_offline)
+    if no_voting:
+        own = db.look(where.local(paths.STATE_DB))[0]
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(db.look_time(where.local(paths.STATE_DB))))
+        if not confirm(risks(situation, answers, own, last)):
+            return False
+    else:
+        check_votes(situation, answers)
+    check_is_newest(where, situation, answers)
+    warning = stop_old_master(where, situation, answers)
+    if warning:
+        warn(warning)
+    take_over(where, situation, no_voting=no_voting)
+    return True
+
+
+def is_master_answering(where: Paths, *, answers_here: Callable[[Paths], bool]) -> bool:
+    """Whether the master daemon answers questions: here, or asked through its node by a candidate."""
+    if answers_here(where):
+        return True
+    try:
+        situation = look_around(where)
+    except errors.GanetiError:
+        return False
+    master = next((node for node in situation.others if node.name == situation.master), None)
+    if master is None:
+        return False
+    replies = _with_client(where, situation, lambda client: _each(client, [master], MasterPing()))
+    return replies[master.uuid] is True
