@@ -7,7 +7,8 @@ directory once, at the edge where a file is really opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from ganeti import settings
@@ -15,6 +16,8 @@ from ganeti import settings
 #: environment of a virtual node: its root directory and its name
 ROOT_VARIABLE = "GANETI_ROOTDIR"
 NAME_VARIABLE = "GANETI_HOSTNAME"
+#: where programs are on a node, in addition to what a login there has
+REMOTE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/lib/ganeti:/usr/lib/ganeti"
 
 
 class File:
@@ -118,6 +121,11 @@ class Paths:
         """Command prefix that reaches another node; the virtual cluster puts its own in place."""
         own = f"{self.root}/usr/bin/ssh"
         return (own,) if self.root and os.path.exists(own) else ("ssh",)
+
+    def remote(self, argv: Sequence[str]) -> str:
+        """A command for the shell at the other end of `ssh`, which may not look for programs where ours are."""
+        command = "exec " + shlex.join(argv)
+        return command if self.is_virtual else f"PATH=$PATH:{REMOTE_PATH} {command}"
 
     @property
     def os_search_path(self) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 JOIN_FORMAT = 1
 JOIN_PROGRAM = "ganeti-node-join"
 _JOIN_LIMIT_S = 180.0
-_REMOTE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/lib/ganeti:/usr/lib/ganeti"
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,8 +189,7 @@ def ssh_command(where: Paths, name: str, *, ask_host_key: bool) -> tuple[str, ..
     """Runs the join command as root on the node; the document goes to its standard input."""
     options = ["-oBatchMode=no", "-oEscapeChar=none", "-oLogLevel=ERROR"]
     options.append("-oStrictHostKeyChecking=" + ("ask" if ask_host_key else "no"))
-    search = "" if where.is_virtual else f"PATH=$PATH:{_REMOTE_PATH} "
-    return (*where.ssh, *options, f"root@{name}", f"{search}exec {JOIN_PROGRAM}")
+    return (*where.ssh, *options, f"root@{name}", where.remote((JOIN_PROGRAM,)))
 
 
 def send(runner: HostRunner, command: tuple[str, ...], request: JoinRequest, name: str) -> JoinReply:

@@ -12,9 +12,9 @@ from ganeti.ops.verbs import VERBS, Call, Session, Verb
 
 #: tool → (modules searched first, modules searched after the derived commands)
 TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "gnt-cluster": (("ganeti.cli.cluster",), ("ganeti.bootstrap.commands",)),
-    "gnt-node": (("ganeti.cli.node",), ("ganeti.bootstrap.commands",)),
-    "gnt-instance": (("ganeti.cli.instance",), ()),
+    "gnt-cluster": (("ganeti.cli.cluster", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
+    "gnt-node": (("ganeti.cli.node", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
+    "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.tags"), ()),
     "gnt-os": (("ganeti.cli.os",), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
     "gnt-debug": (("ganeti.cli.debug",), ()),

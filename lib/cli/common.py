@@ -72,5 +72,7 @@ def of(cli: Cli) -> tuple[CommandOption, ...]:
 
 
 PRIORITY = _SUBMISSION["priority"]
+SUBMIT = _SUBMISSION["submit"]
+PRINT_JOBID = _SUBMISSION["print_jobid"]
 DRY_RUN = _SUBMISSION["dry_run"]
 FORCE = _FORCE

@@ -15,14 +15,20 @@ def _diagnose(session: Session, *fields: str) -> list[dict[str, Any]]:  # Any: J
     return [dict(zip(fields, row, strict=True)) for row in rows or []]
 
 
-@verb("gnt-os", "list", options=(common.NO_HEADERS, common.PRIORITY))
-def list_oses(session: Session, call: Call) -> int:
-    """List the operating systems that can be installed: those that are valid on all nodes, one line per variant."""
-    names = []
+def installable(session: Session) -> list[str]:
+    """With their variants."""
+    names: list[str] = []
     for os_ in _diagnose(session, "name", "valid", "variants"):
         if os_["valid"]:
             variants = os_["variants"] or []
             names += [f"{os_['name']}+{variant}" for variant in variants] or [os_["name"]]
+    return names
+
+
+@verb("gnt-os", "list", options=(common.NO_HEADERS, common.PRIORITY))
+def list_oses(session: Session, call: Call) -> int:
+    """List the operating systems that can be installed: those that are valid on all nodes, one line per variant."""
+    names = installable(session)
     lists.write_table(session, call, [tables.Column("Name")], [[name] for name in names])
     return 0
 

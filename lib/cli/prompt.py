@@ -49,9 +49,11 @@ def confirm(text: str, open_terminal: Callable[[], Terminal | None]) -> bool:
     return ask(text, (YES, NO), open_terminal) == YES.value
 
 
-def confirm_many(names: Sequence[str], operation: str, open_terminal: Callable[[], Terminal | None]) -> bool:
+def confirm_many(
+    names: Sequence[str], operation: str, open_terminal: Callable[[], Terminal | None], *, warning: str = ""
+) -> bool:
     """Before one operation on several instances."""
-    head = f"The {operation} will operate on {len(names)} instance(s)."
+    head = f"The {operation} will operate on {len(names)} instance(s)." + (f" {warning}" if warning else "")
     listed = "\n".join(["Affected instances:", *(f"  {name}" for name in names)])
     if len(names) <= SHOWN_AT_ONCE:
         return confirm(f"{head}\n{listed}\nDo you want to continue?", open_terminal)

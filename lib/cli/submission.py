@@ -13,15 +13,16 @@ from ganeti.ops.verbs import Call
 from ganeti.ops.verbs import Session as AnySession
 
 
-def run(session: AnySession, call: Call, declaration: Declaration) -> int:
-    """Exit code. Raises errors.*."""
+def run(session: AnySession, call: Call, declaration: Declaration, *, second_question: str = "") -> int:
+    """Exit code. Raises errors.*. A second question is asked like the operation's own, after it."""
     assert isinstance(session, Session), session
     cli = declaration.cli
     assert cli is not None, declaration
     _check_something_given(cli, call)
     if cli.many:
         return _run_many(session, call, cli)
-    if cli.confirm and not call.given("force") and not session.confirm(cli.confirm.format(**call.form)):
+    questions = [text.format(**call.form) for text in (cli.confirm, second_question) if text]
+    if not call.given("force") and not all(session.confirm(question) for question in questions):
         return 1
     form = checked(call.form)
     answer = session.run_job([form], when_drained=cli.when_drained and call.given("yes_do_it"))
@@ -46,8 +47,13 @@ def _run_many(session: Session, call: Call, cli: Cli) -> int:
     if not names:
         session.note("No instances match the selection.")
         return 0
-    must_ask = cli.selectors and (is_selection or len(names) > 1) and not call.given("force_multiple")
-    if must_ask and not prompt.confirm_many(names, cli.verb, session.world.terminal):
+    is_several = is_selection or len(names) > 1
+    is_sure = True
+    if cli.selectors and is_several and not call.given("force_multiple"):
+        is_sure = prompt.confirm_many(names, cli.verb, session.world.terminal, warning=cli.warning)
+    elif cli.confirm and not is_several and not call.given("force"):
+        is_sure = session.confirm(cli.confirm.format(**{cli.many: names[0]}))
+    if not is_sure:
         return 1
     forms = [(name, checked({**call.form, cli.many: name})) for name in names]
     jobs = session.submit_many([(name, [session.stamp(form)]) for name, form in forms])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
+from ganeti import errors
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.paths import Paths
 
@@ -70,6 +71,16 @@ def _new_key() -> str:
     return uuid.uuid4().hex
 
 
+def _become(argv: Sequence[str]) -> int:
+    """This process goes on as another program; returns only when the program cannot be run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(argv[0], list(argv))
+    except OSError as err:
+        raise errors.ExecError(f"cannot run {argv[0]}: {err.strerror}") from err
+
+
 class World:
     """Everything outside, as one value; tests give their own parts."""
 
@@ -84,14 +95,19 @@ class World:
         connect: Callable[[Paths, Mapping[str, str]], Client] = connect,
         terminal: Callable[[], Terminal | None] = _system_terminal,
         new_key: Callable[[], str] = _new_key,
+        become: Callable[[Sequence[str]], int] = _become,
+        stdin: TextIO | None = None,
     ) -> None:
+        """`become`: replace this process by a program; if that comes back, its result is the exit code."""
         self.out = out or sys.stdout
+        self.stdin = stdin or sys.stdin
         self.err = err or sys.stderr
         self.environ = os.environ if environ is None else environ
         self.paths = paths or Paths.from_environment(self.environ)
         self.clock: Clock = clock or SystemClock()
         self.terminal = terminal
         self.new_key = new_key
+        self.become = become
         self._connect = connect
 
     def connect(self) -> Client:

@@ -114,7 +114,7 @@ async def runs(env: Env, node: Uuid, instance: Instance) -> bool:
     """Raises RpcError."""
     question = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
     guest = await env.rpc.one(node, question)
-    return guest is not None and guest.state is not GuestState.SHUTDOWN
+    return guest is not None and guest.state in (GuestState.RUNNING, GuestState.PAUSED)
 
 
 async def start_now(config: Config, env: Env, instance: Instance, arguments: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ async def guests(env: Env, instance: Instance) -> list[Node]:
                 f"cannot find out whether {instance.name} runs on node {node.name}: {answer}",
                 hint=f"if the node is dead, mark it offline: gnt-node modify --offline=yes {node.name}",
             )
-        if isinstance(answer, Guest) and answer.state is not GuestState.SHUTDOWN:
+        if isinstance(answer, Guest) and answer.state in (GuestState.RUNNING, GuestState.PAUSED):
             found.append(node)
     return found
 
