@@ -1,0 +1,112 @@
+"""The fake drivers of a simulated node: slow, failing, and a place for the node to die at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, TypeVar
+
+from ganeti import errors
+from ganeti.calls.node import HypervisorInfo, StorageInfo
+from ganeti.host.run import Finished, HostRunner
+from ganeti.hypervisor.base import Hypervisor
+from ganeti.paths import Paths
+from ganeti.storage.base import Storage
+from ganeti.testing.drivers import FailingHypervisor, FailingStorage
+from ganeti.testing.sim import blocking
+from ganeti.testing.sim.chance import Chance
+
+T = TypeVar("T")
+
+MEMORY_MIB = 64 * 1024
+SPACE_MIB = 1 << 20
+#: methods that change something
+CHANGING = frozenset({"start", "stop", "reboot", "clean_up", "create", "remove", "open", "close", "rename"})
+
+
+class Trouble:
+    """What can happen around one effect of a driver on one node."""
+
+    def __init__(self, chance: Chance, die: Callable[[str], None]) -> None:
+        """`die` ends the node and does not return."""
+        self._chance = chance
+        self._die = die
+
+    def around(self, method: str, effect: Callable[[], T], error: Callable[[str], errors.GanetiError]) -> T:
+        if method not in CHANGING:
+            return effect()
+        chance = self._chance
+        if chance.strikes("driver is slow"):
+            blocking.sleep(chance.between(0.1, 20.0))
+        else:
+            blocking.sleep(chance.between(0.0005, 0.02))
+        if chance.strikes("driver fails before"):
+            raise error(f"{method}: input/output error before it was done")
+        if chance.strikes("node dies at an effect"):
+            self._die(f"before {method}")
+        result = effect()
+        if chance.strikes("node dies at an effect"):
+            self._die(f"after {method}")
+        if chance.strikes("driver fails after"):
+            raise error(f"{method}: input/output error after it was done")
+        return result
+
+
+class SimHypervisor(FailingHypervisor):
+    def __init__(self, inner: Hypervisor, trouble: Trouble) -> None:
+        super().__init__(inner)
+        self._trouble = trouble
+
+    def _do(self, method: str, effect: Callable[[], T]) -> T:
+        return self._trouble.around(method, lambda: super(SimHypervisor, self)._do(method, effect), errors.HypervisorError)
+
+    def node_info(self) -> HypervisorInfo:
+        used = sum(guest.memory for guest in self.inner.list())
+        return HypervisorInfo(memory_total=MEMORY_MIB, memory_free=MEMORY_MIB - used, cpu_total=16)
+
+
+class SimStorage(FailingStorage):
+    def __init__(self, inner: Storage, trouble: Trouble) -> None:
+        super().__init__(inner)
+        self._trouble = trouble
+
+    def _do(self, method: str, effect: Callable[[], T]) -> T:
+        return self._trouble.around(method, lambda: super(SimStorage, self)._do(method, effect), errors.StorageError)
+
+    def space(self) -> StorageInfo:
+        return StorageInfo(total=SPACE_MIB, free=SPACE_MIB)
+
+
+class SimRunner(HostRunner):
+    """Scripts take their time and do nothing."""
+
+    def __init__(self, where: Paths, chance: Chance) -> None:
+        super().__init__(where)
+        self._chance = chance
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float = 60,
+        stdin: str = "",
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        ok: Sequence[int] = (0,),
+    ) -> Finished:
+        raise AssertionError(f"a simulated node runs no commands: {argv}")
+
+    def run_logged(
+        self,
+        argv: Sequence[str],
+        *,
+        output: IO[bytes],
+        timeout_s: float,
+        environment: Mapping[str, str],
+        cwd: str,
+        stop: threading.Event,
+        max_output: int = 64 * 1024 * 1024,
+    ) -> int:
+        if stop.wait(self._chance.between(0.05, 6.0)):
+            raise errors.CommandFailed(tuple(argv), None, "", why="stopped on request")
+        return 1 if self._chance.strikes("script fails") else 0
