@@ -16,6 +16,7 @@ class GuestState(enum.Enum):
     RUNNING = "running"
     PAUSED = "paused"
     SHUTDOWN = "shutdown"  # the process is there, the guest has ended
+    MIGRATING = "migrating"  # half of a migration: the guest comes here and does not run yet, or has gone elsewhere
 
 
 class Guest(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +78,14 @@ class GuestsReply(msgspec.Struct, frozen=True, kw_only=True):
 
 @call(reply=GuestsReply, reserve=Reserve.HYPERVISOR)
 class InstanceList(Call[GuestsReply], frozen=True, tag="instance_list"):
-    """All guests of these hypervisors."""
+    """All guests of these hypervisors, without halves of migrations."""
 
     hypervisors: tuple[str, ...]
 
 
 @call(reply=Guest | None, reserve=Reserve.HYPERVISOR)
 class InstanceInfo(Call[Guest | None], frozen=True, tag="instance_info"):
-    """One guest, or nothing when it does not run."""
+    """One guest, or nothing when it does not run, or not here yet or any more."""
 
     name: str
     uuid: str

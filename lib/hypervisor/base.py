@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 from ganeti.calls.instance import Console, Guest, GuestSpec
+from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.node import HypervisorInfo
 from ganeti.model.objects import Params
 
 
+class Watch(Protocol):
+    """How a long step is watched: it looks whether it shall stop, and tells how far it is. Plain attributes."""
+
+    stop: threading.Event
+    progress: dict[str, float | str]  # `text` is for people
+
+
+class Migration(Protocol):
+    """How guests of one hypervisor move to another node while they run; `calls.migration` has the steps.
+
+    Everything may be repeated. Raises HypervisorError.
+    """
+
+    def departure(self, name: str, uuid: str) -> Departure | None:
+        """None: it does not run here."""
+        ...
+
+    def check(self, departure: Departure, tuning: Tuning) -> Obstacles: ...
+
+    def prepare(
+        self, migration: str, departure: Departure, disk_paths: tuple[str, ...], *, address: str, tuning: Tuning
+    ) -> Endpoint:
+        """On failure nothing is left here."""
+        ...
+
+    def send(self, migration: str, name: str, uuid: str, *, endpoint: Endpoint, tuning: Tuning, watch: Watch) -> None:
+        """Returns when the guest has departed. Asked to stop, or on failure: raises, and the guest runs on here.
+
+        Asked too late: returns.
+        """
+        ...
+
+    def finish(self, migration: str, name: str, uuid: str) -> None: ...
+
+    def depart(self, migration: str, name: str, uuid: str) -> None:
+        """End what the guest has left. A guest that has not departed by this migration is left alone."""
+        ...
+
+    def abort(self, migration: str, name: str, uuid: str, *, resume: bool) -> Half:
+        """What is left. Refused at a target where the guest runs already."""
+        ...
+
+    def half(self, name: str, uuid: str) -> Half: ...
+
+
 class Hypervisor(Protocol):
     """One hypervisor of one node. Disk paths handed in and out are logical."""
+
+    @property
+    def migration(self) -> Migration | None:
+        """None: its guests cannot migrate."""
+        ...
 
     def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
         """Running already: nothing to do. Raises HypervisorError; then nothing is left running."""

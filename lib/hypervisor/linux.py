@@ -32,8 +32,7 @@ def node_info(*, reserved: MiB = 0, version: str = "") -> HypervisorInfo:
     """`reserved` MiB count as used although they are not."""
     with open("/proc/meminfo", encoding="ascii") as file:
         total, free = parse_memory(file.read())
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        cpus, sockets = parse_processors(file.read())
+    cpus, sockets = parse_processors(cpuinfo())
     return HypervisorInfo(
         memory_total=total,
         memory_free=max(0, free - reserved),
@@ -42,6 +41,11 @@ def node_info(*, reserved: MiB = 0, version: str = "") -> HypervisorInfo:
         cpu_sockets=sockets,
         version=version,
     )
+
+
+def cpuinfo() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def boot_id() -> str:

@@ -8,6 +8,7 @@ from ganeti.node import (
     info,
     leave,
     mastership,
+    migration,
     os,
     os_stop,
     ssconf,
@@ -20,7 +21,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, guests, hooks, info, leave, mastership, os, os_stop, ssconf, store, tasks, trust, verify, volumes,
+    address, delay, guests, hooks, info, leave, mastership, migration, os, os_stop, ssconf, store, tasks, trust, verify,
+    volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -106,7 +106,7 @@ def list_guests(call: InstanceList, env: NodeEnv, context: Context) -> GuestsRep
     failed: dict[str, str] = {}
     for name in call.hypervisors:
         try:
-            guests += hypervisor(name, env).list()
+            guests += [guest for guest in hypervisor(name, env).list() if guest.state is not GuestState.MIGRATING]
         except errors.GanetiError as err:
             failed[name] = str(err)
     return GuestsReply(guests=tuple(guests), errors=failed)
@@ -114,7 +114,8 @@ def list_guests(call: InstanceList, env: NodeEnv, context: Context) -> GuestsRep
 
 @handles(InstanceInfo)
 def info(call: InstanceInfo, env: NodeEnv, context: Context) -> Guest | None:
-    return hypervisor(call.hypervisor, env).info(call.name, call.uuid)
+    found = hypervisor(call.hypervisor, env).info(call.name, call.uuid)
+    return None if found is not None and found.state is GuestState.MIGRATING else found
 
 
 @handles(InstanceConsole)

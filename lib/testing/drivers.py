@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ganeti.calls.instance import Console, Guest, GuestSpec
+from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.calls.volume import VolumeReply
-from ganeti.hypervisor.base import Hypervisor
+from ganeti.hypervisor.base import Hypervisor, Migration, Watch
 from ganeti.model.objects import Disk, Params
 from ganeti.model.types import Uuid
 from ganeti.storage.base import Storage
@@ -51,6 +52,11 @@ class FailingHypervisor(_Failing):
     def __init__(self, inner: Hypervisor) -> None:
         super().__init__(Hypervisor)
         self.inner = inner
+        self._migration = FailingMigration(inner.migration) if inner.migration is not None else None
+
+    @property
+    def migration(self) -> FailingMigration | None:
+        return self._migration
 
     def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
         self._do("start", lambda: self.inner.start(spec, disk_paths, paused=paused))
@@ -87,6 +93,40 @@ class FailingHypervisor(_Failing):
 
     def leftovers(self) -> tuple[str, ...]:
         return self._do("leftovers", self.inner.leftovers)
+
+
+class FailingMigration(_Failing):
+    def __init__(self, inner: Migration) -> None:
+        super().__init__(Migration)
+        self.inner = inner
+
+    def departure(self, name: str, uuid: str) -> Departure | None:
+        return self._do("departure", lambda: self.inner.departure(name, uuid))
+
+    def check(self, departure: Departure, tuning: Tuning) -> Obstacles:
+        return self._do("check", lambda: self.inner.check(departure, tuning))
+
+    def prepare(
+        self, migration: str, departure: Departure, disk_paths: tuple[str, ...], *, address: str, tuning: Tuning
+    ) -> Endpoint:
+        return self._do(
+            "prepare", lambda: self.inner.prepare(migration, departure, disk_paths, address=address, tuning=tuning)
+        )
+
+    def send(self, migration: str, name: str, uuid: str, *, endpoint: Endpoint, tuning: Tuning, watch: Watch) -> None:
+        self._do("send", lambda: self.inner.send(migration, name, uuid, endpoint=endpoint, tuning=tuning, watch=watch))
+
+    def finish(self, migration: str, name: str, uuid: str) -> None:
+        self._do("finish", lambda: self.inner.finish(migration, name, uuid))
+
+    def depart(self, migration: str, name: str, uuid: str) -> None:
+        self._do("depart", lambda: self.inner.depart(migration, name, uuid))
+
+    def abort(self, migration: str, name: str, uuid: str, *, resume: bool) -> Half:
+        return self._do("abort", lambda: self.inner.abort(migration, name, uuid, resume=resume))
+
+    def half(self, name: str, uuid: str) -> Half:
+        return self._do("half", lambda: self.inner.half(name, uuid))
 
 
 class FailingStorage(_Failing):

@@ -9,43 +9,41 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
-from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import linux
+from ganeti.hypervisor.fake.guests import FakeGuest, Guests
+from ganeti.hypervisor.fake.migration import FakeMigration, is_half
 from ganeti.model.objects import Params
 from ganeti.paths import Paths
-from ganeti.wire import codec
 
 NAME = "fake"
-_STATE = ".json"
-
-
-class FakeGuest(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of a state file."""
-
-    name: str
-    uuid: str
-    memory: int  # MiB
-    vcpus: int
-    started: float  # epoch seconds
-    paused: bool = False
-    disk_paths: tuple[str, ...] = ()
 
 
 class FakeHypervisor:
     def __init__(self, node_paths: Paths, clock: Clock) -> None:
         self._directory = node_paths.local(paths.FAKE_DIR)
         self._clock = clock
+        self._guests = Guests(self._directory)
+        self._migration = FakeMigration(self._guests, clock)
+
+    @property
+    def migration(self) -> FakeMigration:
+        return self._migration
 
     def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
-        there = self._read(self._file(spec.instance.name))
+        there = self._guests.read(spec.instance.name)
         if there is not None:
             if there.uuid != spec.instance.uuid:
                 raise errors.HypervisorError(
                     f"a guest named {there.name} runs already, but it is instance {there.uuid}", hint="stop it first"
                 )
+            if is_half(there):
+                raise errors.HypervisorError(
+                    f"a migration of instance {there.name} is half-way on this node",
+                    hint=f"run gnt-instance migrate --cleanup {there.name}",
+                )
             return
-        self._put(
+        self._guests.put(
             FakeGuest(
                 name=spec.instance.name,
                 uuid=spec.instance.uuid,
@@ -54,31 +52,29 @@ class FakeHypervisor:
                 started=self._clock.time(),
                 paused=paused,
                 disk_paths=disk_paths,
+                spec=msgspec.structs.replace(spec, osparams={}),
             )
         )
 
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
-        if self._get(name, uuid) is not None:
-            try:
-                os.unlink(self._file(name))
-            except FileNotFoundError:
-                return  # another call was faster
+        if self._guests.get(name, uuid) is not None:
+            self._guests.remove(name)
 
     def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
-        found = self._get(spec.instance.name, spec.instance.uuid)
-        if found is None:
+        found = self._guests.get(spec.instance.name, spec.instance.uuid)
+        if found is None or is_half(found):
             raise errors.HypervisorError(f"cannot reboot instance {spec.instance.name} that is not running")
-        self._put(msgspec.structs.replace(found, started=self._clock.time(), paused=False))
+        self._guests.put(msgspec.structs.replace(found, started=self._clock.time(), paused=False))
 
     def clean_up(self, name: str, uuid: str) -> None:
-        if self._get(name, uuid) is not None:
+        if self._guests.get(name, uuid) is not None:
             raise errors.HypervisorError(f"instance {name} is running, so its files stay", hint="stop it first")
 
     def list(self) -> tuple[Guest, ...]:
-        return tuple(_report(guest) for guest in self._all())
+        return tuple(_report(guest) for guest in self._guests.all())
 
     def info(self, name: str, uuid: str) -> Guest | None:
-        found = self._get(name, uuid)
+        found = self._guests.get(name, uuid)
         return None if found is None else _report(found)
 
     def console(self, spec: GuestSpec) -> Console:
@@ -88,7 +84,7 @@ class FakeHypervisor:
         return ""
 
     def node_info(self) -> HypervisorInfo:
-        return linux.node_info(reserved=sum(guest.memory for guest in self._all()))
+        return linux.node_info(reserved=sum(guest.memory for guest in self._guests.all()))
 
     def validate(self, hvparams: Params) -> str:
         return ""
@@ -99,38 +95,7 @@ class FakeHypervisor:
         return ""
 
     def leftovers(self) -> tuple[str, ...]:
-        return ()
-
-    def _file(self, name: str) -> str:
-        if "/" in name or name.startswith("."):
-            raise errors.HypervisorError(f"{name!r} is not the name of an instance")
-        return f"{self._directory}/{name}{_STATE}"
-
-    def _put(self, guest: FakeGuest) -> None:
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        files.write_atomic(self._file(guest.name), codec.encode(guest), mode=0o600, durable=False)
-
-    def _read(self, path: str) -> FakeGuest | None:
-        text = files.read_text(path)
-        if text is None:
-            return None
-        try:
-            return codec.decode(text, FakeGuest)
-        except codec.CodecError as err:
-            raise errors.HypervisorError(f"{path} is damaged: {err}", hint="remove it") from err
-
-    def _get(self, name: str, uuid: str) -> FakeGuest | None:
-        """Another instance's guest of the same name is not the one that was asked for."""
-        found = self._read(self._file(name))
-        return found if found is not None and uuid in ("", found.uuid) else None
-
-    def _all(self) -> tuple[FakeGuest, ...]:
-        try:
-            names = sorted(os.listdir(self._directory))
-        except FileNotFoundError:
-            return ()
-        found = [self._read(f"{self._directory}/{name}") for name in names if name[0] != "." and name.endswith(_STATE)]
-        return tuple(guest for guest in found if guest is not None)
+        return tuple(f"half of a migration of {guest.name}" for guest in self._guests.all() if is_half(guest))
 
 
 def _report(guest: FakeGuest) -> Guest:
@@ -138,7 +103,13 @@ def _report(guest: FakeGuest) -> Guest:
         name=guest.name,
         uuid=guest.uuid,
         hypervisor=NAME,
-        state=GuestState.PAUSED if guest.paused else GuestState.RUNNING,
+        state=_state(guest),
         memory=guest.memory,
         vcpus=guest.vcpus,
     )
+
+
+def _state(guest: FakeGuest) -> GuestState:
+    if is_half(guest):
+        return GuestState.MIGRATING
+    return GuestState.PAUSED if guest.paused else GuestState.RUNNING

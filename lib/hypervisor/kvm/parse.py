@@ -12,6 +12,7 @@ _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
 
 # QMP RunState (qemu-qmp-ref(7)) → what it means here; the others are pauses
 _RUNNING = ("running", "suspended")
+_MIGRATING = ("inmigrate", "postmigrate")
 _ENDED = ("shutdown", "guest-panicked", "internal-error")
 
 
@@ -37,6 +38,8 @@ def machine_types(text: str) -> frozenset[str]:
 def guest_state(run_state: str) -> GuestState:
     if run_state in _RUNNING:
         return GuestState.RUNNING
+    if run_state in _MIGRATING:
+        return GuestState.MIGRATING
     return GuestState.SHUTDOWN if run_state in _ENDED else GuestState.PAUSED
 
 

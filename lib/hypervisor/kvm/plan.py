@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ganeti import errors, settings
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
@@ -9,19 +11,31 @@ from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks, commands
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
-from ganeti.model.objects import DiskMode, DiskTemplate
+from ganeti.model.objects import DiskMode, DiskTemplate, Params
 from ganeti.paths import Paths
 
 _FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 
 
-def plan(spec: GuestSpec, disk_paths: tuple[str, ...], *, paths: Paths, layout: Layout, runner: Runner) -> Runtime:
-    """Its run-time file. Writes the scripts of its network cards. Raises HypervisorError when the node cannot."""
+def plan(
+    spec: GuestSpec,
+    disk_paths: tuple[str, ...],
+    *,
+    paths: Paths,
+    layout: Layout,
+    runner: Runner,
+    pinned: Params | None = None,
+) -> Runtime:
+    """Its run-time file. Writes the scripts of its network cards. Raises HypervisorError when the node cannot.
+
+    `pinned`: hypervisor parameters for this emulator only, so that it is like the one that the guest comes from.
+    """
     instance = spec.instance
-    problem = checks.validate(spec.hvparams, paths, runner)
+    hvparams = spec.hvparams | (pinned or {})
+    problem = checks.validate(hvparams, paths, runner)
     if problem:
         raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
-    hv = checks.local_files(spec.hvparams, paths)
+    hv = checks.local_files(hvparams, paths)
     chosen = accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
     machine = commands.Machine(
         name=instance.name,
@@ -46,6 +60,8 @@ def plan(spec: GuestSpec, disk_paths: tuple[str, ...], *, paths: Paths, layout: 
         hvparams=spec.hvparams,
         root=paths.root,
         boot_id=linux.boot_id(),
+        spec=msgspec.structs.replace(spec, osparams={}),
+        disk_paths=disk_paths,
     )
 
 

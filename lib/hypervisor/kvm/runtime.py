@@ -9,6 +9,7 @@ import os
 import msgspec
 
 from ganeti import errors, paths
+from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
 from ganeti.hypervisor.kvm.commands import Files
 from ganeti.model.objects import Params
@@ -38,6 +39,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str  # of the host; another one now: the process is gone
     pid: int = 0  # 0: it was about to be started
     process_started: int = 0  # clock ticks since boot
+    spec: GuestSpec | None = None  # what it was started as; None: by a version that did not keep it
+    disk_paths: tuple[str, ...] = ()  # logical
+    incoming: str = ""  # the migration that brings the guest; empty when it is here for good
+    outgoing: str = ""  # the last migration that was to take it away
 
 
 class Layout:

@@ -1,0 +1,167 @@
+"""The emulators of this node: found, asked, started, ended. Everything that has an effect on one goes through here."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.instance import GuestState
+from ganeti.host import files
+from ganeti.host.clock import Clock
+from ganeti.host.run import Runner
+from ganeti.hypervisor.kvm import checks, console, monitor, parse, process
+from ganeti.hypervisor.kvm.process import Process
+from ganeti.hypervisor.kvm.runtime import Layout, Runtime
+from ganeti.paths import Paths
+
+log = logging.getLogger(__name__)
+
+START_TIME_S = 60.0
+SOFT_REBOOT_TIME_S = 30.0
+
+
+class Emulators:
+    """Those of one node. Keeps nothing but where they are."""
+
+    def __init__(self, paths: Paths, runner: Runner, clock: Clock, *, patience_s: float) -> None:
+        """`patience_s`: how long an emulator may take to answer, and then to end, before it is treated harder."""
+        self.patience_s = patience_s
+        self.paths = paths
+        self.runner = runner
+        self.clock = clock
+        self.layout = Layout(paths)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """One change of a guest at a time, across processes too."""
+        self.layout.prepare()
+        with files.locked(self.layout.lock(name), mode=0o600):
+            yield
+
+    def find(self, name: str, uuid: str) -> Runtime | None:
+        """Another instance's guest of the same name is not the one that was asked for."""
+        found = self.layout.read(name)
+        return found if found is not None and uuid in ("", found.uuid) else None
+
+    @contextmanager
+    def process(self, runtime: Runtime) -> Iterator[Process | None]:
+        with process.of(runtime, self.layout.files(runtime.name).pid) as found:
+            yield found
+
+    @contextmanager
+    def live(self, runtime: Runtime | None) -> Iterator[tuple[Runtime | None, Process | None]]:
+        if runtime is None:
+            yield None, None
+            return
+        with self.process(runtime) as found:
+            yield runtime, found
+
+    def state(self, runtime: Runtime) -> GuestState:
+        """A live emulator that does not answer counts as running: its guest may well do."""
+        if runtime.incoming:
+            return GuestState.MIGRATING
+        try:
+            return parse.guest_state(self.run_state(runtime))
+        except monitor.MonitorError as err:
+            log.warning("instance %s: %s", runtime.name, err)
+            return GuestState.RUNNING
+
+    def run_state(self, runtime: Runtime) -> str:
+        """QEMU's own word for it. Raises MonitorError."""
+        return str(self.execute(runtime, "query-status").get("status"))
+
+    def execute(
+        self, runtime: Runtime, command: str, arguments: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """The emulator's answer. Any: what JSON has. Raises MonitorError."""
+        socket = self.layout.files(runtime.name).qmp
+        lock = self.layout.lock(f"{runtime.name}.qmp")
+        found: dict[str, Any] = monitor.execute(
+            socket, command, arguments, lock=lock, timeout_s=timeout_s or self.patience_s
+        )
+        return found
+
+    def tell(self, runtime: Runtime, found: Process, command: str) -> None:
+        try:
+            self.execute(runtime, command)
+        except monitor.MonitorError as err:
+            if found.is_alive:
+                raise errors.HypervisorError(f"instance {runtime.name}: {err}") from err
+
+    def shut_down(self, runtime: Runtime, found: Process) -> None:
+        """Ask, and wait a while for it."""
+        self.tell(runtime, found, "system_powerdown")
+        limit = self.clock.monotonic() + SOFT_REBOOT_TIME_S
+        while found.is_alive and self.state(runtime) is not GuestState.SHUTDOWN:
+            if self.clock.monotonic() > limit:
+                log.warning("instance %s did not shut down for its reboot; it is ended", runtime.name)
+                return
+            self.clock.sleep(0.5)
+
+    def end(self, runtime: Runtime, found: Process) -> None:
+        """End the emulator: by its monitor, by signal, by force. Raises HypervisorError if nothing helps."""
+        try:
+            self.execute(runtime, "quit")
+        except monitor.MonitorError as err:
+            log.warning("instance %s: %s; its process gets a signal", runtime.name, err)
+        else:
+            if found.ends_within(self.patience_s):
+                return
+        found.send(signal.SIGTERM)
+        if found.ends_within(self.patience_s):
+            return
+        found.send(signal.SIGKILL)
+        if not found.ends_within(20):
+            raise errors.HypervisorError(
+                f"instance {runtime.name} could not be ended: process {found.pid} stays even after SIGKILL",
+                hint="it probably waits for a disk that does not answer",
+            )
+
+    def launch(self, runtime: Runtime, *more: str) -> None:
+        """Start the emulator, with arguments that are for this time only. On failure nothing of it is left."""
+        name = runtime.name
+        console.trim(self.layout.console_log(name))
+        self.layout.write(msgspec.structs.replace(runtime, pid=0, process_started=0))
+        try:
+            self.runner.run((*runtime.argv, *more), timeout_s=START_TIME_S)
+            self._note(runtime)
+            self._set_vnc_password(runtime)
+        except errors.GanetiError as err:
+            self.abandon(name)
+            text = err.output.strip() if isinstance(err, errors.CommandFailed) else ""
+            raise errors.HypervisorError(f"instance {name} could not be started: {text or err}") from err
+        log.info("instance %s: its emulator runs (%s)", name, runtime.accelerator)
+
+    def _note(self, runtime: Runtime) -> None:
+        """Write down which process it is, once it answers."""
+        with self.process(msgspec.structs.replace(runtime, pid=0)) as found:
+            if found is None:
+                raise errors.HypervisorError("the emulator ended at once")
+            self.execute(runtime, "query-status", timeout_s=15)
+            self.layout.write(msgspec.structs.replace(runtime, pid=found.pid, process_started=found.started))
+
+    def _set_vnc_password(self, runtime: Runtime) -> None:
+        path = checks.local_files(runtime.hvparams, self.paths)["vnc_password_file"]
+        if not path or not runtime.hvparams["vnc_bind_address"]:
+            return
+        text = files.read_text(str(path))
+        if not text:
+            raise errors.HypervisorError(f"the VNC password file {path} is missing or empty")
+        arguments = {"protocol": "vnc", "password": text.splitlines()[0]}
+        self.execute(runtime, "set_password", arguments)
+
+    def abandon(self, name: str) -> None:
+        """After a failed start: end what may run, remove its files."""
+        runtime = self.layout.read(name)
+        if runtime is not None:
+            with self.process(runtime) as found:
+                if found is not None:
+                    found.send(signal.SIGKILL)
+                    found.ends_within(20)
+        self.layout.forget(name)
