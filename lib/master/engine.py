@@ -19,7 +19,7 @@ from ganeti.master.schedule import JobSchedule
 from ganeti.master.state import job_key, row
 from ganeti.model.jobs import ArchivedJob, Flags, Job, OpState, Status, Submission
 from ganeti.model.locks import Level, LockKey, LockPlan
-from ganeti.model.types import JobId
+from ganeti.model.types import JobId, Uuid
 from ganeti.ops import base as ops
 from ganeti.store.api import Leadership, Note, Write
 from ganeti.wire import codec
@@ -271,6 +271,7 @@ class Engine:
         try:
             op = ops.decode(state.input)
             env.report_summary = op.summary
+            self._warn_of_missing_copies(env)
             result = codec.to_builtins(await self._processor.execute(env, op, state.priority))
         except errors.JobCanceled:
             await self._fail(env, job_id, index, Status.CANCELED, CANCELED)
@@ -288,6 +289,16 @@ class Engine:
             return False
         await self._succeed(env, job_id, index, result)
         return True
+
+    def _warn_of_missing_copies(self, env: JobEnv) -> None:
+        missing = self._leadership.missing_voters()
+        if not missing:
+            return
+        nodes = self._parts.state.config.nodes
+        names = sorted(nodes[Uuid(node)].name if node in nodes else node for node in missing)
+        env.warn(f"the latest changes are not stored on the master candidate(s) {', '.join(names)}")
+        if self._leadership.is_solo:
+            env.warn("no other candidate stores them: if this node's disk is lost now, so are they")
 
     async def _succeed(self, env: JobEnv, job_id: JobId, index: int, result: Any) -> None:
         jobs = self._parts.jobs
