@@ -47,7 +47,9 @@ class Engine:
         self._leadership = leadership
         self._schedule = JobSchedule(max_running=20)
         self._tasks: dict[JobId, asyncio.Task[None]] = {}
-        self._submitting: dict[str, asyncio.Future[tuple[str, Any]]] = {}
+        # by key, until they are stored: digest of the body, answer, the commit
+        self._submitting: dict[str, tuple[str, list[tuple[bool, JobId | str]], asyncio.Task[None]]] = {}
+        self._ending: set[JobId] = set()  # their new state is on its way to the store
         self._is_stopping = False
 
     # Submission
@@ -63,27 +65,19 @@ class Engine:
             return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, parent=parent)
         digest = hashlib.sha256(codec.encode(list(untrusted_jobs))).hexdigest()
         known = self._parts.state.submissions.get(key)
+        under_way = None
         if known is None and key in self._submitting:
-            before, results = await asyncio.shield(self._submitting[key])
+            before, results, under_way = self._submitting[key]
             known = Submission(digest=before, results=tuple(results), time=0.0)
         if known is not None:
             if known.digest != digest:
                 raise errors.PrereqError(
                     "wrong_input", f"submission key {key!r} was used before with another body", hint="use a new key"
                 )
+            if under_way is not None:
+                await self._patiently(under_way)
             return [(ok, JobId(int(answer)) if ok else str(answer)) for ok, answer in known.results]
-        waiting: asyncio.Future[tuple[str, Any]] = asyncio.get_running_loop().create_future()
-        self._submitting[key] = waiting
-        try:
-            answer = await self._submit(untrusted_jobs, key, digest, ignore_drain=ignore_drain, parent=parent)
-            waiting.set_result((digest, answer))
-            return answer
-        except errors.GanetiError as err:
-            waiting.set_exception(err)
-            waiting.exception()  # nobody else may be waiting
-            raise
-        finally:
-            del self._submitting[key]
+        return await self._submit(untrusted_jobs, key, digest, ignore_drain=ignore_drain, parent=parent)
 
     async def _submit(
         self, untrusted_jobs: Sequence[Any], key: str, digest: str, *, ignore_drain: bool, parent: JobId | None
@@ -119,6 +113,9 @@ class Engine:
             writes.append(row("submission", key, record))
         note = Note(actor="submit", job=int(parent or 0), reason=f"{len(jobs)} jobs")
         stored = asyncio.create_task(self._store(jobs, writes, note, next_ids))
+        if key:
+            self._submitting[key] = (digest, results, stored)
+            stored.add_done_callback(lambda _: self._submitting.pop(key))
         await self._patiently(stored)
         return results
 
@@ -230,15 +227,13 @@ class Engine:
 
     def _doom(self, job_id: JobId, why: str) -> None:
         """End a queued job whose dependency did not end as it wanted; `why` empty: canceled."""
-        if why:
-            self._parts.jobs.end_rest(job_id, 0, Status.ERROR, ["OpExecError", [why]])
-        else:
-            self._parts.jobs.end_rest(job_id, 0, Status.CANCELED, CANCELED)
-        self._tasks[job_id] = asyncio.create_task(self._store_end(job_id), name=f"end of job {job_id}")
+        status, result = (Status.ERROR, ["OpExecError", [why]]) if why else (Status.CANCELED, CANCELED)
+        work = self._store_end(job_id, status, result)
+        self._tasks[job_id] = asyncio.create_task(work, name=f"end of job {job_id}")
 
-    async def _store_end(self, job_id: JobId) -> None:
+    async def _store_end(self, job_id: JobId, status: Status, result: Any) -> None:
         try:
-            await self._commit_job(job_id, ())
+            await self._end_rest(job_id, 0, status, result)
         except errors.GanetiError as err:
             log.error("the end of job %s is not stored: %s", job_id, err)
             return
@@ -253,8 +248,7 @@ class Engine:
             if state.status is Status.SUCCESS:
                 continue
             if self._parts.jobs.wish(job_id) is not Wish.NONE:
-                self._parts.jobs.end_rest(job_id, index, Status.CANCELED, CANCELED)
-                await self._commit_job(job_id, ())
+                await self._end_rest(job_id, index, Status.CANCELED, CANCELED)
                 return
             if not await self._run_op(job_id, index):
                 return
@@ -311,8 +305,7 @@ class Engine:
         )
         after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
         # committed before anybody is told
-        await self._commit(job_id, [row("job", job_key(job_id), after), *env.journal_records.drop()])
-        jobs.put(after)
+        await self._store_state(after, env.journal_records.drop(), Note(actor="job", job=job_id, reason="end"))
         if not is_last:
             self._parts.locks.release(job_id)
             self._parts.reservations.release(job_id)
@@ -344,14 +337,29 @@ class Engine:
         note = Note(actor="job", job=job_id, reason=f"{status.value}: {env.report_summary}")
         committer = self._parts.committer
         owed, count = new_debts(undone.debts, job_id, committer.flags, self._parts.clock.time())
-        await committer.commit(note, writes=[row("job", job_key(job_id), after), *writes, *owed], flags=count)
-        jobs.put(after)
+        await self._store_state(after, [*writes, *owed], note, count)
 
     async def _commit_job(self, job_id: JobId, writes: Sequence[Write]) -> None:
         await self._commit(job_id, [self._parts.jobs.write(job_id), *writes])
 
     async def _commit(self, job_id: JobId, writes: Sequence[Write]) -> None:
         await self._parts.committer.commit(Note(actor="job", job=job_id, reason="end"), writes=writes)
+
+    async def _end_rest(self, job_id: JobId, start: int, status: Status, result: Any) -> None:
+        """Every opcode from `start` on ends so, and with them the job."""
+        after = self._parts.jobs.ended(job_id, start, status, result)
+        await self._store_state(after, (), Note(actor="job", job=job_id, reason="end"))
+
+    async def _store_state(
+        self, after: Job, writes: Sequence[Write], note: Note, flags: Callable[[Flags], Flags] | None = None
+    ) -> None:
+        """Commit how an opcode or a job ended; nobody is told before it is stored, nobody changes the job meanwhile."""
+        self._ending.add(after.id)
+        try:
+            await self._parts.committer.commit(note, writes=[row("job", job_key(after.id), after), *writes], flags=flags)
+        finally:
+            self._ending.discard(after.id)
+        self._parts.jobs.put(after)
 
     # Recovery after a crash or by a new master
 
@@ -416,12 +424,11 @@ class Engine:
         job = self._parts.state.jobs.get(job_id)
         if job is None:
             return False, f"Job {job_id} not found"
-        if job.status.is_final:
+        if job.status.is_final or job_id in self._ending:
             return False, f"Job {job_id} is no longer waiting in the queue"
         if self._schedule.is_queued(job_id):
             self._schedule.remove(job_id)
-            self._parts.jobs.end_rest(job_id, 0, Status.CANCELED, CANCELED)
-            await self._commit_job(job_id, ())
+            await self._end_rest(job_id, 0, Status.CANCELED, CANCELED)
             self._finished(job_id)
             return True, f"Job {job_id} canceled"
         index = next((i for i, op in enumerate(job.ops) if not op.status.is_final), 0)
@@ -438,6 +445,8 @@ class Engine:
         job = self._parts.state.jobs.get(job_id)
         if job is None:
             return False, f"Job {job_id} not found"
+        if job_id in self._ending:
+            return False, f"Job {job_id} is just ending an opcode; try again"
         if job.status.is_final:
             return False, f"Job {job_id} is finished"
         ops_now = tuple(op if op.status.is_final else msgspec.structs.replace(op, priority=priority) for op in job.ops)

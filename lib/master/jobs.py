@@ -68,8 +68,8 @@ class Jobs:
         self.put(new)
         return new
 
-    def end_rest(self, job: JobId, start: int, status: Status, result: Any) -> Job:
-        """Finish every opcode from `start` on and with them the job. Any: JSON result."""
+    def ended(self, job: JobId, start: int, status: Status, result: Any) -> Job:
+        """The job with every opcode from `start` on finished so; it is not put. Any: JSON result."""
         old = self.get(job)
         now = self.stamp()
 
@@ -77,9 +77,7 @@ class Jobs:
             return msgspec.structs.replace(op, status=status, result=result, end_timestamp=now)
 
         ops = [op if index < start or op.status.is_final else ended(op) for index, op in enumerate(old.ops)]
-        new = msgspec.structs.replace(old, ops=tuple(ops), end_timestamp=now)
-        self.put(new)
-        return new
+        return msgspec.structs.replace(old, ops=tuple(ops), end_timestamp=now)
 
     # The log: shown at once, stored with the job's next commit.
 
