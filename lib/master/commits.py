@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -49,7 +50,7 @@ class Committer:
                 stamped.append(change)
         return [write_of(change) for change in stamped], self.tip.apply(stamped)
 
-    async def commit(
+    def commit(
         self,
         note: Note,
         *,
@@ -58,8 +59,12 @@ class Committer:
         flags: Callable[[Flags], Flags] | None = None,
         secrets: Mapping[str, str | None] | None = None,
         send: Callable[[Sequence[Write], Note], Awaitable[None]] | None = None,
-    ) -> None:
-        """All of it in one batch; durable and published when it returns. `send`: another way than a plain commit."""
+    ) -> Coroutine[Any, Any, None]:
+        """All of it in one batch; durable and published when what it returns has been awaited.
+
+        The tip has it when the call is made, not only when it is awaited: two callers never count from the same
+        flags. Await it in any case. `send`: another way than a plain commit. Raises PrereqError at the call.
+        """
         rows, tip = self.prepare(changes) if changes else ([], None)
         rows += writes
         if tip is not None:
@@ -68,6 +73,15 @@ class Committer:
             self._tip_flags = flags(self.flags)
             rows.append(row("meta", FLAGS_KEY, self._tip_flags))
         self._pending += 1
+        return self._send(rows, note, secrets, send)
+
+    async def _send(
+        self,
+        rows: Sequence[Write],
+        note: Note,
+        secrets: Mapping[str, str | None] | None,
+        send: Callable[[Sequence[Write], Note], Awaitable[None]] | None,
+    ) -> None:
         try:
             if send is not None:
                 await send(rows, note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -112,17 +112,17 @@ class Engine:
             record = Submission(digest=digest, results=tuple(results), time=self._parts.clock.time())
             writes.append(row("submission", key, record))
         note = Note(actor="submit", job=int(parent or 0), reason=f"{len(jobs)} jobs")
-        stored = asyncio.create_task(self._store(jobs, writes, note, next_ids))
+        # the ids are taken now, not when the task runs
+        commit = self._parts.committer.commit(note, writes=writes, flags=next_ids)
+        stored = asyncio.create_task(self._store(jobs, commit))
         if key:
             self._submitting[key] = (digest, results, stored)
             stored.add_done_callback(lambda _: self._submitting.pop(key))
         await self._patiently(stored)
         return results
 
-    async def _store(
-        self, jobs: Sequence[Job], writes: Sequence[Write], note: Note, next_ids: Callable[[Flags], Flags]
-    ) -> None:
-        await self._parts.committer.commit(note, writes=writes, flags=next_ids)
+    async def _store(self, jobs: Sequence[Job], commit: Awaitable[None]) -> None:
+        await commit
         for job in jobs:
             self._parts.jobs.put(job)
             self._enqueue(job)

@@ -61,6 +61,16 @@ def test_submit_when_many_then_ids_are_consecutive_and_bad_ones_refused(tmp_path
     on_cluster(tmp_path, body)
 
 
+def test_submit_when_two_clients_at_once_then_each_has_its_own_job(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        ids = await asyncio.gather(*(cluster.submit(delay()) for _ in range(3)))
+        assert sorted(ids) == [1, 2, 3]
+        for job in ids:
+            assert (await cluster.wait(job)).status is Status.SUCCESS
+
+    on_cluster(tmp_path, body)
+
+
 def test_submit_when_wrong_then_nothing_is_stored(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         before = len(cluster.store.batches)
