@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from ganeti import errors
+from ganeti import errors, settings
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.node import NodeVersion, SsconfWrite, TrustPush, VersionReply
 from ganeti.calls.task import TaskPoll, TaskReply
@@ -76,7 +76,11 @@ class SimulatedNode:
             with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
                 file.write(text)
             os.chmod(os.path.join(directory, name), 0o755)
-        os.makedirs(self.paths.local("/srv/ganeti/file-storage"))
+        os.makedirs(self.paths.local(settings.FILE_STORAGE_DIR))
+        # one directory for all nodes, beside their roots
+        shared = os.path.join(os.path.dirname(self.paths.root), "shared")
+        os.makedirs(shared, exist_ok=True)
+        os.symlink(shared, self.paths.local(settings.SHARED_FILE_STORAGE_DIR))
 
     def volumes(self) -> tuple[str, ...]:
         return self.storage[DiskTemplate.FILE].volumes()
@@ -186,7 +190,9 @@ class SimulatedCluster:
             master_node=first,
             master_ip="192.0.2.1",
             master_netdev="lo",
-            file_storage_dir="/srv/ganeti/file-storage",
+            file_storage_dir=settings.FILE_STORAGE_DIR,
+            shared_file_storage_dir=settings.SHARED_FILE_STORAGE_DIR,
+            enabled_disk_templates=(DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE),
         )
         found: list[AnyObject] = [cluster, group]
         for number, node in enumerate(self.nodes.values(), start=1):
