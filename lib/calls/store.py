@@ -23,6 +23,20 @@ class StoreState(Call[StateReply], frozen=True, tag="store_state"):
     """The voter's position."""
 
 
+class CheckReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a copy, read at one moment."""
+
+    serial: int = 0  # of its last batch, 0: there is no copy
+    hash: str = ""
+    content: str = ""  # SHA-256 of the configuration's rows
+    problem: str = ""  # what is wrong with the file, and what to do
+
+
+@call(reply=CheckReply, time=Time.SLOW)
+class StoreCheck(Call[CheckReply], frozen=True, tag="store_check"):
+    """Read the whole copy: is the file sound, do its batches match their hashes, what does it hold?"""
+
+
 class PromiseReply(msgspec.Struct, frozen=True, kw_only=True):
     granted: bool
     state: StateReply

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.calls.store import CheckReply, StoreCheck
 from ganeti.logic import findings, verify_config
 from ganeti.logic.base import Env, LogicalUnit, StateHolder, implements
 from ganeti.logic.findings import Finding, Findings
@@ -98,6 +99,7 @@ class ClusterVerifyConfig(LogicalUnit[OpClusterVerifyConfig, frozenset[str]]):
         is_well = tell(env, found.take(), with_codes=op.error_codes)
         env.report("* Verifying copies of the state")
         check_holders(env.config, await settled_holders(env), found)
+        await check_copies(env, found)
         check_debts(env.config, env.debts, found)
         return tell(env, found.take(), with_codes=op.error_codes) and is_well
 
@@ -131,6 +133,36 @@ def check_holders(config: Config, holders: Sequence[StateHolder], found: Finding
     found.check(
         not split, "ECLUSTERFILECHECK", "", f"copies of the state differ at serial {', '.join(map(str, split))}"
     )
+
+
+async def check_copies(env: Env, found: Findings) -> None:
+    """Every copy is sound, and the configuration in it is the master's. Those who do not answer are told elsewhere."""
+    master = env.config.cluster.master_node
+    for attempt in range(_SETTLE_TRIES):
+        holders = [node.uuid for node in env.config.candidates if not node.offline]
+        replies = {
+            node: reply
+            for node, reply in (await env.rpc.many(holders, StoreCheck())).items()
+            if isinstance(reply, CheckReply) and (reply.serial or reply.problem)
+        }
+        own = replies.get(master)
+        different = [
+            node
+            for node, reply in replies.items()
+            if own is not None and reply.content and own.content and reply.content != own.content
+        ]
+        # asked at different moments, they may be different without any harm
+        if not different or attempt == _SETTLE_TRIES - 1:
+            break
+        await env.sleep(_SETTLE_S)
+    for node, reply in replies.items():
+        name = env.config.nodes[node].name
+        found.check(not reply.problem, "ECLUSTERFILECHECK", name, f"its copy of the state is bad: {reply.problem}")
+        text = (
+            "its copy of the state differs from the master's in content; move the files state.db* on it aside: "
+            "the master sends it a new copy"
+        )
+        found.check(node not in different, "ECLUSTERFILECHECK", name, text)
 
 
 def check_debts(config: Config, debts: Sequence[tuple[Uuid, str]], found: Findings) -> None:

@@ -7,10 +7,12 @@ import threading
 from ganeti import errors
 from ganeti.calls.store import (
     AppendReply,
+    CheckReply,
     FetchReply,
     PromiseReply,
     StateReply,
     StoreAppend,
+    StoreCheck,
     StoreDrop,
     StoreFetch,
     StorePromise,
@@ -41,6 +43,11 @@ def replica_of(env: NodeEnv) -> Replica:
 @handles(StoreState)
 def state(call: StoreState, env: NodeEnv, context: Context) -> StateReply:
     return replica_of(env).state()
+
+
+@handles(StoreCheck)
+def check(call: StoreCheck, env: NodeEnv, context: Context) -> CheckReply:
+    return replica_of(env).check()
 
 
 @handles(StorePromise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 import threading
@@ -32,6 +33,8 @@ AFTER_REPLACE = faults.register("store.after_replace")
 VOTERS = ("meta", "voters")
 #: in a snapshot, batches travel as rows of this table: key = serial, value = [term, hash, time, batch]
 HISTORY_ROWS = "#history"
+#: how many of the newest batches a check of a copy reads
+CHECKED_BATCHES = 5_000
 #: batches between two prunings; part of the rule, so that all copies prune alike
 PRUNE_EVERY = 256
 
@@ -365,6 +368,46 @@ def look(path: str) -> tuple[Position, Promise]:
         return NOWHERE, Promise(0, "")
     with contextlib.closing(connection), sql.our_errors(path):
         return _read_position(connection)
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What a whole copy holds."""
+
+    position: Position
+    digest: str  # SHA-256 of the rows of `object`
+
+
+def read_all(path: str, *, batches: int = CHECKED_BATCHES) -> Content:
+    """Read everything at one moment beside whoever writes: pages, the newest batches, rows.
+
+    Raises DamagedError when a page or a batch is not what it was.
+    """
+    connection = sql.connect_read_only(path)
+    if connection is None:
+        return Content(position=NOWHERE, digest="")
+    with contextlib.closing(connection), sql.our_errors(path):
+        sql.check(connection, path)
+        connection.execute("BEGIN")
+        position, _ = _read_position(connection)
+        _check_chain(connection, path, position, batches)
+        digest = hashlib.sha256()
+        for key, value in connection.execute("SELECT key, value FROM rows WHERE tbl = 'object' ORDER BY key"):
+            digest.update(f"{key}\0{value}\0".encode())
+    return Content(position=position, digest=digest.hexdigest())
+
+
+def _check_chain(connection: sqlite3.Connection, path: str, position: Position, batches: int) -> None:
+    """Each of the newest batches has the hash that follows from the one before it, and the last is the position."""
+    following: tuple[int, int, str, str] | None = None
+    for term, serial, known, text in connection.execute(
+        "SELECT term, serial, hash, batch FROM history ORDER BY serial DESC LIMIT ?", (batches,)
+    ):
+        if following is None:
+            if (term, serial, known) != (position.term, position.serial, position.hash):
+                raise sql.damaged(path, "the history does not end in the position")
+        elif chain(known, following[0], following[1], following[3]) != following[2]:
+            raise sql.damaged(path, f"batch {following[1]} does not match its hash")
+        following = (term, serial, known, text)
 
 
 def look_rows(path: str, table: str, *, prefix: str = "") -> list[tuple[str, str]]:

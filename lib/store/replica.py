@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ganeti import errors, paths
 from ganeti.calls.store import (
     AppendReply,
+    CheckReply,
     FetchReply,
     PromiseReply,
     StateReply,
@@ -70,6 +71,14 @@ class Replica:
     def state(self) -> StateReply:
         """Position and promise; never waits, also while another process writes. Raises StoreError: damaged."""
         return _reply(*db.look(self._path))
+
+    def check(self) -> CheckReply:
+        """Reads the whole file beside whoever writes."""
+        try:
+            content = db.read_all(self._path)
+        except errors.StoreError as err:
+            return CheckReply(problem=str(err))
+        return CheckReply(serial=content.position.serial, hash=content.position.hash, content=content.digest)
 
     def promise(self, call: StorePromise) -> PromiseReply:
         """Durable when granted."""
