@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -12,7 +12,7 @@ from ganeti.calls.port import Rpc
 from ganeti.logic.steps import Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Recovery, Undo
-from ganeti.model.locks import LockPlan
+from ganeti.model.locks import Level, LockPlan
 from ganeti.model.objects import Change
 from ganeti.model.types import JobId, MiB, RequestId, Uuid
 from ganeti.ops.base import OpCode
@@ -114,11 +114,32 @@ class Env(Protocol):
         """Ends early with JobCanceled when the job is killed."""
         ...
 
+    def held(self, level: Level) -> Collection[str]:
+        """Names of the locks that are held there; `locks.ALL` among them: the whole level."""
+        ...
+
+    def release_locks(self, *levels: Level, keep: Collection[str] = ()) -> None:
+        """Give back what is held there but for these names; of a whole level they are held on one by one.
+
+        What was read under them may change from now on. An operation that is taken back does not get them again.
+        """
+        ...
+
+    def downgrade(self, *levels: Level) -> None:
+        """Hold what is held there in shared mode only."""
+        ...
+
     async def journal(self, *recoveries: Recovery) -> None:
         """Durable when it returns. Runs backwards if the operation does not end well."""
         ...
 
-    async def commit(self, *changes: Change, title: str = "", result: Any = msgspec.UNSET) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Sleeps, whatever is wished: for what has to be brought to an end."""
+        ...
+
+    async def commit(
+        self, *changes: Change, title: str = "", result: Any = msgspec.UNSET, debts: Sequence[Undo] = ()
+    ) -> None:
         """Durable when it returns; the journal of this operation is dropped with it.
 
         With a `result` the operation is decided: it ends in success with it even if the master dies now.
@@ -166,6 +187,10 @@ class LogicalUnit(Generic[O, F]):
         return self.result(facts)
 
     def result(self, facts: F) -> Any:
+        return None
+
+    def dry_result(self, facts: F) -> Any:
+        """Of --dry-run."""
         return None
 
     def after_hooks(self, result: Any, failures: Sequence[tuple[str, str, str]], env: Env) -> Any:

@@ -12,12 +12,12 @@ from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
 from ganeti.logic import checks, devices, guests, hooks, placement, starting, volumes
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Effect, Step
+from ganeti.logic.steps import Commit, Effect, Release, Step
 from ganeti.model import params
 from ganeti.model.config import Config
-from ganeti.model.locks import ALL, LockPlan, exclusive, new_name, shared
+from ganeti.model.locks import ALL, Level, LockPlan, exclusive, new_name, shared
 from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Nic, Node, Params, Put
-from ganeti.model.types import MiB
+from ganeti.model.types import MiB, Uuid
 from ganeti.ops.instance import OpInstanceCreate
 
 
@@ -54,7 +54,10 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         name = exclusive(new_name(op.instance_name))
         has_disks = self._template(config) is not DiskTemplate.DISKLESS
         if not op.pnode:
-            return LockPlan.of(instances=name, nodes=shared(ALL), node_res=shared(ALL) if has_disks else None)
+            # only named locks can be taken one by one
+            every = shared(*config.nodes) if op.opportunistic_locking else shared(ALL)
+            optional = (Level.NODE, Level.NODE_RES) if op.opportunistic_locking else ()
+            return LockPlan.of(instances=name, nodes=every, node_res=every if has_disks else None, optional=optional)
         node = config.node(op.pnode).uuid
         return LockPlan.of(instances=name, nodes=shared(node), node_res=exclusive(node) if has_disks else None)
 
@@ -66,6 +69,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         op = self.op
         wanted = self._wanted(env.config)
         allocator = placement.allocator(env.config, op.pnode, op.iallocator)
+        if op.opportunistic_locking and not allocator:
+            raise errors.PrereqError("wrong_input", "opportunistic locking needs an allocator that chooses the node")
         wanted, address = await self._resolved(env, wanted)
         be = params.filled_be(env.config, wanted.beparams)
         params.check_be(be)
@@ -75,7 +80,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             need = placement.Need(
                 hypervisor=wanted.hypervisor, template=wanted.template, memory=be["maxmem"], disk=space
             )
-            node = await placement.choose(env, need, group)
+            node = await placement.choose(env, need, group, without=self._locked_by_others(env, wanted.template))
             env.report(f"chose node {node.name}")
         else:
             node = env.config.node(op.pnode)
@@ -91,6 +96,20 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             is_installed=bool(instance.disks) and not op.no_install,
             is_started=self._starts,
         )
+
+    @staticmethod
+    def _locked_by_others(env: Env, template: DiskTemplate) -> frozenset[Uuid]:
+        """Nodes that are not to be chosen from; none unless locks were taken opportunistically."""
+        levels = [Level.NODE] if template is DiskTemplate.DISKLESS else [Level.NODE, Level.NODE_RES]
+        held = [env.held(level) for level in levels]
+        taken = frozenset(uuid for uuid in env.config.nodes if not all(ALL in names or uuid in names for names in held))
+        if len(taken) == len(env.config.nodes):
+            raise errors.PrereqError(
+                "temp_insufficient_resources",
+                "other jobs have locked all nodes",
+                hint="try again, or leave out --opportunistic-locking to wait for them",
+            )
+        return taken
 
     @property
     def _starts(self) -> bool:
@@ -265,7 +284,19 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     def plan(self, facts: CreateFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
         title = f"add instance {instance.name}"
-        steps = volumes.create(config, env, instance)
+        steps: list[Step] = []
+        if len(facts.nodes) < len(config.nodes) and not self.op.pnode:
+            steps.append(
+                Release(
+                    title="let go of the nodes that were not chosen",
+                    levels=(Level.NODE, Level.NODE_RES),
+                    keep=instance.nodes,
+                )
+            )
+        if instance.disks:
+            steps += volumes.create(config, env, instance)
+            # The nodes themselves stay locked until the instance is in the configuration: they must not leave.
+            steps.append(Release(title="let others work on the disks of the nodes", levels=(Level.NODE_RES,)))
         if facts.is_installed:
             steps.append(self._install(env, instance))
         if facts.is_started:
@@ -288,3 +319,6 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def result(self, facts: CreateFacts) -> list[str]:
         return list(facts.nodes)
+
+    def dry_result(self, facts: CreateFacts) -> list[str]:
+        return self.result(facts)

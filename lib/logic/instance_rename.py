@@ -103,24 +103,13 @@ class InstanceRename(LogicalUnit[OpInstanceRename, RenameFacts]):
             debug=self.op.debug_level,
             request=env.new_request(),
         )
-        title = f"run the rename script of OS {facts.renamed.os}"
-        return Effect(title=title, node=facts.renamed.primary_node, call=call, on_failure=OnFailure.WARN)
-
-    async def execute(self, facts: RenameFacts, env: Env) -> str:
-        """As planned, but the words of the script are passed on."""
-        result = self.result(facts)
-        await env.run(self._renames(facts, env), result=result)
-        if facts.has_script:
-            script = self._script(facts, env)
-            env.report(f"* {script.title}")
-            try:
-                warning = await env.rpc.one(script.node, script.call)
-            except errors.RpcError as err:
-                warning = str(err)
-            if warning:
-                env.warn(warning, hint=f"the instance is called {result} all the same")
-            await env.run(volumes.close_all(env.config, env, facts.renamed))
-        return result
+        return Effect(
+            title=f"run the rename script of OS {facts.renamed.os}",
+            node=facts.renamed.primary_node,
+            call=call,
+            on_failure=OnFailure.WARN,
+            hint=f"the instance is called {facts.renamed.name} all the same",
+        )
 
     def result(self, facts: RenameFacts) -> str:
         return facts.renamed.name

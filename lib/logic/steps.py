@@ -9,6 +9,7 @@ import msgspec
 
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.model.jobs import Recovery, Resolve, Undo
+from ganeti.model.locks import Level
 from ganeti.model.objects import Change
 from ganeti.model.types import Uuid
 
@@ -26,6 +27,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     call: ChangingCall[Any]  # Any: the reply is not used here
     undo: ChangingCall[Any] | None = None
     on_failure: OnFailure = OnFailure.UNDO
+    passes: str = ""  # field of the next step's call that gets the reply
+    hint: str | None = None  # the reply is a text: one that is not empty is warned of, with this hint
 
 
 class Parallel(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,4 +63,21 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     call: Call[Any]  # Any: the reply is not used here
 
 
-Step = Effect | Parallel | Commit | Record | Ask
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Give locks back early, so that others need not wait for the rest."""
+
+    title: str
+    levels: tuple[Level, ...]
+    keep: tuple[str, ...] = ()  # names of these levels that are held on, one by one
+
+
+Step = Effect | Parallel | Commit | Record | Ask | Release
+
+
+def title(step: Step) -> str:
+    """What people are told that is done."""
+    if isinstance(step, Parallel):
+        return "; ".join(effect.title for effect in step.effects)
+    if isinstance(step, Record):
+        return f"note how to decide about the {step.resolve.title}, should it be interrupted"
+    return step.title

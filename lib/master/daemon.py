@@ -101,7 +101,15 @@ class Master:
             settle=self.debts.settle,
         )
         self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
-        self.queries = Queries(self.state, self.rpc, self.locks.rows, self._clock, archive=self._archived)
+        self.queries = Queries(
+            self.state,
+            self.rpc,
+            self.locks.rows,
+            self._clock,
+            archive=self._archived,
+            obstacles=self.engine.obstacles,
+            waiting_s=self.locks.waiting_s,
+        )
         self.requests = Requests(
             state=self.state,
             jobs=self.jobs,

@@ -13,7 +13,7 @@ import msgspec
 from ganeti import errors
 from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
-from ganeti.master.jobs import Wish
+from ganeti.master.jobs import Obstacle, Wish
 from ganeti.master.processor import Processor
 from ganeti.master.schedule import JobSchedule
 from ganeti.master.state import job_key, row
@@ -356,7 +356,9 @@ class Engine:
         """Commit how an opcode or a job ended; nobody is told before it is stored, nobody changes the job meanwhile."""
         self._ending.add(after.id)
         try:
-            await self._parts.committer.commit(note, writes=[row("job", job_key(after.id), after), *writes], flags=flags)
+            await self._parts.committer.commit(
+                note, writes=[row("job", job_key(after.id), after), *writes], flags=flags
+            )
         finally:
             self._ending.discard(after.id)
         self._parts.jobs.put(after)
@@ -455,6 +457,16 @@ class Engine:
         self._parts.locks.set_priority(job_id, priority)
         await self._commit_job(job_id, ())
         return True, f"Priorities of pending opcodes for job {job_id} have been changed to {priority}"
+
+    def obstacles(self, job_id: JobId) -> list[Obstacle]:
+        """Why it does not go on; empty: it does, or has ended."""
+        found = [Obstacle(kind="dependency", job=other) for other in self._schedule.waits_for(job_id)]
+        if not found and self._schedule.is_queued(job_id):
+            found.append(Obstacle(kind="limit"))
+        blocking = self._parts.locks.obstacle(job_id)
+        if blocking is not None:
+            found.append(Obstacle(kind="lock", lock=blocking[0], job=blocking[1]))
+        return found
 
     async def archive(self, job_ids: Sequence[JobId]) -> int:
         """How many finished jobs were moved to the archive."""

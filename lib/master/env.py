@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,11 +13,11 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import ChangingCall, Time
 from ganeti.calls.base import encode as encode_call
-from ganeti.calls.port import Rpc
+from ganeti.calls.port import Progress, Rpc
 from ganeti.calls.task import TaskCancel
 from ganeti.host.clock import Clock
 from ganeti.logic.base import Membership, StateHolder
-from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Step
+from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, title
 from ganeti.master.commits import Committer
 from ganeti.master.debts import new_debts
 from ganeti.master.jobs import Jobs, Wish
@@ -27,10 +27,14 @@ from ganeti.master.reservations import Reservations
 from ganeti.master.state import State
 from ganeti.model.config import Config
 from ganeti.model.jobs import Recovery, Status, Undo
+from ganeti.model.locks import Level, LockPlan
 from ganeti.model.objects import Change
 from ganeti.model.types import JobId, MiB, RequestId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.store.api import Note
+
+#: shortest time between two lines about the progress of one call, in seconds
+PROGRESS_S = 2.0
 
 Submit = Callable[[JobId, Sequence[Sequence[OpCode]]], Awaitable[list[tuple[bool, JobId | str]]]]
 
@@ -49,6 +53,7 @@ class Parts(msgspec.Struct, kw_only=True, frozen=True):
     rng: random.Random
     resolve: Callable[[str], Awaitable[tuple[str, str]]]
     submit: Submit
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     settle: Callable[[Uuid], Awaitable[Sequence[Undo]]]  # debts of a node
 
 
@@ -65,6 +70,7 @@ class JobEnv:
         self.report_summary = title
         self.has_changed = False
         self.is_decided = False
+        self._passed: dict[str, Any] = {}  # for the next step's call, by field
 
     # What it sees
 
@@ -136,6 +142,19 @@ class JobEnv:
         if hint:
             self.report(f"      Hint: {hint}")
 
+    # Its locks
+
+    def held(self, level: Level) -> Collection[str]:
+        return [key.name for key in self._parts.locks.held(self._job) if key.level is level]
+
+    def release_locks(self, *levels: Level, keep: Collection[str] = ()) -> None:
+        held = LockPlan(self._parts.locks.held(self._job))
+        self._parts.locks.narrow(self._job, held.without(levels, keep=keep))
+
+    def downgrade(self, *levels: Level) -> None:
+        held = LockPlan(self._parts.locks.held(self._job))
+        self._parts.locks.narrow(self._job, held.shared(levels))
+
     # What it does
 
     def check_wish(self) -> None:
@@ -146,6 +165,9 @@ class JobEnv:
     async def sleep(self, seconds: float) -> None:
         await self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, seconds)
         self.check_wish()
+
+    async def pause(self, seconds: float) -> None:
+        await self._parts.pause(seconds)
 
     async def journal(self, *recoveries: Recovery) -> None:
         held = self._parts.locks.held(self._job)
@@ -189,9 +211,16 @@ class JobEnv:
 
     async def run(self, steps: Sequence[Step], *, result: Any = None) -> None:
         before = self._parts.jobs.get(self._job).ops[self._index].steps_done
+        total = before + len(steps)
         for number, step in enumerate(steps, start=before + 1):
-            self._parts.jobs.change_op(self._job, self._index, steps_done=number - 1, steps_total=before + len(steps))
             self.check_wish()
+            self._parts.jobs.change_op(
+                self._job, self._index, steps_done=number - 1, steps_total=total, step_title=title(step)
+            )
+            if total > 1:
+                self.report(f"* step {number} of {total}: {title(step)}")
+            elif isinstance(step, Effect | Parallel):
+                self.report(f"* {title(step)}")
             await self._step(step, result)
             self._parts.jobs.change_op(self._job, self._index, steps_done=number)
 
@@ -203,12 +232,17 @@ class JobEnv:
             )
         elif isinstance(step, Record):
             await self.journal(step.resolve)
+        elif isinstance(step, Release):
+            self.release_locks(*step.levels, keep=step.keep)
         elif isinstance(step, Ask):
             try:
                 await self.rpc.one(step.node, step.call)
             except errors.RpcError as err:
                 raise errors.ExecError(f"cannot {step.title}: {err}") from err
         else:
+            if isinstance(step, Effect) and self._passed:
+                step = msgspec.structs.replace(step, call=msgspec.structs.replace(step.call, **self._passed))
+                self._passed = {}
             effects = step.effects if isinstance(step, Parallel) else (step,)
             await self._effects(effects)
 
@@ -218,8 +252,6 @@ class JobEnv:
             await self.journal(*undos)
         else:
             await self.mark()
-        for effect in effects:
-            self.report(f"* {effect.title}")
         # every one is waited for: an effect that is left running could not be undone
         outcomes = await asyncio.gather(*(self._effect(effect) for effect in effects))
         self.check_wish()
@@ -229,18 +261,24 @@ class JobEnv:
 
     async def _effect(self, effect: Effect) -> errors.ExecError | None:
         try:
-            await self._call(effect.node, effect.call)
+            reply = await self._call(effect.node, effect.call)
         except errors.RpcError as err:
             if effect.on_failure is OnFailure.UNDO:
                 return errors.ExecError(f"could not {effect.title}: {err}")
-            self.warn(f"could not {effect.title}: {err}")
+            self.warn(f"could not {effect.title}: {err}", hint=effect.hint or "")
+        else:
+            if effect.hint is not None and reply:
+                self.warn(str(reply), hint=effect.hint)
+            if effect.passes:
+                self._passed = {effect.passes: reply}
         return None
 
     async def _call(self, node: Uuid, call: ChangingCall[Any]) -> Any:
         """Make the call; a long one is told to stop when the job is killed, and its end is waited for."""
         if call.time is not Time.LONG:
             return await self.rpc.one(node, call)
-        running = asyncio.ensure_future(self.rpc.one(node, call))
+        teller = _Teller(self.report, self._parts.clock)
+        running = asyncio.ensure_future(self.rpc.one(node, call, progress=teller.take))
         killed = asyncio.ensure_future(
             self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, 1e9)
         )
@@ -251,11 +289,36 @@ class JobEnv:
             return await running
         finally:
             killed.cancel()
+            teller.end()
 
     def begin(self) -> None:
         """The opcode has its locks and runs."""
         stamp = self._parts.jobs.stamp()
         self._parts.jobs.change_op(self._job, self._index, status=Status.RUNNING, exec_timestamp=stamp)
+
+
+class _Teller:
+    """Tells how far a long call is, as its node puts it for people; seldom enough for a log that is stored."""
+
+    def __init__(self, report: Callable[[str], None], clock: Clock) -> None:
+        self._report = report
+        self._clock = clock
+        self._begun = self._told_at = clock.monotonic()
+        self._text = self._told = ""
+
+    def take(self, progress: Mapping[str, float | str]) -> None:
+        self._text = str(progress.get("text", ""))
+        now = self._clock.monotonic()
+        # the longer it takes, the less a moment matters
+        if now - self._told_at >= max(PROGRESS_S, (now - self._begun) / 20):
+            self._told_at = now
+            self.end()
+
+    def end(self) -> None:
+        """Tell the last that is known."""
+        if self._text and self._text != self._told:
+            self._told = self._text
+            self._report(f"  {self._text}")
 
 
 class _JobMembership:

@@ -13,6 +13,7 @@ from ganeti import errors
 from ganeti.host.clock import Clock
 from ganeti.master.state import State, job_key, row
 from ganeti.model.jobs import Job, LogEntry, OpState, Status, Timestamp, timestamp
+from ganeti.model.locks import LockKey
 from ganeti.model.types import JobId
 from ganeti.store.api import Write
 
@@ -23,6 +24,14 @@ class Wish(enum.Enum):
     NONE = 0
     CANCEL = 1  # before it runs
     KILL = 2  # also while it runs
+
+
+class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job does not go on."""
+
+    kind: str  # lock, dependency or limit
+    lock: LockKey | None = None
+    job: JobId | None = None  # who must give way or end first
 
 
 class Jobs:

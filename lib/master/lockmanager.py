@@ -76,6 +76,10 @@ class LockManager:
         """Keep these locks, or all, in shared mode only."""
         self._tell(self._table.downgrade(waiter, keys))
 
+    def narrow(self, waiter: JobId, plan: LockPlan) -> None:
+        """Keep only these of the locks that are held, by name where a whole level is held, or in shared mode."""
+        self._tell(self._table.narrow(waiter, plan))
+
     def force(self, waiter: JobId, plan: LockPlan) -> None:
         """Give a recovered job the locks that it had; before any other job asks for some."""
         self._table.force(waiter, plan)
@@ -108,6 +112,10 @@ class LockManager:
     def blocker(self, waiter: JobId) -> JobId | None:
         """One of the jobs that it waits for."""
         return self._table.blocker(waiter)
+
+    def obstacle(self, waiter: JobId) -> tuple[LockKey, JobId] | None:
+        """A lock that it waits for, and who holds it or wants it before."""
+        return self._table.obstacle(waiter)
 
     def rows(self) -> list[LockRow]:
         """Every lock that is held or waited for, by level and name."""

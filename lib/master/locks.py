@@ -82,7 +82,8 @@ class LockTable:
         """Whether all locks were granted at once; else the job waits for them."""
         if waiter in self._held or waiter in self._waiting:
             raise ValueError(f"job {waiter} holds or waits for locks already; replace its plan instead")
-        return self._settle(waiter, _Claim((priority, self._serial(), waiter), plan.wanted))
+        place = (priority, self._serial(), waiter)
+        return self._settle(waiter, _Claim(place, self._possible(waiter, place, plan)))
 
     def replace(self, waiter: JobId, plan: LockPlan) -> list[JobId]:
         """Exchange what the job holds or waits for; it keeps its place. It is among the granted if it has all now.
@@ -95,15 +96,16 @@ class LockTable:
             if waiting.is_addition:
                 raise ValueError(f"job {waiter} waits for an addition; cancel that first")
             self._leave_line(waiter)
-            waiting.wanted = dict(plan.wanted)
+            waiting.wanted = dict(self._possible(waiter, waiting.place, plan))
             own = [waiter] if self._settle(waiter, waiting) else []
             return own + self._wake(waiter)
         holding = self._holding(waiter)
-        if covers(holding.wanted, plan.wanted):
-            self._hold(waiter, _Claim(holding.place, plan.wanted))
+        wanted = self._possible(waiter, holding.place, plan)
+        if covers(holding.wanted, wanted):
+            self._hold(waiter, _Claim(holding.place, wanted))
             return [waiter, *self._wake(waiter)]
         self._drop_held(waiter)
-        own = [waiter] if self._settle(waiter, _Claim(holding.place, plan.wanted)) else []
+        own = [waiter] if self._settle(waiter, _Claim(holding.place, wanted)) else []
         return own + self._wake(waiter)
 
     def add(self, waiter: JobId, plan: LockPlan) -> bool:
@@ -138,6 +140,14 @@ class LockTable:
         """Keep these locks, or all, in shared mode only."""
         chosen = self._holding(waiter).wanted if keys is None else keys
         self._narrow(waiter, dict.fromkeys(chosen, False))
+        return self._wake(waiter)
+
+    def narrow(self, waiter: JobId, plan: LockPlan) -> list[JobId]:
+        """Keep only these of the locks that are held, by name where a whole level is held, or in shared mode."""
+        holding = self._holding(waiter)
+        if not covers(holding.wanted, plan.wanted):
+            raise ValueError(f"job {waiter} does not hold all the locks that it wants to keep")
+        self._hold(waiter, _Claim(holding.place, plan.wanted))
         return self._wake(waiter)
 
     def force(self, waiter: JobId, plan: LockPlan, priority: int = 0) -> None:
@@ -181,6 +191,21 @@ class LockTable:
         """One of the jobs that a waiter waits for."""
         waiting = self._waiting.get(waiter)
         return waiting.blocker if waiting is not None else None
+
+    def obstacle(self, waiter: JobId) -> tuple[LockKey, JobId] | None:
+        """A lock that a waiter has to wait for, and who holds it or wants it before; None: it does not wait."""
+        claim = self._waiting.get(waiter)
+        if claim is None:
+            return None
+        for key, is_exclusive in claim.wanted.items():
+            owner = self._owners.conflict(waiter, key, is_exclusive)
+            if owner is not None:
+                return key, owner
+        for key, is_exclusive in claim.wanted.items():
+            ahead = None if claim.is_addition else self._line.conflict(claim.place, key, is_exclusive)
+            if ahead is not None:
+                return key, ahead[2]
+        return None
 
     def priority(self, waiter: JobId) -> int | None:
         """Present priority of a waiter or holder."""
@@ -243,6 +268,17 @@ class LockTable:
             if owner is not None:
                 return owner
         return None
+
+    def _possible(self, waiter: JobId, place: Place, plan: LockPlan) -> Mapping[LockKey, bool]:
+        """What is wanted, without what is optional and not to be had now."""
+        if not plan.optional:
+            return plan.wanted
+
+        def is_free(key: LockKey, is_exclusive: bool) -> bool:
+            ahead = self._line.conflict(place, key, is_exclusive)
+            return ahead is None and self._owners.conflict(waiter, key, is_exclusive) is None
+
+        return {key: mode for key, mode in plan.wanted.items() if key not in plan.optional or is_free(key, mode)}
 
     def _settle(self, waiter: JobId, claim: _Claim) -> bool:
         """Grant a claim that is not in the line, or put it there."""

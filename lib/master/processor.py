@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from ganeti import errors
 from ganeti.logic.base import UNITS, HookPlan, LogicalUnit
-from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Step
-from ganeti.master import hooks
+from ganeti.logic.steps import Step
+from ganeti.master import hooks, plan_text
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.ssconf import Distributor
 from ganeti.model.types import JobId
@@ -37,9 +38,8 @@ class Processor:
         if plan is not None:
             await self._pre_hooks(env, op, plan)
         if op.dry_run:
-            for number, step in enumerate(unit.plan(facts, env), start=1):
-                env.report(f"would do, step {number}: {describe(step, env)}")
-            return None
+            self._tell_plan(env, unit.plan(facts, env))
+            return unit.dry_result(facts)
         try:
             result = await unit.execute(facts, env)
         finally:
@@ -49,6 +49,11 @@ class Processor:
             failures = await self._post_hooks(env, op, plan)
             result = unit.after_hooks(result, failures, env)
         return result
+
+    def _tell_plan(self, env: JobEnv, plan: Sequence[Step]) -> None:
+        env.report(plan_text.locks(self._parts.locks.held(env.job), env.config))
+        for line in plan_text.lines(plan, env.config):
+            env.report(f"would do: {line}")
 
     async def _acquire(self, job: JobId, unit: Unit, priority: int) -> None:
         """Locks of the plan on the newest snapshot; the place in the queue is kept while the set changes."""
@@ -85,17 +90,3 @@ class Processor:
         for node, script, output in failures:
             env.warn(f"post hook {script} failed on node {node}: {output.strip() or '(no output)'}")
         return failures
-
-
-def describe(step: Step, env: JobEnv) -> str:
-    """One line of --dry-run."""
-    if isinstance(step, Commit):
-        owed = "".join(f"; {debt.title}, when {env.config.nodes[debt.node].name} is back" for debt in step.debts)
-        return f"commit: {step.title}{owed}"
-    if isinstance(step, Parallel):
-        return "together: " + "; ".join(describe(effect, env) for effect in step.effects)
-    if isinstance(step, Effect | Ask):
-        node = env.config.nodes[step.node].name
-        undo = f", taken back by {step.undo.call_name}" if isinstance(step, Effect) and step.undo is not None else ""
-        return f"{step.title} ({step.call.call_name} on {node}{undo})"
-    return f"note how to decide about {step.resolve.title}"

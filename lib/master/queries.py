@@ -13,17 +13,18 @@ from ganeti.calls.port import Rpc
 from ganeti.host.clock import Clock
 from ganeti.master import cluster_info, live
 from ganeti.master.filler import Filler, hv_fields, nd_fields
+from ganeti.master.jobs import Obstacle
 from ganeti.master.locks import LockRow
+from ganeti.master.plan_text import lock_name
 from ganeti.master.state import State
 from ganeti.model.config import Config
 from ganeti.model.jobs import ArchivedJob, Job, LogEntry
-from ganeti.model.locks import ALL, LEVEL_NAMES, Level, LockKey
-from ganeti.model.types import JobId, Uuid
+from ganeti.model.types import JobId
 from ganeti.ops.catalogue import REGISTRY
 from ganeti.query import group, instance, job, node, others
 from ganeti.query.fields import Need, Resource
 from ganeti.query.run import CHUNK, Query, Row, chunks, classic, describe, find
-from ganeti.query.view import JobRow, Live, Order, View
+from ganeti.query.view import JobRow, Live, Order, View, WaitsFor
 from ganeti.query.view import LockRow as ListedLock
 
 #: longest time that rows are made without letting others run, in seconds
@@ -72,12 +73,17 @@ class Queries:
         clock: Clock,
         *,
         archive: Archive = _no_archive,
+        obstacles: Callable[[JobId], Sequence[Obstacle]] = lambda _: (),
+        waiting_s: Callable[[JobId], float | None] = lambda _: None,
     ) -> None:
+        """`obstacles` of a live job; `waiting_s`: how long it has waited for its locks."""
         self._state = state
         self._rpc = rpc
         self._locks_rows = locks_rows
         self._clock = clock
         self._archive = archive
+        self._obstacles = obstacles
+        self._waiting_s = waiting_s
         self._resources = resources()
         self._order = Order()
         self._filler: tuple[Config, Filler] | None = None
@@ -101,7 +107,7 @@ class Queries:
     def job_values(self, shown: Job, log: Sequence[LogEntry], fields: Sequence[str]) -> list[Any]:
         """One job's plain values. Raises PrereqError for unknown fields. Any: JSON."""
         made = classic(self._resources["job"], fields)
-        return made.plain_rows(self._view(), [JobRow(shown.id, shown, log)])[0]
+        return made.plain_rows(self._view(), [self._live_row(shown, log)])[0]
 
     def cluster_info(self) -> dict[str, Any]:
         return cluster_info.describe(self._state.config)
@@ -149,7 +155,7 @@ class Queries:
 
         def one(wanted: JobId) -> JobRow | None:
             if wanted in state.jobs:
-                return JobRow(wanted, state.jobs[wanted], state.logs.get(wanted, ()))
+                return self._live_row(state.jobs[wanted], state.logs.get(wanted, ()))
             found = old.get(wanted)
             return JobRow(wanted, found.job, found.log, True) if found else None
 
@@ -159,9 +165,32 @@ class Queries:
             order=self._order,
             jobs=one,
             all_jobs=lambda: [row for row in map(one, sorted(state.jobs.keys() | old.keys())) if row],
-            locks=lambda: [_listed(lock, config) for lock in self._locks_rows()],
+            locks=lambda: [self._listed(lock, config) for lock in self._locks_rows()],
             flags=state.flags,
             now=self._clock.time(),
+        )
+
+    def _live_row(self, shown: Job, log: Sequence[LogEntry]) -> JobRow:
+        def waits_for() -> list[WaitsFor]:
+            config = self._state.config
+            return [
+                (found.kind, lock_name(found.lock, config) if found.lock else None, found.job)
+                for found in self._obstacles(shown.id)
+            ]
+
+        return JobRow(shown.id, shown, log, waits_for=waits_for)
+
+    def _listed(self, lock: LockRow, config: Config) -> ListedLock:
+        """A lock as clients see it: names instead of uuids."""
+        mode = ("exclusive" if lock.is_exclusive else "shared") if lock.owners else None
+        pending = [("exclusive" if waiter.is_exclusive else "shared", [str(waiter.job)]) for waiter in lock.pending]
+        waited = [self._waiting_s(waiter.job) or 0.0 for waiter in lock.pending]
+        return ListedLock(
+            name=lock_name(lock.key, config),
+            mode=mode,
+            owners=[str(owner) for owner in lock.owners],
+            pending=pending,
+            waited=waited,
         )
 
     async def _collect(
@@ -230,24 +259,3 @@ class _Pace:
         if self._clock.monotonic() - self._since >= SLICE_S:
             await asyncio.sleep(0)
             self._since = self._clock.monotonic()
-
-
-def _listed(lock: LockRow, config: Config) -> ListedLock:
-    """A lock as clients see it: names instead of uuids."""
-    mode = ("exclusive" if lock.is_exclusive else "shared") if lock.owners else None
-    pending = [("exclusive" if waiter.is_exclusive else "shared", [str(waiter.job)]) for waiter in lock.pending]
-    return (lock_name(lock.key, config), mode, [str(owner) for owner in lock.owners] or None, pending or None)
-
-
-def lock_name(key: LockKey, config: Config) -> str:
-    """`level/name`, such as instance/web1; the whole level is `level/*`."""
-    tables: dict[Level, Mapping[Uuid, Any]] = {
-        Level.INSTANCE: config.instances,
-        Level.GROUP: config.groups,
-        Level.NODE: config.nodes,
-        Level.NODE_RES: config.nodes,
-        Level.NETWORK: config.networks,
-    }
-    found = tables.get(key.level, {}).get(Uuid(key.name))
-    name = key.name if key.name == ALL or found is None else found.name
-    return f"{LEVEL_NAMES[key.level]}/{name.removeprefix('name:')}"

@@ -49,6 +49,7 @@ class OpState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     decided: bool = False
     steps_done: int = 0
     steps_total: int = 0
+    step_title: str = ""  # of the last one that was begun
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

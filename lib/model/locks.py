@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Self
 
 import msgspec
@@ -60,6 +60,7 @@ class LockPlan(msgspec.Struct, frozen=True):
     """What an opcode must hold: key → is exclusive. Every plan holds BGL, shared unless asked exclusively."""
 
     wanted: Mapping[LockKey, bool]
+    optional: frozenset[LockKey] = frozenset()  # wanted only if nobody is in the way at the time of the request
 
     @classmethod
     def of(
@@ -72,8 +73,9 @@ class LockPlan(msgspec.Struct, frozen=True):
         node_res: Names | None = None,
         networks: Names | None = None,
         cluster_object: bool = False,
+        optional: Collection[Level] = (),
     ) -> Self:
-        """`cluster_object`: the operation changes the cluster's own settings."""
+        """`cluster_object`: the operation changes the cluster's own settings. `optional`: see there, by level."""
         wanted = {LockKey(Level.CLUSTER, BIG): bool(cluster and cluster.is_exclusive)}
         if cluster_object:
             wanted[LockKey(Level.CLUSTER, CLUSTER_OBJECT)] = True
@@ -85,14 +87,29 @@ class LockPlan(msgspec.Struct, frozen=True):
         for level, names in levels:
             for name in names.names if names else ():
                 wanted[LockKey(level, name)] = bool(names and names.is_exclusive)
-        return cls(wanted)
+        return cls(wanted, frozenset(key for key in wanted if key.level in optional))
 
     def merged(self, other: LockPlan) -> LockPlan:
         """Both together; exclusive wins."""
         both = dict(self.wanted)
         for key, is_exclusive in other.wanted.items():
             both[key] = both.get(key, False) or is_exclusive
-        return LockPlan(both)
+        return LockPlan(both, self.optional & other.optional)
+
+    def without(self, levels: Collection[Level], *, keep: Collection[str] = ()) -> LockPlan:
+        """Nothing of these levels but the kept names, in the mode in which they or their whole level are held."""
+        left = {key: mode for key, mode in self.wanted.items() if key.level not in levels}
+        for level in levels:
+            whole = self.wanted.get(LockKey(level, ALL))
+            for name in keep:
+                mode = self.wanted.get(LockKey(level, name), whole)
+                if mode is not None:
+                    left[LockKey(level, name)] = mode
+        return LockPlan(left)
+
+    def shared(self, levels: Collection[Level]) -> LockPlan:
+        """The same, these levels in shared mode."""
+        return LockPlan({key: mode and key.level not in levels for key, mode in self.wanted.items()})
 
 
 def new_name(name: str) -> str:

@@ -65,6 +65,13 @@ def _summary(op: OpState) -> str:
     return str(op.input.get("OP_ID", "")).removeprefix("OP_")
 
 
+def _step(op: OpState) -> list[Any] | None:
+    """The one that was begun last."""
+    if not op.steps_total:
+        return None
+    return [min(op.steps_done + 1, op.steps_total), op.steps_total, op.step_title]
+
+
 def fields(summary: Callable[[dict[str, Any]], str] | None = None) -> dict[str, Field]:
     """`summary` makes the short text of an opcode's wire form; without it, its name alone."""
 
@@ -87,6 +94,11 @@ def fields(summary: Callable[[dict[str, Any]], str] | None = None) -> dict[str, 
         Field("opexec", "OpCode_exec", OTHER, "When each opcode had its locks", _of_ops(lambda op: op.exec_timestamp)),
         Field("opend", "OpCode_end", OTHER, "When each opcode ended", _of_ops(lambda op: op.end_timestamp)),
         Field("oppriority", "OpCode_prio", OTHER, "Priority of each opcode", _of_ops(lambda op: op.priority)),
+        Field("opstep", "OpCode_step", OTHER,
+              "Step of each opcode as number, count and title; null before its first one", _of_ops(_step)),
+        Field("waits_for", "WaitsFor", OTHER,
+              "What holds it up, each as kind (lock, dependency, limit), name of the lock, and the job that has it",
+              lambda _, row: UNAVAIL if row.job is None else [list(found) for found in row.waits_for()]),
         Field("summary", "Summary", OTHER, "Short text of each opcode", _of_ops(text)),
         Field("received_ts", "Received", OTHER, "When it was accepted", _of_job(lambda job: job.received_timestamp),
               compare=Compare.SECONDS),

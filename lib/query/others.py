@@ -17,7 +17,7 @@ TEXT, BOOL, NUMBER, OTHER = Kind.TEXT, Kind.BOOL, Kind.NUMBER, Kind.OTHER
 
 
 def _lock(view: View, name: str | int) -> LockRow:
-    row = next((row for row in view.locks() if row[0] == name), None)
+    row = next((row for row in view.locks() if row.name == name), None)
     if row is None:
         raise errors.PrereqError("unknown_entity", f"lock {name!r} is neither held nor wanted by any job")
     return row
@@ -26,14 +26,17 @@ def _lock(view: View, name: str | int) -> LockRow:
 LOCK = Resource(
     name="lock",
     fields=table((
-        Field("name", "Name", OTHER, "Name: level and object", lambda _, row: row[0]),
-        Field("mode", "Mode", OTHER, "How it is held: exclusive or shared; none: it is free", lambda _, row: row[1]),
-        Field("owner", "Owner", OTHER, "Jobs that hold it", lambda _, row: row[2]),
-        Field("pending", "Pending", OTHER, "Jobs that wait for it, with the mode they want", lambda _, row: row[3]),
+        Field("name", "Name", OTHER, "Name: level and object", lambda _, row: row.name),
+        Field("mode", "Mode", OTHER, "How it is held: exclusive or shared; none: it is free", lambda _, row: row.mode),
+        Field("owner", "Owner", OTHER, "Jobs that hold it", lambda _, row: row.owners or None),
+        Field("pending", "Pending", OTHER, "Jobs that wait for it, with the mode they want",
+              lambda _, row: row.pending or None),
+        Field("waited", "Waited", OTHER, "Seconds that each of the waiting jobs has waited, in the order of pending",
+              lambda _, row: [round(seconds, 1) for seconds in row.waited] or None),
     )),
-    every=lambda view: sorted(view.locks(), key=lambda row: row[0]),
+    every=lambda view: sorted(view.locks(), key=lambda row: row.name),
     lookup=_lock,
-    identity=lambda row: row[0],
+    identity=lambda row: row.name,
 )  # fmt: skip
 
 # -- networks ---------------------------------------------------------------------------------------------------------

@@ -82,6 +82,10 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Mapping[Uuid, NodeFacts | Absent] = {}
 
 
+#: why a job does not go on: (lock, dependency or limit; name of the lock; the job that must give way or end first)
+WaitsFor = tuple[str, str | None, JobId | None]
+
+
 class JobRow(msgspec.Struct, frozen=True):
     """A job to list; `job` is None when there is none with the id that was asked for."""
 
@@ -89,10 +93,18 @@ class JobRow(msgspec.Struct, frozen=True):
     job: Job | None
     log: Sequence[LogEntry] = ()
     is_archived: bool = False
+    waits_for: Callable[[], Sequence[WaitsFor]] = tuple
 
 
-#: name, mode, owners, waiters as (mode, owners)
-LockRow = tuple[str, str | None, Sequence[str] | None, Sequence[tuple[str, Sequence[str]]] | None]
+class LockRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock that is held or waited for."""
+
+    name: str
+    mode: str | None  # of the owners: exclusive or shared
+    owners: Sequence[str]
+    pending: Sequence[tuple[str, Sequence[str]]]  # waiters as (mode, jobs), in order of the queue
+    waited: Sequence[float]  # seconds, for each of them
+
 
 T = TypeVar("T", Instance, Node, Group, Network)
 

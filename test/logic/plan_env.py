@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +17,10 @@ from ganeti.calls.os import OsDefinition, OsDiagnose, OsRename
 from ganeti.calls.volume import VolumeInfo, VolumeReply
 from ganeti.logic import catalogue
 from ganeti.logic.base import UNITS, LogicalUnit, StateHolder
-from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Record, Step
+from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
+from ganeti.model.locks import ALL, Level
 from ganeti.model.objects import (
     AdminState,
     Change,
@@ -217,6 +218,7 @@ class PlanEnv:
         self.reserved: dict[Uuid, int] = {}
         self.addresses: dict[str, tuple[str, str]] = {}
         self.slept: list[float] = []
+        self.locked: dict[Level, tuple[str, ...]] = {}  # where not everything is held
         self._count = 0
 
     def _next(self) -> int:
@@ -264,6 +266,15 @@ class PlanEnv:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
+    def held(self, level: Level) -> Collection[str]:
+        return self.locked.get(level, (ALL,))
+
+    def release_locks(self, *levels: Level, keep: Collection[str] = ()) -> None:
+        self.locked |= dict.fromkeys(levels, tuple(keep))
+
+    def downgrade(self, *levels: Level) -> None:
+        raise AssertionError("no unit does that")
+
     async def journal(self, *recoveries: Any) -> None:
         raise AssertionError("units journal by steps")
 
@@ -276,7 +287,14 @@ class PlanEnv:
             if isinstance(step, Commit):
                 await self.commit(*step.changes)
             elif isinstance(step, Effect):
-                await self.rpc.one(step.node, step.call)
+                try:
+                    reply = await self.rpc.one(step.node, step.call)
+                except errors.RpcError as err:
+                    if step.on_failure is OnFailure.UNDO:
+                        raise
+                    reply = str(err)
+                if step.hint is not None and reply:
+                    self.warn(str(reply), hint=step.hint)
             elif isinstance(step, Parallel):
                 for effect in step.effects:
                     await self.rpc.one(effect.node, effect.call)
@@ -330,6 +348,8 @@ def shape(steps: Iterable[Step]) -> list[str]:
             words.append(f"commit {kinds}" + (" final" if step.is_final else "") + (" resolve" * len(step.recoveries)))
         elif isinstance(step, Record):
             words.append(f"record {step.resolve.procedure}")
+        elif isinstance(step, Release):
+            words.append("release " + " ".join(level.name.lower() for level in step.levels))
         elif isinstance(step, Parallel):
             words.append("parallel " + " ".join(tag(effect) for effect in step.effects))
         else:

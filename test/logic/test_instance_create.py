@@ -67,6 +67,7 @@ def test_plan_makes_disks_then_installs_then_adds_then_starts():
     steps = plan(op(), env)
     assert shape(steps) == [
         "parallel volume_create volume_create",
+        "release node_res",
         "os_create",
         "commit put resolve",
         "instance_start",
@@ -87,6 +88,7 @@ def test_every_effect_before_the_commit_has_an_undo_that_names_it():
 def test_plan_without_a_start_ends_with_a_final_commit():
     assert shape(plan(op(start=False), PlanEnv(make_config()))) == [
         "parallel volume_create volume_create",
+        "release node_res",
         "os_create",
         "parallel volume_close volume_close",
         "commit put final",
@@ -96,6 +98,7 @@ def test_plan_without_a_start_ends_with_a_final_commit():
 def test_no_install_implies_no_start():
     assert shape(plan(op(no_install=True, os_type=""), PlanEnv(make_config()))) == [
         "parallel volume_create volume_create",
+        "release node_res",
         "commit put final",
     ]
 
@@ -272,5 +275,5 @@ def test_dry_plan_changes_nothing():
     before = env.config
     steps = plan(op(), env)
     assert env.config is before
-    assert isinstance(steps[2], Commit)
-    assert isinstance(steps[2].changes[0], Put)
+    assert isinstance(steps[3], Commit)
+    assert isinstance(steps[3].changes[0], Put)

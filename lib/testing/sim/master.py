@@ -125,7 +125,15 @@ class MasterProcess:
         self.engine = world.kinds.engine(
             parts, Processor(parts, self.distributor), self.leader, new_env=world.kinds.env
         )
-        queries = Queries(self.state, self.rpc, self.locks.rows, clock, archive=self._archived)
+        queries = Queries(
+            self.state,
+            self.rpc,
+            self.locks.rows,
+            clock,
+            archive=self._archived,
+            obstacles=self.engine.obstacles,
+            waiting_s=self.locks.waiting_s,
+        )
         self.requests = Requests(
             state=self.state,
             jobs=self.jobs,
