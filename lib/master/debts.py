@@ -12,7 +12,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.base import decode as decode_call
-from ganeti.calls.port import Rpc
+from ganeti.calls.port import Progress, Rpc
 from ganeti.master.commits import Committer
 from ganeti.master.state import State, row
 from ganeti.model.jobs import Debt, Flags, Undo
@@ -59,10 +59,10 @@ class DebtPayer:
         """From when on debts can be paid: the store takes commits."""
         self._committer = committer
 
-    async def one(self, node: Uuid, call: Call[R]) -> R:
+    async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         if isinstance(call, ChangingCall):
             await self.pay(node)
-        return await self._rpc.one(node, call)
+        return await self._rpc.one(node, call, progress=progress)
 
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         wanted = list(nodes)

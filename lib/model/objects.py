@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ganeti.model.types import MiB, Uuid
+from ganeti.model.types import MiB, RequestId, Uuid
 
 # Any: parameter values are JSON scalars; the drivers' params modules give them types.
 Params = dict[str, Any]
@@ -143,6 +143,16 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children: tuple[Disk, ...] = ()
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """A live migration under way: who takes part, and the ids of the calls that may still be."""
+
+    migration: str
+    source: Uuid
+    target: Uuid
+    prepare: RequestId
+    run: RequestId
+
+
 class Instance(Object, frozen=True, kw_only=True, omit_defaults=True):
     kind: ClassVar[str] = "instance"
 
@@ -161,6 +171,8 @@ class Instance(Object, frozen=True, kw_only=True, omit_defaults=True):
     network_port: int | None = None
     # why the instance must not be touched until someone decides (a Resolve that could not); empty: free
     blocked: str = ""
+    # set from before the first to after the last step of a live migration; it is at the node that is primary now
+    moving: Move | None = None
 
     @property
     def secondary_nodes(self) -> tuple[Uuid, ...]:

@@ -14,6 +14,7 @@ import aiohttp
 from ganeti import errors, paths, settings
 from ganeti.calls import base as calls
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time
+from ganeti.calls.port import Progress
 from ganeti.calls.task import TaskCancel, TaskPoll, TaskReply
 from ganeti.host import partition, tls
 from ganeti.model.objects import Node
@@ -34,6 +35,8 @@ KEEP_ALIVE_S = 60.0
 PER_NODE = {Reserve.QUORUM: 48, Reserve.INFO: 24, Reserve.STORAGE: 24, Reserve.HYPERVISOR: 24, Reserve.SCRIPTS: 24}
 #: how long one poll of a long call waits on the node
 POLL_S = 5.0
+#: the same when somebody wants to know how far it is
+PROGRESS_POLL_S = 2.0
 #: how long a long call survives that its node cannot be asked, for instance because its daemon restarts
 PATIENCE_S = 60.0
 _RESTARTS = 3
@@ -88,14 +91,14 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def one(self, node: Uuid, call: Call[R]) -> R:
+    async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         """As in `calls.port.Rpc`."""
         found = self._nodes(node)
         if found is None:
             raise errors.RpcError(node, "failed", "is not in the configuration")
         if found.offline:
             raise errors.RpcError(found.name, "offline", "is marked offline")
-        return await self.at(found, call)
+        return await self._at(found, call, progress)
 
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         """As in `calls.port.Rpc`."""
@@ -112,12 +115,15 @@ class Client:
 
     async def at(self, node: Node, call: Call[R]) -> R:
         """As in `calls.port.Rpc`: the node's flags are not looked at."""
+        return await self._at(node, call, None)
+
+    async def _at(self, node: Node, call: Call[R], progress: Progress | None) -> R:
         if isinstance(call, TaskCancel) and call.request in self._long_calls:
             self._long_calls[call.request] = True
         if call.time is Time.LONG and isinstance(call, ChangingCall):
             self._long_calls[call.request] = False
             try:
-                result = await self._long(node, call)
+                result = await self._long(node, call, progress)
             finally:
                 self._long_calls.pop(call.request, None)
         else:
@@ -141,7 +147,7 @@ class Client:
 
     # long calls
 
-    async def _long(self, node: Node, call: ChangingCall[Any]) -> Any:
+    async def _long(self, node: Node, call: ChangingCall[Any], progress: Progress | None) -> Any:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.time.value
         await self._start(node, call, deadline)
@@ -149,7 +155,8 @@ class Client:
         while loop.time() < deadline:
             asked = loop.time()
             try:
-                raw = await self._patiently(node, TaskPoll(request=call.request, wait=POLL_S), Time.NORMAL.value)
+                wait_s = POLL_S if progress is None else PROGRESS_POLL_S
+                raw = await self._patiently(node, TaskPoll(request=call.request, wait=wait_s), Time.NORMAL.value)
             except errors.RpcError as err:
                 trouble_since = trouble_since or asked
                 if err.kind not in ("unreachable", "timeout", "busy") or asked - trouble_since > self._patience_s:
@@ -159,6 +166,8 @@ class Client:
                 continue
             trouble_since = None
             reply = codec.convert(raw, TaskReply)
+            if progress is not None and reply.progress:
+                progress(reply.progress)
             if reply.state == "done":
                 return reply.result
             if reply.state == "failed":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -134,7 +135,7 @@ class Requests:
         if live is not None and not live.ended.is_set():
             return TaskReply(state="running", progress=dict(live.execution.progress))
         if live is not None and live.outcome is not None:
-            return _reply(live.outcome)
+            return _reply(live.outcome, live.execution.progress)
         with self._lock:
             row = self._table.get(request)
         if row is not None and row.state in (State.DONE, State.FAILED):
@@ -231,7 +232,7 @@ def _check_same(call: ChangingCall[Any], known: str, digest: str) -> None:
         raise errors.NodeFailure(f"request id {call.request} has been used for another call")
 
 
-def _reply(outcome: Outcome) -> TaskReply:
+def _reply(outcome: Outcome, progress: Mapping[str, float | str] = MappingProxyType({})) -> TaskReply:
     if outcome.error is None:
-        return TaskReply(state="done", result=outcome.result)
-    return TaskReply(state="failed", result=outcome.error)
+        return TaskReply(state="done", result=outcome.result, progress=dict(progress))
+    return TaskReply(state="failed", result=outcome.error, progress=dict(progress))

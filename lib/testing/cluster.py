@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from ganeti import errors, settings
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.node import NodeVersion, SsconfWrite, TrustPush, VersionReply
+from ganeti.calls.port import Progress
 from ganeti.calls.task import TaskPoll, TaskReply
 from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
@@ -97,7 +98,7 @@ class InProcessRpc:
         self.made: list[tuple[str, str]] = []  # (node name, call name) in order
         self.gates: dict[str, asyncio.Event] = {}  # call name → it waits here first
 
-    async def one(self, node: Uuid, call: Call[R]) -> R:
+    async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         found = self._config().nodes.get(node)
         name = self.nodes[node].name
         if found is not None and found.offline:
@@ -110,13 +111,16 @@ class InProcessRpc:
         if call.call_name in self.fail:
             raise errors.RpcError(name, "failed", str(self.fail.pop(call.call_name)))
         self.made.append((name, call.call_name))
-        answer = self._answer(self.nodes[node], call)
+        context = Context()
+        answer = self._answer(self.nodes[node], call, context)
+        if progress is not None and context.progress:
+            progress(context.progress)
         if call.call_name in self.lose_reply:
             self.lose_reply.remove(call.call_name)
             raise errors.RpcError(name, "timeout", "no reply in time")
         return cast(R, answer)
 
-    def _answer(self, node: SimulatedNode, call: Call[Any]) -> Any:
+    def _answer(self, node: SimulatedNode, call: Call[Any], context: Context) -> Any:
         if isinstance(call, SsconfWrite | TrustPush):
             return len(call.files) if isinstance(call, SsconfWrite) else None
         if isinstance(call, NodeVersion):
@@ -135,18 +139,18 @@ class InProcessRpc:
             # calls are answered when they have ended
             return TaskReply(state="done" if call.request in node.requests else "unknown")
         if not isinstance(call, ChangingCall):
-            return self._handle(node, call)
+            return self._handle(node, call, context)
         if call.request in node.tombstones:
             raise errors.RpcError(node.name, "failed", "the request was taken back before it came")
         if call.undoes is not None:
             node.tombstones.add(call.undoes)
         if call.request not in node.requests:
-            node.requests[call.request] = self._handle(node, call)
+            node.requests[call.request] = self._handle(node, call, context)
         return node.requests[call.request]
 
-    def _handle(self, node: SimulatedNode, call: Call[Any]) -> Any:
+    def _handle(self, node: SimulatedNode, call: Call[Any], context: Context) -> Any:
         try:
-            return HANDLERS[type(call)](call, node.env, Context())
+            return HANDLERS[type(call)](call, node.env, context)
         except errors.GanetiError as err:
             raise errors.RpcError(node.name, "failed", str(err)) from err
 
@@ -233,6 +237,7 @@ class SimulatedCluster:
             resolve=self._resolve,
             submit=self._submit_children,
             settle=self.debts.settle,
+            pause=self._pause,
         )
         distributor = Distributor(
             lambda: self.state.config,
@@ -247,6 +252,10 @@ class SimulatedCluster:
 
     async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
         return await self.engine.submit_children(parent, jobs)
+
+    async def _pause(self, seconds: float) -> None:
+        """Nobody waits for anything here."""
+        await asyncio.sleep(0)
 
     @property
     def config(self) -> Config:

@@ -244,12 +244,13 @@ class KvmMigration:
             else:
                 silent_since = None
                 status = str(found.get("status", "none"))
+                meter.take(now, found.get("ram") or {})
+                watch.progress.update(meter.progress())
                 if status == "completed":
+                    watch.progress["text"] = meter.summary(found)
                     return ""
                 if status not in _ACTIVE:
                     return str(found.get("error-desc") or f"the emulator says {status}")
-                meter.take(now, found.get("ram") or {})
-                watch.progress.update(meter.progress())
             if watch.stop.is_set():
                 return "it was stopped on request"
             if now - meter.begun > tuning.limit:

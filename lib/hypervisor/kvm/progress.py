@@ -46,6 +46,11 @@ class Meter:
         mib = self.remaining / _MIB
         return f"{self.percent:.0f} % sent, {self.rate / _MIB:.1f} MiB/s, {mib:.0f} MiB remain"
 
+    def summary(self, migration: Mapping[str, Any]) -> str:
+        """Of a completed one; `migration` is the whole answer, its times are in milliseconds."""
+        seconds, pause = int(migration.get("total-time", 0)) / 1000, int(migration.get("downtime", 0))
+        return f"sent {self.transferred / _MIB:.1f} MiB in {seconds:.1f} s, the last part of it in {pause} ms"
+
     def progress(self) -> dict[str, float | str]:
         return {
             "percent": round(self.percent, 1),
