@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ganeti import errors
@@ -186,10 +187,14 @@ class Clients:
         if known != status:
             self._world.witness.blame(f"job {job} ended as {known}, a client was told, and later as {status}")
 
+    async def change_priority(self, master: MasterProcess, job: int, priority: int) -> None:
+        with contextlib.suppress(LostReply, errors.GanetiError):
+            await self.ask(master, "ChangeJobPriority", job, priority)
+
     async def cancel(self, master: MasterProcess, job: int, *, kill: bool) -> None:
         try:
             done, text = await self.ask(master, "CancelJob", job, kill)
         except (LostReply, errors.GanetiError):
             return
-        if done and text.endswith(" canceled"):
+        if done and text == f"Job {job} canceled":
             self.saw(job, "canceled")

@@ -88,6 +88,9 @@ class Story:
             if not serving:
                 continue
             master = rng.choice(serving)
+            if self.clients.acknowledged and rng.random() < 0.05:
+                job = rng.choice(list(self.clients.acknowledged)[-10:])
+                await self.clients.change_priority(master, job, rng.randint(-20, 19))
             again = [each for each in self.clients.submissions if each.key and each.is_sent]
             if self.clients.acknowledged and rng.random() < 0.3:
                 await self.clients.look(master, rng.choice(list(self.clients.acknowledged)))
