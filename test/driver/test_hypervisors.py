@@ -179,7 +179,7 @@ def test_the_node_has_memory_and_processors(node):
 
 def test_the_console_is_a_command_or_says_why_not(node):
     found = node.hypervisor.console(node.spec())
-    assert (found.kind == "ssh" and found.command[0] == "socat") or (found.kind == "msg" and found.message)
+    assert (found.kind == "ssh" and found.command[0] == "ganeti-kvm-console") or (found.kind == "msg" and found.message)
 
 
 def test_the_fake_counts_its_guests_memory_as_used(tmp_path):

@@ -90,7 +90,7 @@ def connect(name: str, where: Paths) -> socket.socket:
     except OSError as err:
         console.close()
         raise errors.PrereqError(
-            "environment_error", f"cannot connect to {path}: {err.strerror}", hint="run it as root"
+            "environment_error", f"cannot connect to {path}: {err.strerror or err}", hint="run it as root"
         ) from err
     return console
 
