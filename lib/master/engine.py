@@ -367,6 +367,7 @@ class Engine:
 
     async def recover(self) -> None:
         """Give recovered jobs their locks, then let the schedule start; what was half-way is taken back."""
+        self._parts.state.hold_jobs()
         jobs = self._parts.state.jobs
         half_way: list[tuple[JobId, int]] = []
         for job_id in sorted(jobs):

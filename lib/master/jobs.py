@@ -55,6 +55,7 @@ class Jobs:
 
     def put(self, job: Job) -> None:
         """The newest form; those who wait for a change are woken."""
+        self._state.hold_jobs()
         self._state.jobs[job.id] = job
         self.wake(job.id)
 

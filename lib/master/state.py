@@ -51,6 +51,7 @@ class State:
         self.submissions: dict[str, Submission] = {}
         self.flags = Flags()
         self.serial = 0
+        self._reads_jobs = True
 
     @property
     def config(self) -> Config:
@@ -68,13 +69,17 @@ class State:
                 self._apply_row(Write(table, key, value))
         self._config = Config.load(objects)
 
+    def hold_jobs(self) -> None:
+        """From now on `Jobs` has newer ones than the store."""
+        self._reads_jobs = False
+
     def publish(self, batch: Batch) -> None:
-        """Listener of the store. Jobs and their logs are not read back: `Jobs` has them newer."""
+        """Listener of the store. Jobs and their logs are read only until the engine runs: see `hold_jobs`."""
         changes = [change_of(write) for write in batch.writes if write.table == "object"]
         if changes:
             self._config = self.config.apply(changes)
         for write in batch.writes:
-            if write.table not in ("object", "job", "joblog"):
+            if write.table != "object" and (self._reads_jobs or write.table not in ("job", "joblog")):
                 self._apply_row(write)
         self.serial = batch.serial
 
