@@ -20,10 +20,14 @@ def _owners(jobs: Sequence[Any] | None) -> str:
     return tables.plain(jobs) if jobs else "-"
 
 
+def _waited(seconds: Sequence[float] | None) -> str:
+    return ",".join(f"{each:.1f}s" for each in seconds or ()) or "-"
+
+
 _LISTING = lists.Listing(
     resource="lock",
     default_fields=("name", "mode", "owner", "pending"),
-    formats={"pending": _pending, "owner": _owners},
+    formats={"pending": _pending, "owner": _owners, "waited": _waited},
 )
 
 
@@ -37,7 +41,10 @@ _LISTING = lists.Listing(
     exit_codes=(lists.UNKNOWN_FIELD_CODE,),
 )
 def locks(session: Session, call: Call) -> int:
-    """Show the locks that are held or waited for, with their owners and waiters."""
+    """Show the locks that are held or waited for, with their owners and waiters.
+
+    With -o +waited also how long each of the waiting jobs has waited.
+    """
     assert isinstance(session, OwnSession), session
     interval_s = call.options.get("interval")
     if interval_s is not None and interval_s < 1:

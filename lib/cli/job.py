@@ -9,7 +9,7 @@ from ganeti import errors
 from ganeti.cli import blocks, common, failure, follow, lists, tables
 from ganeti.cli.blocks import Block
 from ganeti.model.types import parse_span
-from ganeti.ops.verbs import Argument, Call, CommandOption, Session, flag, verb
+from ganeti.ops.verbs import Argument, Call, CommandOption, Session, flag, option, verb
 from ganeti.query.filter import filter_of_arguments
 
 _MOMENTS = ("received_ts", "start_ts", "end_ts")
@@ -20,11 +20,22 @@ def _moments(pairs: Sequence[Sequence[int] | None]) -> str:
     return ",".join(tables.job_moment(pair) for pair in pairs)
 
 
+def _steps(steps: Sequence[Sequence[Any] | None]) -> str:  # Any: JSON
+    return ",".join(f"{step[0]}/{step[1]}" if step else "-" for step in steps)
+
+
+def _obstacles(found: Sequence[Sequence[Any]]) -> str:  # Any: JSON
+    """`lock:node/n1:12,dependency::11`."""
+    return ",".join(":".join("" if part is None else str(part) for part in obstacle) for obstacle in found) or "-"
+
+
 _LISTING = lists.Listing(
     resource="job",
     default_fields=("id", "status", "summary"),
     name_field="id",
-    formats=dict.fromkeys(_MOMENTS, tables.job_moment) | dict.fromkeys(_OP_MOMENTS, _moments),
+    formats=dict.fromkeys(_MOMENTS, tables.job_moment)
+    | dict.fromkeys(_OP_MOMENTS, _moments)
+    | {"opstep": _steps, "waits_for": _obstacles},
 )
 
 _STATES: dict[str, tuple[str, ...]] = {
@@ -106,7 +117,37 @@ def autoarchive(session: Session, call: Call) -> int:
     return 0
 
 
-_CANCEL_STATES = ("pending", "queued", "waiting")
+_CHOICE_STATES = ("pending", "queued", "waiting")
+_CHOICE = tuple(_state_flag(name) for name in _CHOICE_STATES)
+_NOT_CONFIRMED = (
+    failure.NOT_CONFIRMED,
+    "jobs were selected by status and the question was not answered with yes",
+)
+
+
+def _chosen(session: Session, call: Call, question: str) -> list[int] | None:
+    """Ids that were given, or those of the jobs in the wanted states, shown and confirmed; None: not confirmed."""
+    wanted = _in_states(call, _CHOICE_STATES)
+    if (wanted is None) == (not call.arguments):
+        raise errors.PrereqError("wrong_input", "give either job ids or an option that selects jobs by status")
+    if wanted is None:
+        return [_job_id(word) for word in call.arguments]
+    rows = session.call("Query", "job", ["id", "status", "summary"], wanted)["data"]
+    jobs = [int(row[0][1]) for row in rows]
+    listed = "\n".join(f"  {row[0][1]} {row[1][1]} {tables.plain(row[2][1])}" for row in rows)
+    text = f"{question.format(count=len(jobs))}\n{listed}"
+    is_sure = not jobs or call.given("force") or session.confirm(text)
+    return jobs if is_sure else None
+
+
+def _for_each(session: Session, jobs: Sequence[int], method: str, *more: Any) -> int:
+    """Tell the master's words for each; exit code 1 when one was refused. Any: JSON."""
+    status = 0
+    for job in jobs:
+        is_done, message = session.call(method, job, *more)
+        session.out(str(message))
+        status = status if is_done else 1
+    return status
 
 
 @verb(
@@ -116,37 +157,53 @@ _CANCEL_STATES = ("pending", "queued", "waiting")
     options=(
         common.FORCE,
         flag("kill", "--kill", help="also stop a job that runs: it ends at its next step; needs --yes-do-it"),
-        *(_state_flag(name) for name in _CANCEL_STATES),
+        *_CHOICE,
         common.YES_DO_IT,
     ),
-    exit_codes=((failure.NOT_CONFIRMED, "jobs were selected by status and the question was not answered with yes"),),
+    exit_codes=(_NOT_CONFIRMED,),
 )
 def cancel(session: Session, call: Call) -> int:
     """Cancel jobs that have not started yet. Either ids or options that select by status are given."""
     if call.given("kill") and not call.given("yes_do_it"):
         raise errors.PrereqError("wrong_input", "--kill also needs --yes-do-it")
-    chosen = _in_states(call, _CANCEL_STATES)
-    if (chosen is None) == (not call.arguments):
-        raise errors.PrereqError("wrong_input", "give either job ids or an option that selects jobs by status")
-    jobs = [_job_id(word) for word in call.arguments]
-    if chosen is not None:
-        rows = session.call("Query", "job", ["id", "status", "summary"], chosen)["data"]
-        jobs = [int(row[0][1]) for row in rows]
-        listed = "\n".join(f"  {row[0][1]} {row[1][1]} {tables.plain(row[2][1])}" for row in rows)
-        question = f"Cancel {len(jobs)} job(s)?\n{listed}"
-        if jobs and not call.given("force") and not session.confirm(question):
-            return failure.NOT_CONFIRMED
-    status = 0
-    for job in jobs:
-        is_done, message = (
-            session.call("CancelJob", job, True) if call.given("kill") else session.call("CancelJob", job)
-        )
-        session.out(str(message))
-        status = status if is_done else 1
-    return status
+    jobs = _chosen(session, call, "Cancel {count} job(s)?")
+    if jobs is None:
+        return failure.NOT_CONFIRMED
+    return _for_each(session, jobs, "CancelJob", *((True,) if call.given("kill") else ()))
 
 
-_INFO = ("id", "status", "summary", "ops", "opresult", "opstatus", "oplog", *_OP_MOMENTS, *_MOMENTS)
+@verb(
+    "gnt-job",
+    "change-priority",
+    arguments=(Argument(name="job-id", least=0, most=None, completes="job"),),
+    options=(
+        common.FORCE,
+        option(
+            "priority",
+            "--priority",
+            help="how urgent they are from now on: low, normal or high",
+            choices=tuple(common.PRIORITIES),
+            metavar="PRIORITY",
+        ),
+        *_CHOICE,
+    ),
+    exit_codes=(_NOT_CONFIRMED,),
+)
+def change_priority(session: Session, call: Call) -> int:
+    """Make jobs more or less urgent; opcodes that have ended keep theirs. Either ids or options by status are given."""
+    word = call.options.get("priority")
+    if word is None:
+        raise errors.PrereqError("wrong_input", "no priority was given", hint="add --priority=low, normal or high")
+    jobs = _chosen(session, call, f"Change the priority of {{count}} job(s) to {word}?")
+    if jobs is None:
+        return failure.NOT_CONFIRMED
+    return _for_each(session, jobs, "ChangeJobPriority", common.PRIORITIES[word])
+
+
+_INFO = (
+    *("id", "status", "summary", "ops", "opresult", "opstatus", "oplog", *_OP_MOMENTS, *_MOMENTS),
+    *("opstep", "waits_for", "priority"),
+)
 
 
 @verb("gnt-job", "info", arguments=(Argument(name="job-id", most=None, completes="job"),), aliases=("show",))
@@ -179,9 +236,23 @@ def _block(values: dict[str, Any]) -> Block:  # Any: JSON of the fields
             ("Processing start", _with_delta(start, received)),
             ("Processing end", _with_delta(end, start)),
             ("Total processing time", total),
+            ("Priority", values["priority"]),
+            *((("Waits for", [_obstacle(*found) for found in values["waits_for"]]),) if values["waits_for"] else ()),
             ("Opcodes", [_opcode(values, index) for index in range(len(values["ops"]))]),
         )
     )
+
+
+def _obstacle(kind: str, lock: str | None, job: int | None) -> str:
+    if kind == "lock":
+        return f"lock {lock}, which job {job} holds or is to get first"
+    return (
+        f"the end of job {job}" if kind == "dependency" else "the end of any job: the limit of running jobs is reached"
+    )
+
+
+def _step(step: Sequence[Any] | None) -> str:  # Any: JSON
+    return f"{step[0]} of {step[1]}: {step[2]}" if step else "N/A"
 
 
 def _seconds(pair: Sequence[int]) -> float:
@@ -203,6 +274,7 @@ def _opcode(values: dict[str, Any], index: int) -> Block:
         (
             (str(values["ops"][index].get("OP_ID")), ""),
             ("Status", values["opstatus"][index]),
+            ("Step", _step(values["opstep"][index])),
             ("Processing start", tables.job_moment(start) if start else "N/A"),
             ("Execution start", tables.job_moment(execution) if execution else "N/A"),
             ("Processing end", tables.job_moment(end) if end else "N/A"),

@@ -87,7 +87,7 @@ WANTED = {
     "gnt-node": "add list list-fields info modify remove",
     "gnt-instance": "add list list-fields info startup shutdown reboot modify rename remove",
     "gnt-os": "list diagnose",
-    "gnt-job": "list list-fields info watch cancel archive autoarchive wait",
+    "gnt-job": "list list-fields info watch cancel archive autoarchive change-priority wait",
     "gnt-debug": "delay locks submit-job",
 }
 

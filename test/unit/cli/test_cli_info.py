@@ -173,14 +173,60 @@ JOB = [
     [1_700_000_000, 0],
     [1_700_000_000, 100],
     [1_700_000_001, 250_000],
+    [[1, 1, "wait on node1"], None],
+    [],
+    0,
 ]
 
 
 def test_job_info():
-    master = Master(Query=rows([], JOB, [8, *[(3, None)] * 12]))
+    master = Master(Query=rows([], JOB, [8, *[(3, None)] * 15]))
     ended = run("gnt-job", "info", "7", "8", master=master)
     assert (ended.code, ended.err) == (1, "Job ID 8 not found\n")
     check_golden("info-job", ended.out)
+
+
+def test_job_info_tells_what_holds_a_job_up():
+    waits_for = [["lock", "node/n1", 6], ["dependency", None, 5], ["limit", None, None]]
+    waiting = [*JOB[:1], "waiting", *JOB[2:-2], waits_for, -10]
+    shown = run("gnt-job", "info", "7", master=Master(Query=rows([], waiting))).out
+    told = shown[shown.index("  Priority") : shown.index("  Opcodes")].splitlines()
+    assert told == [
+        "  Priority: -10",
+        "  Waits for:",
+        "    - lock node/n1, which job 6 holds or is to get first",
+        "    - the end of job 5",
+        "    - the end of any job: the limit of running jobs is reached",
+    ]
+
+
+def test_job_list_shows_steps_and_obstacles_in_short():
+    answer = rows(
+        [("opstep", "OpCode_step", "other"), ("waits_for", "WaitsFor", "other")],
+        [[[2, 5, "x"], None], [["lock", "node/n1", 6]]],
+        [[None], []],
+    )
+    ended = run(
+        "gnt-job", "list", "-o", "opstep,waits_for", "--no-headers", "--separator=|", master=Master(Query=answer)
+    )
+    assert ended.out == "2/5,-|lock:node/n1:6\n-|-\n"
+
+
+def test_job_change_priority():
+    found = rows([], [5, "queued", ["TEST_DELAY(1)"]])
+    master = Master(Query=found, ChangeJobPriority=lambda job, priority: [job == 5, f"{job} now {priority}"])
+    command = ("gnt-job", "change-priority")
+    assert run(*command, "--priority=high", "5", "6", master=master) == (1, "5 now -10\n6 now -10\n", "")
+    assert "no priority was given" in run(*command, "5", master=master).err
+    assert "give either job ids" in run(*command, "--priority=low", master=master).err
+    assert run(*command, "--priority=low", "--pending", master=master).code == 13
+    asked = Keyboard("y")
+    assert run(*command, "--priority=low", "--pending", master=master, keyboard=asked).out == "5 now 10\n"
+    assert "Change the priority of 1 job(s) to low?" in asked.shown
+    assert run(*command, "--priority=normal", "--waiting", "-f", master=master).out == "5 now 0\n"
+    assert master.sent("Query")[0][2] == [
+        "|", ["==", "status", "queued"], ["==", "status", "waiting"], ["==", "status", "canceling"]
+    ]  # fmt: skip
 
 
 def test_job_cancel_prints_the_answers():

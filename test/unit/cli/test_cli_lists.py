@@ -161,6 +161,9 @@ def test_locks_show_owners_and_waiters():
     )
     ended = run("gnt-debug", "locks", master=Master(Query=answer))
     check_golden("table-locks", ended.out)
+    waited = rows([("waited", "Waited", "other")], [[1.25, 70.0]], [None])
+    shown = run("gnt-debug", "locks", "-o", "waited", "--no-headers", master=Master(Query=waited)).out
+    assert shown == "1.2s,70.0s\n-\n"
 
 
 def test_locks_again_and_again_until_interrupted():

@@ -121,12 +121,13 @@ class World:
         self.put(msgspec.structs.replace(self.objects[0], **changes))
         self.objects.insert(0, self.objects.pop())
 
-    def queries(self, archive: Archive | None = None, locks: Any = ()) -> Queries:
+    def queries(self, archive: Archive | None = None, locks: Any = (), **more: Any) -> Queries:
         state = State()
         rows: list[Write] = [row("object", f"{obj.kind}/{obj.uuid}", obj) for obj in self.objects]
         rows += [row("job", f"{job.id:012d}", job) for job in self.jobs]
         state.load((write.table, write.key, write.value or "") for write in rows)
-        more = {"archive": archive} if archive else {}
+        if archive:
+            more["archive"] = archive
         return Queries(state, self.rpc, lambda: locks, SystemClock(), **more)
 
     def ask(self, what: str, fields: list[str], qfilter: Any = None, **more: Any) -> list[list[list[Any]]]:

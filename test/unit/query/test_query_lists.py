@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from ganeti import errors
 from ganeti.calls.instance import GuestState
 from ganeti.calls.node import NodeInfo
+from ganeti.master.jobs import Obstacle
 from ganeti.master.locks import LockRow, Pending
 from ganeti.master.queries import resources
 from ganeti.model.jobs import ArchivedJob, Job, LogEntry, OpState, Status
@@ -237,6 +239,21 @@ def test_locks_are_shown_by_name(world):
         ["instance/new1", None, None, [("exclusive", ["7"])]],
         ["instance/web2.example.com", "exclusive", ["4"], [("shared", ["5"])]],
         ["node/*", "shared", ["4", "6"], None],
+    ]
+    waited = world.ask("lock", ["waited"], locks=rows, waiting_s={5: 2.04, 7: None}.get)
+    assert [row[0][1] for row in waited] == [[0.0], [2.0], None]
+
+
+def test_jobs_show_their_step_and_what_holds_them_up(world):
+    running, waiting = a_job(4, Status.RUNNING), a_job(5, Status.WAITING)
+    step = msgspec.structs.replace(running.ops[0], steps_done=1, steps_total=3, step_title="create disks")
+    world.jobs += [msgspec.structs.replace(running, ops=(step,)), waiting]
+    key = LockKey(Level.INSTANCE, "uuid-web2")
+    found = {5: [Obstacle(kind="lock", lock=key, job=4), Obstacle(kind="limit")]}
+    rows = world.ask("job", ["opstep", "waits_for"], obstacles=lambda job: found.get(job, ()))
+    assert rows == [
+        [[0, [[2, 3, "create disks"]]], [0, []]],
+        [[0, [None]], [0, [["lock", "instance/web2.example.com", 4], ["limit", None, None]]]],
     ]
 
 
