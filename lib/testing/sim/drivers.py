@@ -27,9 +27,9 @@ CHANGING = frozenset({"start", "stop", "reboot", "clean_up", "create", "remove",
 class Trouble:
     """What can happen around one effect of a driver on one node."""
 
-    def __init__(self, chance: Chance, die: Callable[[str], None]) -> None:
+    def __init__(self, node: str, chance: Chance, die: Callable[[str], None]) -> None:
         """`die` ends the node and does not return."""
-        self._chance = chance
+        self._node, self._chance = node, chance
         self._die = die
 
     def around(self, method: str, effect: Callable[[], T], error: Callable[[str], errors.GanetiError]) -> T:
@@ -41,13 +41,16 @@ class Trouble:
         else:
             blocking.sleep(chance.between(0.0005, 0.02))
         if chance.strikes("driver fails before"):
+            chance.trace(f"{self._node}: {method} fails")
             raise error(f"{method}: input/output error before it was done")
         if chance.strikes("node dies at an effect"):
             self._die(f"before {method}")
         result = effect()
+        chance.trace(f"{self._node}: {method}")
         if chance.strikes("node dies at an effect"):
             self._die(f"after {method}")
         if chance.strikes("driver fails after"):
+            chance.trace(f"{self._node}: {method} fails after it was done")
             raise error(f"{method}: input/output error after it was done")
         return result
 

@@ -134,5 +134,7 @@ def _end(future: asyncio.Future[bytes], answer: bytes | None) -> None:
 
 
 def name_of_call(body: bytes) -> str:
-    """For traces."""
-    return str(codec.loads(body)["call"]["call"])
+    """For traces: with the request that tells the job."""
+    call = codec.loads(body)["call"]
+    request = str(call.get("request", "")).split("-")[:2]
+    return " ".join([str(call["call"]), *(["of job " + "/".join(request)] if request[0].isdecimal() else [])])

@@ -70,7 +70,7 @@ class Noded:
     def _build(self) -> None:
         node, world = self._node, self._world
         where, clock = node.paths, VirtualClock()
-        trouble = Trouble(world.chance, lambda place: world.node_dies(node, place))
+        trouble = Trouble(node.short, world.chance, lambda place: world.node_dies(node, place))
         runner = SimRunner(where, world.chance)
         self._requests = world.kinds.requests(
             where.local(paths.NODE_DB), clock, spawn=blocking.spawn, new_event=blocking.Event
@@ -131,7 +131,7 @@ class Noded:
 
         the_loop().call_in(self.process, 0.0, blocking.start, work)
         name = name_of_call(body)
-        if name not in ("store_state", "task_poll"):
+        if not name.startswith(("store_state", "task_poll")):
             self._world.chance.trace(f"{self._node.short} gets {name} from {peer.name.partition('.')[0]}")
 
     def break_connections(self) -> None:

@@ -46,6 +46,10 @@ class Verdict:
             return [f"{job.id} ({job.status.value})" for job in master.state.jobs.values() if not job.status.is_final]
 
         await self._until(master, lambda: not busy(), IDLE_S, lambda: "jobs do not end: " + ", ".join(busy()))
+        for node in master.state.config.nodes.values():
+            if node.offline:
+                op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "offline": False, "force": True}
+                await self._run(master, op)
         await self._until(
             master,
             lambda: not master.state.debts,
@@ -228,10 +232,6 @@ class Verdict:
 
     async def _remove_everything(self, master: MasterProcess) -> None:
         """Whatever happened: what is in the configuration can be removed, and then the nodes hold nothing."""
-        for node in master.state.config.nodes.values():
-            if node.offline:
-                op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "offline": False, "force": True}
-                await self._run(master, op)
         for name in sorted(master.state.config.instance_names):
             await self._run(master, {"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": name, "shutdown_timeout": 0})
         for sim_node in self._world.nodes.values():
