@@ -5,27 +5,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import pytest
 from functional.kit import Shell, wait_until
 
+# importing the daemons registers their points
 from ganeti.bootstrap import daemons
+from ganeti.errors import GanetiError
 from ganeti.host import faults
+from ganeti.master import daemon as _master  # noqa: F401
+from ganeti.node import daemon as _node  # noqa: F401
+from ganeti.paths import STATE_DB, STATE_DIR
+from ganeti.rpc import identity
+from ganeti.store import db
 from ganeti.testing.vcluster import VirtualCluster
 
 pytestmark = pytest.mark.functional
 
-# importing the daemons registers their points
-from ganeti.master import daemon as _master  # noqa: E402, F401
-from ganeti.node import daemon as _node  # noqa: E402, F401
-
 ADD = ("gnt-instance", "add", "--no-install", "-o", "busybox-linux", "-t", "file", "--disk", "0:size=1g", "-n", "node2")
-#: hits of a point before the one that kills
-NTH = 2
+#: what a master passes, and at which hit it dies: in different jobs and at different commits of one job
+MASTER = [(point, nth) for point in ("store.before_apply", "store.after_apply") for nth in (1, 2, 5, 9, 14)]
+#: passed only when a whole state replaces what a candidate has
+SNAPSHOT = {"store.before_stage", "store.after_stage", "store.before_replace", "store.after_replace"}
 
 
 @pytest.fixture(scope="module")
-def shell():
+def cluster():
     directory = tempfile.mkdtemp(prefix="gnt-ct-")
     made = VirtualCluster.create(
         directory + "/vc",
@@ -41,36 +48,80 @@ def shell():
 
 
 @pytest.fixture
-def restored(shell):
-    """All daemons run, whatever the test before did."""
-    for node in shell.nodes:
-        shell.start_daemon(node)
-    shell.start_daemon(shell.master, daemons.MASTERD)
-    shell.wait_for_answers()
-    yield shell
-    for node in shell.nodes:
-        shell.start_daemon(node)
-    shell.start_daemon(shell.master, daemons.MASTERD)
+def shell(cluster):
+    """All daemons run, before and after the test, whatever it does."""
+    _start_all(cluster)
+    cluster.wait_for_answers()
+    yield cluster
+    _start_all(cluster)
 
 
-def _work(shell, name):
-    """Jobs that pass as many points as possible; whether each was acknowledged."""
+def _start_all(cluster):
+    for node in cluster.nodes:
+        cluster.start_daemon(node)
+    cluster.start_daemon(cluster.master, daemons.MASTERD)
+
+
+class Victim:
+    """A daemon that dies at a point and is started again, as its host's init would do."""
+
+    def __init__(self, shell, node, daemon, fault):
+        self._shell, self._node, self._daemon, self._fault = shell, node, daemon, fault
+        self.died = False
+
+    def live_through(self, work):
+        """Run `work` while the daemon dies and comes back; its result."""
+        self._shell.stop_daemon(self._node, self._daemon)
+        try:
+            self._shell.start_daemon(self._node, self._daemon, fault=self._fault)
+        except subprocess.CalledProcessError:
+            self._revive()
+        results, failures = [], []
+
+        def run():
+            try:
+                results.append(work())
+            except (AssertionError, GanetiError) as err:
+                failures.append(err)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        while thread.is_alive():
+            if not daemons.is_running(self._node.paths, self._daemon):
+                self._revive()
+            time.sleep(0.02)
+        thread.join()
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    def _revive(self):
+        self.died = True
+        self._shell.start_daemon(self._node, self._daemon)
+
+
+def _submit(shell, *command):
+    """Id of the job if it was acknowledged. A client may be told nothing: then nothing was promised."""
+    words = (command[0], command[1], "--submit", "--print-jobid", *command[2:])
+    done = shell.cluster.call(shell.master, words, timeout_s=100)
+    return int(done.stdout.split()[0]) if done.returncode == 0 else None
+
+
+def _life(shell, name):
+    """A whole life in jobs that are submitted at once; ids of those that were acknowledged."""
     commands = [
         (*ADD, name),
         ("gnt-instance", "modify", "-B", "memory=256", name),
-        ("gnt-instance", "shutdown", name),
-        ("gnt-instance", "remove", "-f", name),
+        ("gnt-instance", "rename", "--no-name-check", "--no-ip-check", name, "re-" + name),
+        ("gnt-instance", "remove", "-f", "re-" + name),
     ]
-    jobs = []
-    for command in commands:
-        if not daemons.is_running(shell.master.paths, daemons.MASTERD):
-            break  # commands would wait for it
-        done = shell.cluster.call(
-            shell.master, (command[0], command[1], "--submit", "--print-jobid", *command[2:]), timeout_s=60
-        )
-        if done.returncode == 0:
-            jobs.append(int(done.stdout.split()[0]))
-    return jobs
+    return [job for command in commands if (job := _submit(shell, *command)) is not None]
+
+
+def _ended(shell, jobs):
+    rows = dict(shell.rows("gnt-job", "id,status"))
+    assert all(str(job) in rows for job in jobs), "an acknowledged job is lost"
+    return all(status in ("success", "error", "canceled") for status in rows.values())
 
 
 def _files(shell):
@@ -78,16 +129,18 @@ def _files(shell):
     return [file for place in places for _, _, files in os.walk(place) for file in files]
 
 
-def _check(shell, jobs, name):
-    final = ("success", "error", "canceled")
+def _put_another_state(shell, node):
+    """A copy that no history leads on from: as of a disk that was restored from somewhere else."""
+    shutil.rmtree(node.paths.local(STATE_DIR))
+    os.mkdir(node.paths.local(STATE_DIR))
+    master = identity.load(shell.master.paths)
+    db.create(node.paths.local(STATE_DB), [], voters=[master.uuid], now=0.0)
 
-    def ended():
-        rows = dict(shell.rows("gnt-job", "id,status"))
-        assert all(str(job) in rows for job in jobs), "an acknowledged job is lost"
-        return all(status in final for status in rows.values())
 
-    wait_until("all jobs end", ended, timeout_s=60)
-    if [name] in shell.rows("gnt-instance", "name"):
+def _check(shell, jobs):
+    shell.wait_for_answers()
+    wait_until("all jobs end", lambda: _ended(shell, jobs), timeout_s=60)
+    for (name,) in shell.rows("gnt-instance", "name"):
         shell.ok("gnt-instance", "remove", "-f", name)
     # what could not be undone while the node was away is undone soon after it is back
     wait_until("no debris is left", lambda: _files(shell) == [])
@@ -95,35 +148,41 @@ def _check(shell, jobs, name):
     wait_until("equal copies", lambda: len(set(shell.positions())) == 1)
 
 
-@pytest.mark.parametrize("point", faults.POINTS)
-def test_the_master_dies_there(restored, point):
-    shell, name = restored, f"m{faults.POINTS.index(point)}.example"
-    shell.stop_daemon(shell.master, daemons.MASTERD)
-    try:
-        shell.start_daemon(shell.master, daemons.MASTERD, fault=f"{point}:{NTH}")
-    except subprocess.CalledProcessError:
-        jobs = []  # it passed the point while it started
-    else:
-        jobs = _work(shell, name)
-    if daemons.is_running(shell.master.paths, daemons.MASTERD):
-        shell.stop_daemon(shell.master, daemons.MASTERD)  # this point is not passed by a master
-    shell.start_daemon(shell.master, daemons.MASTERD)
-    shell.wait_for_answers()
-    _check(shell, jobs, name)
+@pytest.mark.parametrize(("point", "nth"), MASTER)
+def test_the_master_dies_there(shell, point, nth):
+    victim = Victim(shell, shell.master, daemons.MASTERD, f"{point}:{nth}")
+
+    def work():
+        jobs = _life(shell, f"m{nth}.example")
+        wait_until("all jobs end", lambda: _ended(shell, jobs), timeout_s=60)
+        return jobs
+
+    jobs = victim.live_through(work)
+    assert victim.died, "the point was not passed: the test proves nothing"
+    _check(shell, jobs)
 
 
 @pytest.mark.parametrize("point", faults.POINTS)
-def test_a_node_dies_there(restored, point):
-    shell, name = restored, f"n{faults.POINTS.index(point)}.example"
+def test_a_node_dies_there(shell, point):
     node = shell.nodes[1]
-    shell.stop_daemon(node)
-    try:
-        shell.start_daemon(node, fault=f"{point}:{NTH}")
-    except subprocess.CalledProcessError:
-        jobs = []
-    else:
-        jobs = _work(shell, name)
-    if daemons.is_running(node.paths, daemons.NODED):
-        shell.stop_daemon(node)
-    shell.start_daemon(node)
-    _check(shell, jobs, name)
+    victim = Victim(shell, node, daemons.NODED, point)
+
+    def work():
+        # a new term, with promises and a new trust file
+        shell.stop_daemon(shell.master, daemons.MASTERD)
+        if point in SNAPSHOT:
+            _put_another_state(shell, node)
+        shell.start_daemon(shell.master, daemons.MASTERD)
+        shell.wait_for_answers()
+        jobs = _life(shell, f"n{faults.POINTS.index(point)}.example")
+        wait_until("all jobs end", lambda: _ended(shell, jobs), timeout_s=60)
+        # gives up its copy of the state and gets it again
+        demote = _submit(shell, "gnt-node", "modify", "-f", "-C", "no", "node2")
+        wait_until("the demotion ends", lambda: _ended(shell, [demote]), timeout_s=60)
+        return [*jobs, demote]
+
+    jobs = victim.live_through(work)
+    assert victim.died, "the point was not passed: the test proves nothing"
+    if shell.field("gnt-node", "node2", "role") != "C":
+        shell.ok("gnt-node", "modify", "-C", "yes", "node2")
+    _check(shell, jobs)
