@@ -138,9 +138,14 @@ class Env(Protocol):
         ...
 
     async def commit(
-        self, *changes: Change, title: str = "", result: Any = msgspec.UNSET, debts: Sequence[Undo] = ()
+        self,
+        *changes: Change,
+        title: str = "",
+        result: Any = msgspec.UNSET,
+        recoveries: Sequence[Recovery] = (),
+        debts: Sequence[Undo] = (),
     ) -> None:
-        """Durable when it returns; the journal of this operation is dropped with it.
+        """Durable when it returns; the journal of this operation is dropped with it, `recoveries` take its place.
 
         With a `result` the operation is decided: it ends in success with it even if the master dies now.
         Raises PrereqError when a name is taken. Serial numbers and mtimes are set here.

@@ -65,11 +65,22 @@ def takes_instances(node: Node) -> None:
 
 
 def not_blocked(instance: Instance) -> None:
+    not_moving(instance)
     if instance.blocked:
         raise errors.PrereqError(
             "wrong_state",
             f"instance {instance.name} is blocked: {instance.blocked}",
             hint="look at it, then remove it or repeat what was interrupted",
+        )
+
+
+def not_moving(instance: Instance) -> None:
+    """No half of it is left by a migration. Whoever holds its lock and finds one: nobody works on that any more."""
+    if instance.moving is not None:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"instance {instance.name} is blocked: {instance.blocked or 'a migration of it is half-way'}",
+            hint=f"gnt-instance migrate --cleanup {instance.name} brings it to its end",
         )
 
 

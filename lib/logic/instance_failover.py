@@ -70,7 +70,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         elif is_up:
             free = await checks.free_memory(env, target.uuid, instance.hypervisor)
             env.reserve_memory(target.uuid, memory, free)
-        self._check_policy(env, instance, target)
+        placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
         await _check_disks(env, instance, target)
         if is_up:
             complete = guests.hvparams(config, instance)
@@ -80,18 +80,19 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
     async def _cleanup(self, env: Env, instance: Instance) -> FailoverFacts:
         if self.op.target_node or self.op.iallocator:
             raise errors.PrereqError("wrong_input", "a clean-up takes no target: it looks where the instance runs")
+        checks.not_moving(instance)
         right = await whereabouts.corrected(env, instance)
         source, target = env.config.nodes[instance.primary_node], env.config.nodes[right.primary_node]
         return FailoverFacts(instance=instance, source=source, target=target, corrected=right)
 
     async def _check_source(self, env: Env, instance: Instance, source: Node) -> None:
-        command = "gnt-instance failover --ignore-consistency"
+        command = f"gnt-instance failover --ignore-consistency -n {self.op.target_node or 'NODE'} {instance.name}"
         if source.offline:
             if not self.op.ignore_consistency:
                 raise errors.PrereqError(
                     "wrong_state",
                     f"node {source.name} is marked offline, so it cannot be told to stop {instance.name}",
-                    hint=f"if nothing runs there any more: {command} {instance.name}",
+                    hint=f"if nothing runs there any more: {command}",
                 )
             return
         try:
@@ -103,22 +104,10 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
                 ) from err
             raise errors.PrereqError(
                 "environment_error",
-                f"{err}; it may still run {instance.name}",
+                f"{err.message}; it may still run {instance.name}",
                 hint=f"if the node is dead, mark it offline (gnt-node modify --offline=yes {source.name}),"
-                f" then {command} {instance.name}",
+                f" then: {command}",
             ) from err
-
-    def _check_policy(self, env: Env, instance: Instance, target: Node) -> None:
-        """What it breaks already where it is does not keep it there."""
-        before = guests.policy_violations(env.config, instance)
-        after = guests.policy_violations(env.config, _moved(instance, target))
-        broken = [text for text in after if text not in before]
-        if not broken:
-            return
-        text = f"on node {target.name} instance {instance.name} breaks the instance policy: " + "; ".join(broken)
-        if not self.op.ignore_ipolicy:
-            raise errors.PrereqError("wrong_input", text, hint="choose another node or add --ignore-ipolicy")
-        env.warn(text)
 
     def hooks(self, facts: FailoverFacts, config: Config) -> HookPlan:
         op = self.op

@@ -40,6 +40,7 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemoveFacts]):
 
     async def check(self, env: Env) -> RemoveFacts:
         instance = env.config.instance(self.op.instance_name)
+        checks.not_moving(instance)
         for uuid in instance.nodes:
             if not self.op.ignore_failures:
                 checks.online(

@@ -8,9 +8,10 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeInfo
+from ganeti.logic import guests
 from ganeti.logic.base import Env
 from ganeti.model.config import Config
-from ganeti.model.objects import AllocPolicy, DiskTemplate, Node
+from ganeti.model.objects import AllocPolicy, DiskTemplate, Instance, Node
 from ganeti.model.types import MiB, Uuid
 
 #: what -I takes for the built-in choice
@@ -102,3 +103,16 @@ async def choose(env: Env, need: Need, group: Uuid | None, without: Collection[U
             continue
         return node
     raise errors.PrereqError("insufficient_resources", "no node has room for the instance: " + "; ".join(reasons))
+
+
+def check_policy(env: Env, instance: Instance, target: Node, *, ignore: bool) -> None:
+    """Raises PrereqError when it would break the policy there, or warns. What it breaks where it is does not count."""
+    before = guests.policy_violations(env.config, instance)
+    after = guests.policy_violations(env.config, msgspec.structs.replace(instance, primary_node=target.uuid))
+    broken = [text for text in after if text not in before]
+    if not broken:
+        return
+    text = f"on node {target.name} instance {instance.name} breaks the instance policy: " + "; ".join(broken)
+    if not ignore:
+        raise errors.PrereqError("wrong_input", text, hint="choose another node or add --ignore-ipolicy")
+    env.warn(text)

@@ -312,6 +312,52 @@ class OpInstanceFailover(OpCode, frozen=True, tag="OP_INSTANCE_FAILOVER"):
 
 
 @operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="migrate",
+        positional=("instance_name",),
+        confirm="The instance {instance_name} will be moved to another node while it runs. Continue?",
+    ),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/migrate"),
+    hooks="instance-migrate",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceMigrate(OpCode, frozen=True, tag="OP_INSTANCE_MIGRATE"):
+    """Move a running instance to another node that sees its disks. It pauses for some milliseconds.
+
+    The job's log tells how far it is. When it is cancelled or fails, the instance runs on where it was. When it cannot
+    be decided where it runs, because a node does not answer, the instance is blocked: bring that node back, or mark it
+    offline if it is dead, then use --cleanup.
+    """
+
+    instance_name: InstanceName
+    live: Annotated[
+        bool | None,
+        opt("--non-live", help="pause it while it is sent: always comes to an end", const=False),
+    ] = None
+    mode: Annotated[
+        Literal["live", "non-live"] | None, opt("--migration-mode", help="instead of what the cluster has set")
+    ] = None
+    target_node: Annotated[str, opt("-n", "--target-node", help="where it shall run", metavar="NODE")] = ""
+    iallocator: Annotated[str, opt("-I", "--iallocator", help="who chooses the node", metavar="NAME")] = ""
+    cleanup: Annotated[
+        bool, opt("--cleanup", help="bring an interrupted migration to its end, or find where the instance runs")
+    ] = False
+    allow_failover: Annotated[
+        bool, opt("--allow-failover", help="if it cannot migrate, stop it and start it on the other node")
+    ] = False
+    ignore_ipolicy: Annotated[bool, opt("--ignore-ipolicy", help="only warn where it breaks the policy")] = False
+    ignore_hvversions: Annotated[
+        bool, opt("--ignore-hvversions", help="try it although the target's hypervisor is older")
+    ] = False
+    allow_runtime_changes: Annotated[
+        bool,
+        opt("--no-runtime-changes", help="do not make its memory smaller for the move", parse=Parse.UNSET_FLAG),
+    ] = True
+
+
+@operation(
     cli=Cli(tool="gnt-instance", verb="console", positional=("instance_name",), custom=True, common=("priority",)),
     rest=Rest(method="GET", path="/2/instances/{instance_name}/console"),
     summary="instance_name",

@@ -97,6 +97,7 @@ class InProcessRpc:
         self.fail: dict[str, errors.GanetiError] = {}  # call name → what its next use answers
         self.made: list[tuple[str, str]] = []  # (node name, call name) in order
         self.gates: dict[str, asyncio.Event] = {}  # call name → it waits here first
+        self.held_replies: dict[str, asyncio.Event] = {}  # call name → it is done, its reply waits here
 
     async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         found = self._config().nodes.get(node)
@@ -115,6 +116,8 @@ class InProcessRpc:
         answer = self._answer(self.nodes[node], call, context)
         if progress is not None and context.progress:
             progress(context.progress)
+        if call.call_name in self.held_replies:
+            await self.held_replies[call.call_name].wait()
         if call.call_name in self.lose_reply:
             self.lose_reply.remove(call.call_name)
             raise errors.RpcError(name, "timeout", "no reply in time")

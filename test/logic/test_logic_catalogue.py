@@ -68,7 +68,14 @@ def test_every_call_is_made_by_a_unit_or_explained():
 
 
 def test_every_resolver_that_a_plan_names_is_there():
-    wanted = {"instance-start", "instance-stop", "instance-remove", "instance-failover", "instance-reinstall"}
+    wanted = {
+        "instance-start",
+        "instance-stop",
+        "instance-remove",
+        "instance-failover",
+        "instance-reinstall",
+        "instance-migrate",
+    }
     assert wanted <= set(catalogue.RESOLVERS)
 
 
