@@ -121,6 +121,31 @@ def destroy(session: Session, call: Call) -> int:
     return 0
 
 
+@verb(
+    "gnt-cluster",
+    "import-config",
+    aliases=("import",),
+    arguments=(Argument(name="file", completes="file"),),
+    options=(flag("dry_run", "--dry-run", help="do all checks and tell what would be done, change nothing"),),
+)
+def import_config(session: Session, call: Call) -> int:
+    """Make a new cluster of a classic config.data file, of any version from 2.0 on. Its master has to be this host.
+
+    No cluster and no daemon may be on this host. The daemons are not started. The other nodes are in the new
+    cluster, marked offline, until they are added again with gnt-node add --readd --force-join: certificates are
+    made anew. Guests and disks are not touched.
+    """
+    from ganeti.bootstrap.config_import import import_file
+    from ganeti.host.clock import SystemClock
+
+    is_dry = call.given("dry_run")
+    for line in import_file(
+        call.arguments[0], session.paths, now=SystemClock().time(), new_uuid=_new_uuid, dry_run=is_dry
+    ):
+        session.out(line)
+    return 0
+
+
 @verb("gnt-cluster", "getmaster")
 def getmaster(session: Session, call: Call) -> int:
     """Print the name of the master node, as this node knows it."""

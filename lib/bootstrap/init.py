@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -185,26 +185,32 @@ def _install(
         node_uuid=node_uuid,
         now=now,
     )
-    writes = [write_of(Put(obj)) for obj in objects]
-    writes.append(row("meta", FLAGS_KEY, Flags(trust_serial=1)))
+    write_first_node(where, objects, authority=authority, own=own, now=now, note=Note(actor="gnt-cluster init"))
+
+
+def write_first_node(
+    where: Paths, objects: Sequence[AnyObject], *, authority: tls.KeyPair, own: tls.KeyPair, now: float, note: Note
+) -> None:
+    """State, ssconf files and credentials of a cluster whose one voter is this node; the identity comes last."""
+    config = Config.load(objects)
+    me, hvparams = config.master, config.cluster.hvparams
     db.create(
         where.local(paths.STATE_DB),
-        writes,
-        voters=[node_uuid],
+        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, Flags(trust_serial=1))],
+        voters=[me.uuid],
         now=now,
-        note=Note(actor="gnt-cluster init"),
+        note=note,
         ids=files.owner_ids(paths.STATE_DB, is_virtual=where.is_virtual),
     )
-    config = Config.load(objects)
-    write_ssconf(where, ssconf.render(config, lambda name: parameters.fill(name, typed.hvparams.get(name, {}))))
+    write_ssconf(where, ssconf.render(config, lambda name: parameters.fill(name, hvparams.get(name, {}))))
     credentials.install(
         where,
         Credentials(
-            identity=Identity(cluster=facts.cluster_name, node=facts.node_name, uuid=node_uuid, address=facts.node_ip),
+            identity=Identity(cluster=config.cluster.name, node=me.name, uuid=me.uuid, address=me.primary_ip),
             authority=authority.certificate,
             authority_key=authority.key,
             bundle=own.bundle,
-            trust=Trust(term=FIRST_TERM, serial=1, digests={digest: facts.node_name}),
+            trust=Trust(term=FIRST_TERM, serial=1, digests={me.certificate_digest: me.name}),
             term=FIRST_TERM,
         ),
     )

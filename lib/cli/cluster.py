@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from ganeti import settings
+from ganeti import errors, settings
 from ganeti.cli import blocks, tables
 from ganeti.cli.blocks import Block
+from ganeti.host import files
 from ganeti.ops.verbs import Argument, Call, Session, verb
+from ganeti.wire import codec
 
 
 @verb("gnt-cluster", "version")
@@ -46,6 +49,25 @@ def queue(session: Session, call: Call) -> int:
 def info(session: Session, call: Call) -> int:
     """Show the settings of the cluster."""
     session.out(blocks.render(_block(session.call("QueryClusterInfo"))).removesuffix("\n"))
+    return 0
+
+
+@verb("gnt-cluster", "export-config", arguments=(Argument(name="file", least=0, completes="file"),))
+def export_config(session: Session, call: Call) -> int:
+    """Write the configuration as a classic config.data file, or to standard output.
+
+    It is JSON of version 3.0, for programs that read such files and as a backup: gnt-cluster import-config makes a
+    new cluster of it. The file is readable by its owner only. Jobs are not in it.
+    """
+    document = session.call("ExportConfig")
+    if not call.arguments:
+        session.out(codec.dumps(document))
+        return 0
+    path = os.path.abspath(call.arguments[0])
+    try:
+        files.write_atomic(path, codec.encode(document) + b"\n", mode=0o600)
+    except OSError as err:
+        raise errors.PrereqError("environment_error", f"cannot write {path}: {err.strerror}") from err
     return 0
 
 

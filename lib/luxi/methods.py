@@ -155,6 +155,7 @@ METHODS: dict[str, Method] = {
     "QueryJobs": Method(JobList, is_question=True),
     "QueryConfigValues": Method(Fields, is_question=True, is_bare=_is_words),
     "QueryClusterInfo": Method(NoArgs, is_question=True),
+    "ExportConfig": Method(NoArgs, is_question=True),
     "QueryTags": Method(Tags, is_question=True),
 }
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from ganeti import errors
+from ganeti.hypervisor import parameters
 from ganeti.master.commits import Committer
 from ganeti.master.engine import Engine
 from ganeti.master.jobs import Jobs
 from ganeti.master.queries import Queries
 from ganeti.master.state import State, job_key
+from ganeti.model import classic
 from ganeti.model.jobs import ArchivedJob, Flags, Job
 from ganeti.model.types import JobId
 from ganeti.store.api import Leadership, Note
@@ -65,6 +68,7 @@ class Requests:
             "QueryJobs": self.query_jobs,
             "QueryConfigValues": self.query_config_values,
             "QueryClusterInfo": self.query_cluster_info,
+            "ExportConfig": self.export_config,
             "QueryTags": self.query_tags,
         }
 
@@ -196,6 +200,12 @@ class Requests:
 
     async def query_cluster_info(self) -> Any:
         return self._queries.cluster_info()
+
+    async def export_config(self) -> Any:
+        """The configuration in the classic config.data form."""
+        builtin = {name: parameters.defaults(name) for name in parameters.HYPERVISORS}
+        # a snapshot never changes: another thread may read it while this loop goes on
+        return await asyncio.to_thread(classic.export, self._state.config, serial=self._state.serial, builtin=builtin)
 
     async def query_tags(self, kind: str, name: str) -> Any:
         return self._queries.tags(kind, name)
