@@ -57,6 +57,7 @@ QUERY_SOCKET = File(f"{_RUN}/socket/ganeti-query", _MASTERD, _DAEMONS, 0o660)
 MASTER_SOCKET = File(f"{_RUN}/socket/ganeti-master", _MASTERD, _DAEMONS, 0o660)
 KVM_DIR = File(f"{_RUN}/kvm-hypervisor", _ROOT, _ROOT, 0o700)
 FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
+SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
 LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)
 OS_LOG_DIR = File(f"{_LOG}/os", _ROOT, _ADMIN, 0o750)
 CONSOLE_LOG_DIR = File(f"{_LOG}/console", _ROOT, _ADMIN, 0o750)
@@ -67,7 +68,8 @@ FILE_STORAGE_DIR = File(settings.FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
 SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
 
 DIRECTORIES = (
-    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, FAKE_DIR, LOG_DIR, OS_LOG_DIR, CONSOLE_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
+    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
+    OS_LOG_DIR, CONSOLE_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
 )  # fmt: skip
 
 

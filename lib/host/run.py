@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Protocol
 
 import msgspec
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 Argv = tuple[str, ...]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+#: becomes the command that follows when it is told to; the end of input means that we are gone
+_GATE: Argv = ("/bin/sh", "-c", 'read -r word && exec "$0" "$@" </dev/null')
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -130,18 +135,20 @@ class HostRunner:
         cwd: str,
         stop: threading.Event,
         max_output: int = 64 * 1024 * 1024,
+        begun: Callable[[int], None] | None = None,
     ) -> int:
         """Run a script with exactly `environment`, its output to an open file; returns its status.
 
         Its whole process group ends with it. Raises CommandFailed on the time limit, on more than `max_output`
-        bytes of output, and when `stop` is set.
+        bytes of output, and when `stop` is set. `begun` gets the process before the script begins, which it never
+        does when we are killed meanwhile.
         """
         command = tuple(argv)
         log.debug("run %s", command)
         try:
             process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                command if begun is None else (*_GATE, *command),
+                stdin=subprocess.DEVNULL if begun is None else subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
@@ -152,6 +159,11 @@ class HostRunner:
             raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
         left = timeout_s
         try:
+            if begun is not None and process.stdin is not None:
+                begun(process.pid)
+                with contextlib.suppress(BrokenPipeError):  # somebody has killed it
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
             while True:
                 try:
                     return process.wait(timeout=0.2)
@@ -166,6 +178,9 @@ class HostRunner:
         finally:
             kill_group(process.pid)
             process.wait()
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
 
 
 def kill_group(group: int) -> None:

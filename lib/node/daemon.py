@@ -19,6 +19,7 @@ from ganeti.host.daemon import Ready, run_daemon
 from ganeti.host.run import HostRunner
 from ganeti.host.watch import FileWatcher
 from ganeti.hypervisor import registry as hypervisor_registry
+from ganeti.node import scripts
 from ganeti.node.base import Context, NodeEnv
 from ganeti.node.catalogue import HANDLERS
 from ganeti.node.ending import Ending
@@ -57,6 +58,7 @@ class NodeDaemon:
         clock, runner = SystemClock(), HostRunner(where)
         self.ending = Ending()
         self._trust = TrustFile(where)
+        scripts.end_all(where)
         self._requests = Requests(where.local(paths.NODE_DB), clock)
         terms = TermKeeper(where)
         self._env = NodeEnv(

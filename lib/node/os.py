@@ -15,7 +15,7 @@ from ganeti.calls.base import Time
 from ganeti.calls.instance import GuestSpec
 from ganeti.calls.os import OsCreate, OsDefinition, OsDiagnose, OsRename
 from ganeti.host import files
-from ganeti.node import osdef, osenv, volumes
+from ganeti.node import osdef, osenv, scripts, volumes
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
 
@@ -41,14 +41,8 @@ def create(call: OsCreate, env: NodeEnv, context: Context) -> None:
         )
     disks = _open_disks(spec, env)
     environment = osenv.create(spec, definition, disks, reinstall=call.reinstall, debug=call.debug)
-    problem = _run(
-        "create",
-        f"add-{spec.instance.os}-{spec.instance.name}",
-        environment,
-        directory=directory,
-        env=env,
-        context=context,
-    )
+    title = f"add-{spec.instance.os}-{spec.instance.name}"
+    problem = _run("create", title, environment, request=call.request, directory=directory, env=env, context=context)
     if problem:
         raise errors.NodeFailure(f"OS create script of {spec.instance.os} failed: {problem}")
 
@@ -62,7 +56,7 @@ def rename(call: OsRename, env: NodeEnv, context: Context) -> str:
     disks = _open_disks(spec, env)
     environment = osenv.rename(spec, definition, disks, old_name=call.old_name, debug=call.debug)
     title = f"rename-{spec.instance.os}-{call.old_name}-{spec.instance.name}"
-    problem = _run("rename", title, environment, directory=directory, env=env, context=context)
+    problem = _run("rename", title, environment, request=call.request, directory=directory, env=env, context=context)
     return f"OS rename script of {spec.instance.os} failed: {problem}" if problem else ""
 
 
@@ -146,7 +140,14 @@ def _open_disks(spec: GuestSpec, env: NodeEnv) -> list[str]:
 
 
 def _run(
-    script: str, title: str, environment: Mapping[str, str], *, directory: str, env: NodeEnv, context: Context
+    script: str,
+    title: str,
+    environment: Mapping[str, str],
+    *,
+    request: str,
+    directory: str,
+    env: NodeEnv,
+    context: Context,
 ) -> str:
     """Runs it with its log; what went wrong with the log's end, or nothing."""
     stamp = time.strftime("%Y-%m-%d_%H_%M_%S", time.gmtime(env.clock.time()))
@@ -155,7 +156,10 @@ def _run(
     local = env.paths.local(logical)
     why = ""
     try:
-        with open(os.open(local, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "wb") as output:
+        with (
+            open(os.open(local, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "wb") as output,
+            scripts.recorded(env.paths, request) as begun,
+        ):
             status = env.runner.run_logged(
                 (f"{directory}/{script}",),
                 output=output,
@@ -164,6 +168,7 @@ def _run(
                 environment=dict(environment) | env.paths.environment(),
                 cwd=directory,
                 stop=context.stop,
+                begun=begun,
             )
     except errors.CommandFailed as err:
         why = str(err)

@@ -61,7 +61,9 @@ class SimHypervisor(FailingHypervisor):
         self._trouble = trouble
 
     def _do(self, method: str, effect: Callable[[], T]) -> T:
-        return self._trouble.around(method, lambda: super(SimHypervisor, self)._do(method, effect), errors.HypervisorError)
+        return self._trouble.around(
+            method, lambda: super(SimHypervisor, self)._do(method, effect), errors.HypervisorError
+        )
 
     def node_info(self) -> HypervisorInfo:
         used = sum(guest.memory for guest in self.inner.list())
@@ -109,6 +111,7 @@ class SimRunner(HostRunner):
         cwd: str,
         stop: threading.Event,
         max_output: int = 64 * 1024 * 1024,
+        begun: Callable[[int], None] | None = None,
     ) -> int:
         if stop.wait(self._chance.between(0.05, 6.0)):
             raise errors.CommandFailed(tuple(argv), None, "", why="stopped on request")
