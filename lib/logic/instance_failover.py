@@ -81,6 +81,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         if self.op.target_node or self.op.iallocator:
             raise errors.PrereqError("wrong_input", "a clean-up takes no target: it looks where the instance runs")
         checks.not_moving(instance)
+        # both ends of a migration may hold a part of it: that is for its own clean-up
+        checks.not_moving(instance)
         right = await whereabouts.corrected(env, instance)
         source, target = env.config.nodes[instance.primary_node], env.config.nodes[right.primary_node]
         return FailoverFacts(instance=instance, source=source, target=target, corrected=right)

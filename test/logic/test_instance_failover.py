@@ -34,8 +34,8 @@ from ganeti.logic import stale
 from ganeti.logic.base import RESOLVERS
 from ganeti.logic.steps import Commit
 from ganeti.model.locks import ALL, Level, LockKey
-from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance
-from ganeti.model.types import Uuid
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Move
+from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.instance import OpInstanceFailover
 
 NAME = "web1.example.com"
@@ -246,6 +246,11 @@ def test_cleanup_when_a_node_is_silent_is_refused():
     env = make_env()
     env.rpc.fail(InstanceInfo, "unreachable")
     assert "offline=yes" in refused(failover(target_node="", cleanup=True), env).hint
+
+
+def test_cleanup_leaves_an_interrupted_migration_to_its_own():
+    move = Move(migration="m", source=node_uuid(1), target=node_uuid(2), prepare=RequestId("p"), run=RequestId("r"))
+    assert "migrate --cleanup" in str(refused(failover(target_node="", cleanup=True), make_env(moving=move)))
 
 
 def test_cleanup_takes_no_target():
