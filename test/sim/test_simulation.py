@@ -1,0 +1,61 @@
+"""A few seeds of `tools/simulate`, that a seed replays, and that a seeded mistake is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ganeti.testing.sim.main import main, run
+from ganeti.testing.sim.mutants import MUTANTS
+
+#: mutant → a seed that finds it
+CAUGHT_BY = {
+    "the term check dropped": 1,
+    "an undo not journalled before its effect": 1,
+    "a submission answered before it is stored": 1,
+    "a tombstone ignored": 2,
+}
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_seed_when_played_then_nothing_is_violated(seed: int) -> None:
+    outcome = run(seed)
+    assert outcome.violations == ()
+    assert outcome.jobs > 0
+    assert outcome.batches > 0
+
+
+def test_seeds_together_inject_many_kinds_of_faults_and_jobs_end_in_all_ways() -> None:
+    outcomes = [run(seed) for seed in range(1, 9)]
+    assert len({fault for outcome in outcomes for fault in outcome.faults}) > 15
+    assert {"success", "error"} <= {status for outcome in outcomes for status in outcome.statuses}
+
+
+def test_seed_when_played_in_two_processes_then_traces_are_equal() -> None:
+    script = "from ganeti.testing.sim.main import run; print(run(5).trace_hash)"
+    variables = os.environ | {"PYTHONHASHSEED": "0"}
+    hashes = [
+        subprocess.run([sys.executable, "-c", script], env=variables, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    assert hashes[0] == hashes[1] != ""
+
+
+@pytest.mark.parametrize("mutant", CAUGHT_BY)
+def test_mutant_when_played_then_a_violation_is_found(mutant: str) -> None:
+    assert run(CAUGHT_BY[mutant], mutant).violations
+
+
+def test_simulate_when_all_is_well_then_figures_and_exit_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "2", "--seed", "1", "--jobs", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 seeds in" in shown
+    assert "faults injected" in shown
+    assert "failing seeds: 0" in shown
+
+
+def test_mutants_are_at_least_ten() -> None:
+    assert len(MUTANTS) >= 10
