@@ -26,6 +26,6 @@ disk_bytes() {
 
 check_heartbeat() {
   case "${OSP_HEARTBEAT:-1}" in
-    '' | *[!0-9]*) fail "parameter heartbeat is '$OSP_HEARTBEAT', not a number of seconds" ;;
+    '' | . | *[!0-9.]* | *.*.*) fail "parameter heartbeat is '$OSP_HEARTBEAT', not a number of seconds" ;;
   esac
 }
