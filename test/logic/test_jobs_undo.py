@@ -1,0 +1,158 @@
+"""Every way back can be gone twice: each undo of each operation is run again, and nothing changes the second time."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pytest
+
+from ganeti import errors
+from ganeti.calls.base import Call, ChangingCall
+from ganeti.calls.port import Progress
+from ganeti.logic import catalogue
+from ganeti.model.jobs import Status
+from ganeti.model.types import RequestId, Uuid
+from ganeti.testing.cluster import OS_NAME, InProcessRpc, SimulatedCluster, SimulatedNode
+
+R = TypeVar("R")
+LOGIC = Path(str(catalogue.__file__)).parent
+
+#: modules whose undos need two live ends at once, with the tests that run them twice
+ELSEWHERE = {"moving.py": "test_migration"}
+
+
+def op(verb: str, **more: Any) -> dict[str, Any]:
+    return {"OP_ID": f"OP_INSTANCE_{verb}", "instance_name": "web1", **more}
+
+
+def create(**more: Any) -> dict[str, Any]:
+    disks = [{"size": 128}, {"size": 64}]
+    base = {"os_type": OS_NAME, "hypervisor": "fake", "ignore_ipolicy": True, "disk_template": "file", "disks": disks}
+    return op("CREATE", **{**base, "pnode": "node2", **more})
+
+
+STOPPED = create(start=False)
+SHARED = create(disk_template="sharedfile")
+
+#: operation → what must be there before, the operation, the calls at which it is interrupted, the undos that must run
+CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = {
+    "create": ([], create(), ("volume_create", "os_create"), {"volume_remove", "os_stop"}),
+    "create shared": ([], SHARED, ("volume_create", "os_create"), {"volume_remove", "os_stop"}),
+    "create, not started": ([], STOPPED, ("volume_close",), {"volume_remove", "os_stop"}),
+    "rename": ([STOPPED], op("RENAME", new_name="web2"), ("volume_rename",), {"volume_rename"}),
+    "startup, not remembered": ([STOPPED], op("STARTUP", no_remember=True), ("instance_start",), {"instance_stop"}),
+    "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
+}
+HOW = ("refused", "reply lost", "killed after it")
+
+
+class Twice(InProcessRpc):
+    """Runs every undo again, as one whose first answer was lost and whose master has changed; looks at the nodes."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        super().__init__(cluster.nodes, lambda: cluster.config)
+        self.undone: set[str] = set()
+        self.after: dict[str, Callable[[], Awaitable[None]]] = {}  # call name → done when it has been made
+
+    async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
+        if not isinstance(call, ChangingCall) or call.undoes is None:
+            answer = await super().one(node, call, progress=progress)
+            if call.call_name in self.after:
+                await self.after.pop(call.call_name)()
+            return answer
+        first = await super().one(node, call, progress=progress)
+        before = everything(self.nodes)
+        again = cast("ChangingCall[R]", msgspec.structs.replace(call, request=RequestId(f"{call.request}-again")))
+        await super().one(node, again)
+        assert everything(self.nodes) == before, f"the second {call.call_name} changed something"
+        self.undone.add(call.call_name)
+        return first
+
+
+def everything(nodes: Any) -> dict[str, dict[str, str]]:
+    """What the nodes hold: files with their content (logs aside), guests."""
+    return {node.name: _files(node) | _guests(node) for node in nodes.values()}
+
+
+def _guests(node: SimulatedNode) -> dict[str, str]:
+    return {f"guest {guest.name}": str(guest) for guest in node.hypervisor.list()}
+
+
+def _files(node: SimulatedNode) -> dict[str, str]:
+    found = {}
+    for directory, _, names in os.walk(node.paths.root, followlinks=True):
+        if "/log" in directory:
+            continue
+        for name in names:
+            path = f"{directory}/{name}"
+            with open(path, "rb") as file:
+                found[path] = f"{os.path.getsize(path)} {file.read(4096)!r}"
+    return found
+
+
+async def interrupted(root: str, case: str, call: str, how: str) -> set[str]:
+    """The operation, interrupted at a call; the undos that were run."""
+    before, wanted, _, _ = CASES[case]
+    cluster = SimulatedCluster(root)
+    for needed in before:
+        assert (await cluster.run(needed)).status is Status.SUCCESS
+    rpc = Twice(cluster)
+    cluster.rpc = rpc
+    cluster._build()  # the engine, with the rpc that looks
+    at_first, config = everything(cluster.nodes), cluster.config
+    job_ids: list[Any] = []
+
+    async def kill() -> None:
+        assert (await cluster.engine.cancel(job_ids[0], kill=True))[0]
+
+    if how == "refused":
+        rpc.fail[call] = errors.NodeFailure("told to fail")
+    elif how == "reply lost":
+        rpc.lose_reply.append(call)
+    else:
+        rpc.after[call] = kill
+    job_ids.append(await cluster.submit(wanted))
+    ended = await cluster.wait(job_ids[0])
+    if ended.status is Status.SUCCESS:
+        # a call whose failure is only warned of, or after the decision
+        return rpc.undone
+    assert not cluster.state.journal
+    assert not cluster.state.debts
+    if cluster.config.instances == config.instances:
+        left = everything(cluster.nodes)
+        assert left == at_first or "reinstall" in case, (case, call, how)
+    return rpc.undone
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_undo_of_an_operation_can_run_twice(tmp_path: Path, case: str) -> None:
+    undone: set[str] = set()
+    _, _, calls, wanted = CASES[case]
+    for call in calls:
+        for how in HOW:
+            undone |= asyncio.run(interrupted(str(tmp_path / f"{call}-{how}"), case, call, how))
+    assert undone == wanted
+
+
+def test_no_call_that_takes_something_back_is_forgotten() -> None:
+    """Those that logical units make are the ones that the cases above interrupt."""
+    made: set[str] = set()
+    for path in LOGIC.glob("*.py"):
+        if path.name in ELSEWHERE:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and any(keyword.arg == "undoes" for keyword in node.keywords):
+                assert isinstance(node.func, ast.Name)
+                made.add(node.func.id)
+    wanted = {undo for _, _, _, undos in CASES.values() for undo in undos}
+    assert {_call_name(name) for name in made} == wanted
+
+
+def _call_name(class_name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in class_name).lstrip("_")
