@@ -50,9 +50,9 @@ class SimClient(Client):
     async def _is_refused(self, node: Node) -> bool:
         return False
 
-    async def at(self, node: Node, call: Call[Any]) -> Any:
+    async def _exchange(self, node: Node, call: Call[Any]) -> Any:
         self._world.witness.sends(self._source, node.uuid, call)
-        return await super().at(node, call)
+        return await super()._exchange(node, call)
 
     async def _post(self, node: Node, body: bytes) -> bytes:
         return await self._world.network.exchange(self._source, Uuid(self._own.uuid), node.uuid, body)
