@@ -299,7 +299,7 @@ def _initrd(layout: Layout) -> str:
 
 
 def guest_boot(layout: Layout, os_definitions: str) -> str:
-    """KVM parameters that let the example OS boot, as an option's value; empty when this machine has no kernel for it."""
+    """KVM parameters that let the example OS boot, as a value of -H; empty when there is no kernel for it."""
     kernel = newest_kernel()
     maker = f"{os_definitions}/busybox-linux/make-initrd"
     if "kvm" not in layout.hypervisors or not kernel or not os.path.exists(maker):
