@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from crash.points import MASTER
 from functional.kit import Shell, wait_until
 
 # importing the daemons registers their points
@@ -25,8 +26,6 @@ from ganeti.testing.vcluster import VirtualCluster
 pytestmark = pytest.mark.functional
 
 ADD = ("gnt-instance", "add", "--no-install", "-o", "busybox-linux", "-t", "file", "--disk", "0:size=1g", "-n", "node2")
-#: what a master passes, and at which hit it dies: in different jobs and at different commits of one job
-MASTER = [(point, nth) for point in ("store.before_apply", "store.after_apply") for nth in (1, 2, 5, 9, 14)]
 #: passed only when a whole state replaces what a candidate has
 SNAPSHOT = {"store.before_stage", "store.after_stage", "store.before_replace", "store.after_replace"}
 
@@ -148,7 +147,7 @@ def _check(shell, jobs):
     wait_until("equal copies", lambda: len(set(shell.positions())) == 1)
 
 
-@pytest.mark.parametrize(("point", "nth"), MASTER)
+@pytest.mark.parametrize(("point", "nth"), [(point, nth) for point, hits in MASTER.items() for nth in hits])
 def test_the_master_dies_there(shell, point, nth):
     victim = Victim(shell, shell.master, daemons.MASTERD, f"{point}:{nth}")
 

@@ -1,0 +1,18 @@
+"""Which daemon passes which fault point. A new point must be put in one of these tables."""
+
+#: point → the hits at which a master daemon is killed: in different jobs, and at different commits of one job
+MASTER = {
+    "store.before_apply": (1, 2, 5, 9, 14),
+    "store.after_apply": (1, 2, 5, 9, 14),
+    "store.before_promise": (1,),  # while it starts: its own promise for the new term
+    "store.after_promise": (1,),
+}
+#: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
+NODE_ONLY = (
+    *("node.before_ssconf", "node.after_ssconf"),
+    *("requests.before_begin", "requests.after_begin", "requests.before_end", "requests.after_end"),
+    *("rpc.before_term", "rpc.after_term", "rpc.before_trust", "rpc.after_trust"),
+    *("storage.file.marked", "storage.file.created", "storage.file.removed", "storage.file.renamed"),
+    *("store.before_drop", "store.after_drop"),
+    *("store.before_stage", "store.after_stage", "store.before_replace", "store.after_replace"),
+)
