@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ganeti.calls.base import Call, Reserve, Time, call
+from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
 from ganeti.model.types import RequestId
 
 
@@ -29,3 +29,8 @@ class TaskCancel(Call[TaskReply], frozen=True, tag="task_cancel"):
     """Ask a long call to stop; its end is seen by polling."""
 
     request: RequestId
+
+
+@call(reply=None, time=Time.NORMAL, reserve=Reserve.QUORUM)
+class RequestFence(ChangingCall[None], frozen=True, tag="request_fence"):
+    """Nothing but this: the request that `undoes` names has ended when the reply comes, or will never run."""

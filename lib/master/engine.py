@@ -304,8 +304,11 @@ class Engine:
             stored[index], status=Status.SUCCESS, result=result, end_timestamp=now, decided=False
         )
         after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
+        late = env.journal_records.fences(env.open_requests)
+        owed, count = new_debts(late, job_id, self._parts.committer.flags, self._parts.clock.time())
+        note = Note(actor="job", job=job_id, reason="end")
         # committed before anybody is told
-        await self._store_state(after, env.journal_records.drop(), Note(actor="job", job=job_id, reason="end"))
+        await self._store_state(after, [*env.journal_records.drop(), *owed], note, count)
         if not is_last:
             self._parts.locks.release(job_id)
             self._parts.reservations.release(job_id)
@@ -314,7 +317,7 @@ class Engine:
         """Take effects back, then end the job. What cannot be taken back now is a debt or was reported."""
         jobs = self._parts.jobs
         writes: list[Write] = []
-        undone = await env.journal_records.undo(env)
+        undone = await env.journal_records.undo(env, env.open_requests)
         for line in undone.lines:
             env.report(line)
         writes += undone.writes
@@ -400,6 +403,7 @@ class Engine:
         jobs = self._parts.jobs
         op = jobs.get(job_id).ops[index]
         env = self._new_env(self._parts, job_id, index, "recovery")
+        env.open_requests = None
         log.info("job %s was running when the last mastership ended", job_id)
         try:
             if op.decided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -14,7 +15,7 @@ from ganeti import errors
 from ganeti.calls.base import ChangingCall, Time
 from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Progress, Rpc
-from ganeti.calls.task import TaskCancel
+from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
 from ganeti.logic.base import Membership, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, title
@@ -71,6 +72,8 @@ class JobEnv:
         self.has_changed = False
         self.is_decided = False
         self._passed: dict[str, Any] = {}  # for the next step's call, by field
+        # calls of this opcode that may still arrive or run; None: whatever the last master sent
+        self.open_requests: set[RequestId] | None = set()
 
     # What it sees
 
@@ -221,17 +224,30 @@ class JobEnv:
                 self.report(f"* step {number} of {total}: {title(step)}")
             elif isinstance(step, Effect | Parallel):
                 self.report(f"* {title(step)}")
-            await self._step(step, result)
+            await self._step(step, result, steps[number - before :])
             self._parts.jobs.change_op(self._job, self._index, steps_done=number)
 
-    async def _step(self, step: Step, result: Any) -> None:
+    def _fences(self, later: Sequence[Step]) -> list[Undo]:
+        """For effects that have no undo: that their calls do not arrive when nobody expects them any more."""
+        effects = [effect for step in later for effect in (step.effects if isinstance(step, Parallel) else (step,))]
+        return [
+            Undo(
+                node=effect.node,
+                call=encode_call(RequestFence(request=self.new_request(), undoes=effect.call.request)),
+                effect=effect.call.request,
+                title=f"refuse a late call to {effect.title}",
+            )
+            for effect in effects
+            if isinstance(effect, Effect) and effect.undo is None
+        ]
+
+    async def _step(self, step: Step, result: Any, later: Sequence[Step]) -> None:
         if isinstance(step, Commit):
             final = result if step.is_final else msgspec.UNSET
-            await self.commit(
-                *step.changes, title=step.title, result=final, recoveries=step.recoveries, debts=step.debts
-            )
+            recoveries = (*step.recoveries, *self._fences(later))
+            await self.commit(*step.changes, title=step.title, result=final, recoveries=recoveries, debts=step.debts)
         elif isinstance(step, Record):
-            await self.journal(step.resolve)
+            await self.journal(step.resolve, *self._fences(later))
         elif isinstance(step, Release):
             self.release_locks(*step.levels, keep=step.keep)
         elif isinstance(step, Ask):
@@ -263,6 +279,8 @@ class JobEnv:
         try:
             reply = await self._call(effect.node, effect.call)
         except errors.RpcError as err:
+            if self.open_requests is not None and _may_go_on(effect.call, err):
+                self.open_requests.add(effect.call.request)
             if effect.on_failure is OnFailure.UNDO:
                 return errors.ExecError(f"could not {effect.title}: {err}")
             self.warn(f"could not {effect.title}: {err}", hint=effect.hint or "")
@@ -285,7 +303,8 @@ class JobEnv:
         try:
             await asyncio.wait({running, killed}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done() and not self.is_decided:
-                await self.rpc.one(node, TaskCancel(request=call.request))
+                with contextlib.suppress(errors.RpcError):  # it may end all the same, and is waited for
+                    await self.rpc.one(node, TaskCancel(request=call.request))
             return await running
         finally:
             killed.cancel()
@@ -343,6 +362,11 @@ class _JobMembership:
 
     async def publish_trust(self) -> None:
         await self._members.publish_trust()
+
+
+def _may_go_on(call: ChangingCall[Any], err: errors.RpcError) -> bool:
+    """Whether a call that failed so may still arrive, or run, on its node."""
+    return err.kind == "timeout" or (call.time is Time.LONG and err.kind in ("unreachable", "busy"))
 
 
 def _undo(effect: Effect) -> Undo:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Rpc
+from ganeti.calls.task import RequestFence
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.master.state import State, job_key, row
 from ganeti.model.jobs import JournalRecord, Recovery, Resolve, Undo
 from ganeti.model.locks import LockKey
-from ganeti.model.types import JobId
+from ganeti.model.types import JobId, RequestId
 from ganeti.store.api import Write
 from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
+
+
+def is_fence(recovery: Recovery) -> bool:
+    """Whether it only sees to it that a call which may still be on its way does nothing."""
+    return isinstance(recovery, Undo) and recovery.call.get("call") == RequestFence.__struct_config__.tag
 
 
 class Undone:
@@ -64,14 +70,32 @@ class Journal:
     def _key(self, record: JournalRecord) -> str:
         return f"{job_key(self._job)}/{record.serial}"
 
-    async def undo(self, env: Env) -> Undone:
-        """Run the records backwards. What a node cannot do now is to become a debt of that node."""
+    def fences(self, open_requests: Collection[RequestId] | None) -> list[Undo]:
+        """Those of these requests; None: of all."""
+        return [
+            record.recovery
+            for record in self.records
+            if isinstance(record.recovery, Undo)
+            and is_fence(record.recovery)
+            and (open_requests is None or record.recovery.effect in open_requests)
+        ]
+
+    async def undo(self, env: Env, open_requests: Collection[RequestId] | None = None) -> Undone:
+        """Run the records backwards. What a node cannot do now is to become a debt of that node.
+
+        `open_requests` are those whose end is not known; None: of none is it known.
+        """
         done = Undone()
         for record in reversed(self.records):
             recovery = record.recovery
             done.writes.append(row("journal", self._key(record), None))
             if isinstance(recovery, Resolve):
                 done.lines += await self._resolve(recovery, env)
+                continue
+            if is_fence(recovery):
+                is_open = open_requests is None or recovery.effect in open_requests
+                if is_open and await self._take_back(recovery) is not None:
+                    done.debts.append(recovery)
                 continue
             failure = await self._take_back(recovery)
             if failure is None:

@@ -92,15 +92,21 @@ class RequestTable:
             found = self._db.execute("SELECT digest, state, outcome FROM request WHERE id = ?", (request,)).fetchone()
         return Row(found[0], State(found[1]), found[2]) if found else None
 
-    def begin(self, request: str, digest: str, now: float, *, undoes: str | None = None) -> None:
-        """Durably: it runs; and what it takes back must not run any more."""
+    def begin(
+        self, request: str, digest: str, now: float, *, undoes: str | None = None, keeps_ended: bool = False
+    ) -> None:
+        """Durably: it runs; and what it takes back must not run any more.
+
+        `keeps_ended`: if that has ended, its outcome stays, and answers a repeat.
+        """
         faults.hit(BEFORE_BEGIN)
         with self._transaction() as db:
             if undoes is not None:
                 db.execute(
                     "INSERT INTO request VALUES (?, '', ?, '', ?)"
-                    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, outcome = '', stamp = excluded.stamp",
-                    (undoes, State.TAKEN_BACK.value, now),
+                    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, outcome = '', stamp = excluded.stamp"
+                    " WHERE NOT (? AND state IN (?, ?))",
+                    (undoes, State.TAKEN_BACK.value, now, keeps_ended, State.DONE.value, State.FAILED.value),
                 )
             db.execute(
                 "INSERT OR REPLACE INTO request VALUES (?, ?, ?, '', ?)", (request, digest, State.RUNNING.value, now)

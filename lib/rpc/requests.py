@@ -14,7 +14,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls import base as calls
 from ganeti.calls.base import ChangingCall
-from ganeti.calls.task import TaskReply
+from ganeti.calls.task import RequestFence, TaskReply
 from ganeti.host.clock import Clock
 from ganeti.rpc.pools import POLL_WAITERS, Busy
 from ganeti.rpc.request_table import RequestTable, State
@@ -203,7 +203,13 @@ class Requests:
             with self._lock:
                 target = self._live.get(call.undoes) if call.undoes is not None else None
                 if target is None:
-                    self._table.begin(call.request, digest, self._clock.time(), undoes=call.undoes)
+                    self._table.begin(
+                        call.request,
+                        digest,
+                        self._clock.time(),
+                        undoes=call.undoes,
+                        keeps_ended=isinstance(call, RequestFence),
+                    )
                     return
             target.execution.stop.set()
             left = deadline - self._clock.monotonic()

@@ -324,7 +324,8 @@ def test_reinstall_when_master_dies_then_script_is_stopped(tmp_path: Path) -> No
         await stop(cluster)
         cluster.rpc.gates["os_create"] = asyncio.Event()
         job = await cluster.submit(reinstall())
-        await cluster.jobs.changed(job, lambda: len(cluster.state.journal.get(job, ())) == 2, 5)
+        # two from the beginning, one for the script
+        await cluster.jobs.changed(job, lambda: len(cluster.state.journal.get(job, ())) == 3, 5)
         del cluster.rpc.gates["os_create"]
         cluster.rpc.made.clear()
         await cluster.restart()

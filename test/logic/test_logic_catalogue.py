@@ -19,6 +19,7 @@ LIB = Path(ganeti.__file__).parent
 USED_ELSEWHERE = {
     "hooks_run": "the engine, for all operations",
     "instance_console_log": "the console log command, by a direct query",
+    "request_fence": "the engine, when the end of a call is not known",
     "ssconf_write": "the engine, after commits",
     "trust_push": "the engine, when candidates change",
     "task_cancel": "the engine, when a job is killed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from ganeti.master.env import JobEnv
 from ganeti.master.journal import Journal, Undone
 from ganeti.model.jobs import Flags, Recovery, Resolve, Status
 from ganeti.model.objects import Change
-from ganeti.model.types import JobId
+from ganeti.model.types import JobId, RequestId
 from ganeti.rpc.requests import Requests
 from ganeti.rpc.term import TermKeeper
 from ganeti.store import quorum
@@ -127,8 +127,8 @@ class _TidyEnv(JobEnv):
 
 
 class _DebtlessJournal(Journal):
-    async def undo(self, env: Env) -> Undone:
-        done = await super().undo(env)
+    async def undo(self, env: Env, open_requests: Collection[RequestId] | None = None) -> Undone:
+        done = await super().undo(env, open_requests)
         done.debts.clear()
         return done
 
