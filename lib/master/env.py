@@ -28,8 +28,8 @@ from ganeti.master.reservations import Reservations
 from ganeti.master.state import State
 from ganeti.model.config import Config
 from ganeti.model.jobs import Recovery, Status, Undo
-from ganeti.model.locks import Level, LockPlan
-from ganeti.model.objects import Change
+from ganeti.model.locks import Level, LockKey, LockPlan
+from ganeti.model.objects import Change, Instance, Put
 from ganeti.model.types import JobId, MiB, RequestId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.store.api import Note
@@ -193,6 +193,7 @@ class JobEnv:
         debts: Sequence[Undo] = (),
     ) -> None:
         note = msgspec.structs.replace(self._note, reason=title or self._note.reason)
+        self._own_new(changes)
         if result is not msgspec.UNSET:
             self._parts.jobs.change_op(self._job, self._index, decided=True, result=result)
         writes = [*self.journal_records.drop(), self._parts.jobs.write(self._job)]
@@ -207,6 +208,13 @@ class JobEnv:
         self._is_marked = True
         self.has_changed = self.has_changed or bool(changes)
         self.is_decided = result is not msgspec.UNSET
+
+    def _own_new(self, changes: Sequence[Change]) -> None:
+        """New instances are held by their uuid too: by its name alone others would not see that one is being made."""
+        known = self._parts.committer.tip.instances
+        for change in changes:
+            if isinstance(change, Put) and isinstance(change.object, Instance) and change.object.uuid not in known:
+                self._parts.locks.own(self._job, LockKey(Level.INSTANCE, change.object.uuid))
 
     async def submit(self, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
         await self.mark()

@@ -80,6 +80,10 @@ class LockManager:
         """Keep only these of the locks that are held, by name where a whole level is held, or in shared mode."""
         self._tell(self._table.narrow(waiter, plan))
 
+    def own(self, waiter: JobId, key: LockKey) -> None:
+        """Hold also the lock of an object that this job is about to create, before others can know of it."""
+        self._table.own(waiter, key)
+
     def force(self, waiter: JobId, plan: LockPlan) -> None:
         """Give a recovered job the locks that it had; before any other job asks for some."""
         self._table.force(waiter, plan)

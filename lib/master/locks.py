@@ -150,6 +150,11 @@ class LockTable:
         self._hold(waiter, _Claim(holding.place, plan.wanted))
         return self._wake(waiter)
 
+    def own(self, waiter: JobId, key: LockKey) -> None:
+        """A holder gets the exclusive lock of an object that it is about to create: nobody can have asked for it."""
+        holding = self._holding(waiter)
+        self._hold(waiter, _Claim(holding.place, {**holding.wanted, key: True}))
+
     def force(self, waiter: JobId, plan: LockPlan, priority: int = 0) -> None:
         """Grant whatever others hold: a recovered job had these locks when the master died.
 
