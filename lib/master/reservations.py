@@ -22,11 +22,8 @@ class Reservations:
         self._ports: dict[int, JobId] = {}
         self._memory: dict[Uuid, dict[JobId, MiB]] = {}
 
-    def _macs_in_use(self) -> set[str]:
-        return {nic.mac for instance in self._config().instances.values() for nic in instance.nics}
-
     def new_mac(self, job: JobId, prefix: str) -> str:
-        used = self._macs_in_use()
+        used = self._config().macs
         for _ in range(1000):
             mac = prefix + "".join(f":{self._rng.randrange(256):02x}" for _ in range(3))
             if mac not in used and mac not in self._macs:
@@ -37,12 +34,12 @@ class Reservations:
         )
 
     def mac(self, job: JobId, mac: str) -> None:
-        if mac in self._macs_in_use() or self._macs.get(mac, job) != job:
+        if mac in self._config().macs or self._macs.get(mac, job) != job:
             raise errors.PrereqError("resource_not_unique", f"MAC address {mac} is in use")
         self._macs[mac] = job
 
     def new_port(self, job: JobId) -> int:
-        used = {instance.network_port for instance in self._config().instances.values()}
+        used = self._config().ports
         for port in PORTS:
             if port not in used and port not in self._ports:
                 self._ports[port] = job

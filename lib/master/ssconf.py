@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Callable
+from typing import Any
+
+from immutables import Map
 
 from ganeti import errors, settings
 from ganeti.calls.node import SsconfWrite
@@ -23,7 +27,7 @@ _HYPERVISORS = ("chroot", "fake", "kvm", "lxc", "xen-hvm", "xen-pvm")
 
 
 def _lines(items: list[str]) -> str:
-    return "".join(item + "\n" for item in items)
+    return "\n".join(items) + "\n" if items else ""
 
 
 def render(config: Config, hvparams: Callable[[str], Params], *, instances: str | None = None) -> dict[str, str]:
@@ -80,7 +84,54 @@ def render(config: Config, hvparams: Callable[[str], Params], *, instances: str 
 
 
 def render_instances(config: Config) -> str:
-    return _lines(sorted((instance.name for instance in config.instances.values()), key=nice_key))
+    names = (instance.name for instance in config.instances.values())
+    return _lines(sorted(names, key=lambda name: nice_key(name.lower())))
+
+
+class InstanceList:
+    """`instance_list`, kept in order: sorting all the names for each new one would cost more than anything else."""
+
+    def __init__(self) -> None:
+        self._names: Map[str, Uuid] = Map()
+        self._known: set[str] = set()
+        self._keys: list[tuple[Any, str]] = []  # Any: a sort key; with the name in lower case
+        self._shown: list[str] = []
+        self.text = ""
+
+    def follow(self, config: Config) -> None:
+        names = config.instance_names
+        if names is self._names:
+            return
+        now = set(names)
+        changed = now ^ self._known
+        if not changed or len(changed) > len(now) // 10:
+            self._keys = sorted((nice_key(name), name) for name in now)
+            self._shown = [config.instances[names[name]].name for _, name in self._keys]
+        else:
+            for name in changed:
+                self._change(config, name, is_new=name in now)
+        self._names, self._known = names, now
+        self.text = _lines(self._shown)
+
+    def _change(self, config: Config, name: str, *, is_new: bool) -> None:
+        key = (nice_key(name), name)
+        at = bisect_left(self._keys, key)
+        if is_new:
+            self._keys.insert(at, key)
+            self._shown.insert(at, config.instances[config.instance_names[name]].name)
+        else:
+            del self._keys[at]
+            del self._shown[at]
+
+
+def _differ(old: Config, new: Config) -> bool:
+    """Whether another file than `instance_list` may have changed."""
+    return not (
+        old.cluster is new.cluster
+        and old.nodes is new.nodes
+        and old.groups is new.groups
+        and old.networks is new.networks
+    )
 
 
 def _colons(digest: str) -> str:
@@ -105,9 +156,9 @@ class Distributor:
         self._sent: dict[Uuid, dict[str, str]] = {}  # what each node is known to have
         self._away: set[Uuid] = set()  # missed something: nobody waits for them
         self._senders: dict[Uuid, asyncio.Task[None]] = {}
-        self._waiters: dict[Uuid, list[tuple[int, asyncio.Future[None]]]] = {}  # with the version they wait for
+        self._waiters: dict[Uuid, list[tuple[int, asyncio.Future[None]]]] = {}  # with the serial they wait for
         self._rendered: tuple[Config, dict[str, str]] | None = None
-        self._version = 0  # of what was rendered last
+        self._instances = InstanceList()
 
     async def distribute(self) -> None:
         """Returns when the nodes have the files of now; those that do not take them in time get them later."""
@@ -140,26 +191,29 @@ class Distributor:
         old = self._rendered
         if old is not None and old[0] is config:
             return old[1]
-        instances = (
-            old[1]["instance_list"] if old is not None and old[0].instance_names is config.instance_names else None
-        )
-        files = render(config, lambda name: self._hvparams(config, name), instances=instances)
+        self._instances.follow(config)
+        instances = self._instances.text
+        if old is None or _differ(old[0], config):
+            files = render(config, lambda name: self._hvparams(config, name), instances=instances)
+        elif old[1]["instance_list"] is instances:
+            files = old[1]
+        else:
+            files = {**old[1], "instance_list": instances}
         self._rendered = (config, files)
-        self._version += 1
         return files
 
     def _begin(self, *, away_too: bool) -> dict[asyncio.Future[None], Uuid]:
         """Start what is to be sent. Returns what to wait for, with the node's uuid."""
-        config = self._config()
-        files = self._files(config)
+        config, serial = self._config(), self._serial()
         waits: dict[asyncio.Future[None], Uuid] = {}
         for node in config.online_nodes:
-            if self._sent.get(node.uuid) == files:
+            # one that is being sent something gets the newest next: it is not rendered for each change on the way
+            if node.uuid not in self._senders and self._sent.get(node.uuid) == self._files(config):
                 continue
             is_away = node.uuid in self._away
             if not is_away:
                 waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._waiters.setdefault(node.uuid, []).append((self._version, waiter))
+                self._waiters.setdefault(node.uuid, []).append((serial, waiter))
                 waits[waiter] = node.uuid
             if node.uuid not in self._senders and (away_too or not is_away):
                 self._senders[node.uuid] = asyncio.create_task(self._send(node.uuid), name=f"ssconf of {node.name}")
@@ -169,16 +223,16 @@ class Distributor:
         """Until the node has what is newest, or fails."""
         try:
             while True:
-                files, version = self._files(self._config()), self._version
+                files, serial = self._files(self._config()), self._serial()
                 known = self._sent.get(node, {})
                 changed = {name: content for name, content in files.items() if known.get(name) != content}
                 if changed:
-                    await self._rpc.one(node, SsconfWrite(files=changed, serial=self._serial()))
+                    await self._rpc.one(node, SsconfWrite(files=changed, serial=serial))
                 self._sent[node] = files
                 if node in self._away:
                     self._away.discard(node)
                     log.info("the ssconf files of node %s are up to date again", node)
-                self._tell(node, version)
+                self._tell(node, serial)
                 if not changed:
                     return
         except errors.RpcError as err:
@@ -187,14 +241,14 @@ class Distributor:
             self._away.add(node)
         finally:
             del self._senders[node]
-            self._tell(node, self._version)
+            self._tell(node, self._serial())
 
-    def _tell(self, node: Uuid, version: int) -> None:
-        """Those who wait for this version or an older one."""
+    def _tell(self, node: Uuid, serial: int) -> None:
+        """Those who wait for this state or an older one."""
         waiting = self._waiters.pop(node, [])
-        later = [pair for pair in waiting if pair[0] > version]
+        later = [pair for pair in waiting if pair[0] > serial]
         if later:
             self._waiters[node] = later
         for wanted, waiter in waiting:
-            if wanted <= version and not waiter.done():
+            if wanted <= serial and not waiter.done():
                 waiter.set_result(None)

@@ -37,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     network_names: Map[str, Uuid] = Map()
     primaries: Map[Uuid, frozenset[Uuid]] = Map()  # node → instances that have it as primary
     secondaries: Map[Uuid, frozenset[Uuid]] = Map()
+    macs: Map[str, frozenset[Uuid]] = Map()  # address → instances that have it: one, unless something went wrong
+    ports: Map[int, frozenset[Uuid]] = Map()
 
     @classmethod
     def load(cls, objects: Iterable[AnyObject]) -> Self:
@@ -105,7 +107,7 @@ class _Editor:
             self._mutations[name] = getattr(self._config, name).mutate()
         return self._mutations[name]
 
-    def _get(self, name: str, key: str) -> Any:
+    def _get(self, name: str, key: str | int) -> Any:
         """Without making a mutation of it."""
         table = self._mutations.get(name)
         return (table if table is not None else getattr(self._config, name)).get(key)
@@ -138,20 +140,31 @@ class _Editor:
 
     def _index(self, old: AnyObject | None, new: AnyObject | None) -> None:
         before, after = _index_entries(old), _index_entries(new)
-        for index, node, instance in before - after:
-            self._table(index)[node] = self._get(index, node) - {instance}
-        for index, node, instance in after - before:
-            self._table(index)[node] = (self._get(index, node) or frozenset()) | {instance}
+        if before == after:
+            return
+        for index, key, instance in before - after:
+            left = self._get(index, key) - {instance}
+            if left:
+                self._table(index)[key] = left
+            else:
+                self._table(index).pop(key)
+        for index, key, instance in after - before:
+            self._table(index)[key] = (self._get(index, key) or frozenset()) | {instance}
 
     def finish(self) -> dict[str, object]:
         return {"cluster": self._cluster} | {name: table.finish() for name, table in self._mutations.items()}
 
 
-def _index_entries(obj: AnyObject | None) -> set[tuple[str, Uuid, Uuid]]:
+def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
+    """(index, key, instance)."""
     if not isinstance(obj, Instance):
         return set()
-    mirrors = {("secondaries", node, obj.uuid) for node in obj.secondary_nodes}
-    return {("primaries", obj.primary_node, obj.uuid)} | mirrors
+    found: set[tuple[str, str | int, Uuid]] = {("primaries", obj.primary_node, obj.uuid)}
+    found.update(("secondaries", node, obj.uuid) for node in obj.secondary_nodes)
+    found.update(("macs", nic.mac, obj.uuid) for nic in obj.nics)
+    if obj.network_port is not None:
+        found.add(("ports", obj.network_port, obj.uuid))
+    return found
 
 
 def _expand(
