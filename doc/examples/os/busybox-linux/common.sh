@@ -24,8 +24,30 @@ disk_bytes() {
   fi
 }
 
-check_heartbeat() {
+check_parameters() {
   case "${OSP_HEARTBEAT:-1}" in
     '' | . | *[!0-9.]* | *.*.*) fail "parameter heartbeat is '$OSP_HEARTBEAT', not a number of seconds" ;;
   esac
+  case "${OSP_PREFIX:-24}" in
+    *[!0-9]* | ????*) fail "parameter prefix is '$OSP_PREFIX', not a number of bits such as 24" ;;
+  esac
+  case "${OSP_GATEWAY:-}" in
+    *[!0-9a-fA-F.:]*) fail "parameter gateway is '$OSP_GATEWAY', not an IP address" ;;
+  esac
+}
+
+# The addresses that are known, a line for each card: MAC ADDRESS[/PREFIX] [GATEWAY]. The parameters are for the first card.
+network_conf() {
+  index=0 prefix=${OSP_PREFIX:-} gateway=${OSP_GATEWAY:-}
+  while [ "$index" -lt "${NIC_COUNT:-0}" ]; do
+    eval "mac=\${NIC_${index}_MAC:-} ip=\${NIC_${index}_IP:-}"
+    eval "subnet=\${NIC_${index}_NETWORK_SUBNET:-} via=\${NIC_${index}_NETWORK_GATEWAY:-}"
+    case $subnet in
+      */*) : "${prefix:=${subnet##*/}}" ;;
+    esac
+    if [ -n "$mac" ] && [ -n "$ip" ]; then
+      echo "$mac $ip${prefix:+/$prefix} ${gateway:-$via}"
+    fi
+    index=$((index + 1)) prefix='' gateway=''
+  done
 }
