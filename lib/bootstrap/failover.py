@@ -213,7 +213,7 @@ def risks(situation: Situation, answers: Answers, own: Position, last: str) -> s
 # Acts
 
 
-def stop_old_master(where: Paths, situation: Situation, answers: Answers) -> str:
+def stop_old_master(where: Paths, situation: Situation, answers: Answers, seen: int) -> str:
     """Ask the recorded master's node to end its master daemon. Replies a warning, or nothing when that was done.
 
     Raises StaleTermError when another mastership has begun meanwhile.
@@ -225,7 +225,7 @@ def stop_old_master(where: Paths, situation: Situation, answers: Answers) -> str
     if not isinstance(no_answer, VersionReply):
         why = no_answer.message if no_answer is not None else "it is marked offline"
         return f"The master daemon on {old.name} was not stopped ({why}). It will find that it is replaced."
-    call = MasterStop(seen=max(answers.seen, TermKeeper(where).seen))
+    call = MasterStop(seen=seen)
 
     async def ask(client: Client) -> str:
         try:
@@ -239,12 +239,14 @@ def stop_old_master(where: Paths, situation: Situation, answers: Answers) -> str
     return _with_client(where, situation, ask)
 
 
-def take_over(where: Paths, situation: Situation, *, no_voting: bool) -> None:
+def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool) -> None:
     """Start the master daemon so that it takes over; returns when it is master and this node's files say so.
 
     Raises ExecError with what the daemon said.
     """
-    arguments = ("--take-over", "--no-voting", "--yes-do-it") if no_voting else ("--take-over",)
+    arguments = ["--take-over", f"--seen-term={seen}"]
+    if no_voting:
+        arguments += ["--no-voting", "--yes-do-it"]
     try:
         daemons.start(where, daemons.MASTERD, arguments=arguments)
     except errors.ExecError as err:
@@ -278,7 +280,9 @@ def failover(
         warn("This node is the master already, but its master daemon does not run: starting it.")
         daemons.start(where, daemons.MASTERD)
         return True
+    seen = TermKeeper(where).seen
     answers = ask_others(where, situation, with_offline=with_offline)
+    seen = max(seen, answers.seen)
     if no_voting:
         own = db.look(where.local(paths.STATE_DB))[0]
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(db.look_time(where.local(paths.STATE_DB))))
@@ -287,10 +291,10 @@ def failover(
     else:
         check_votes(situation, answers)
     check_is_newest(where, situation, answers)
-    warning = stop_old_master(where, situation, answers)
+    warning = stop_old_master(where, situation, answers, seen)
     if warning:
         warn(warning)
-    take_over(where, situation, no_voting=no_voting)
+    take_over(where, situation, seen, no_voting=no_voting)
     return True
 
 

@@ -61,6 +61,7 @@ class NotMasterError(errors.PrereqError):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_voting: bool = False
     take_over: bool = False  # become master though the configuration names another node
+    seen_term: int = 0  # highest term when the take-over was decided; 0: not known
 
 
 def cluster_hvparams(config: Config, hypervisor: str) -> Params:
@@ -185,6 +186,12 @@ class Master:
 
     async def _take_over(self) -> None:
         """Win, and make this node the master in the configuration before anything else is done."""
+        if 0 < self._options.seen_term < self.leader.position.term:
+            raise NotMasterError(
+                "wrong_state",
+                f"another node has become the master meanwhile, in term {self.leader.position.term}",
+                hint="gnt-cluster getmaster names it",
+            )
         nodes = [node.uuid for node in self.state.config.online_nodes]
         try:
             await self.leader.claim(nodes, no_voting=self._options.no_voting, takes_over=True)

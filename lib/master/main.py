@@ -19,7 +19,7 @@ WARNING = (
 
 def main(argv: list[str] | None = None) -> int:
     parser = optparse.OptionParser(
-        usage="%prog [-f] [-d] [--take-over] [--no-voting]",
+        usage="%prog [-f] [-d] [--take-over [--seen-term=TERM]] [--no-voting]",
         version=f"%prog (ganeti) {settings.VERSION}",
         description="The master daemon: holds the state, the job queue and the locks of the cluster.",
     )
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         default=False,
         help="become master instead of another node (master-failover)",
     )
+    parser.add_option("--seen-term", type="int", metavar="TERM", default=0, help="take over only from this mastership")
     parser.add_option("--no-voting", action="store_true", default=False, help="become master without the candidates")
     parser.add_option("--yes-do-it", action="store_true", default=False, help="answer the question of --no-voting")
     options, arguments = parser.parse_args(argv)
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("takes no arguments")
     if options.no_voting and not options.yes_do_it and not _is_confirmed():
         return 1
-    wanted = daemon.Options(no_voting=options.no_voting, take_over=options.take_over)
+    wanted = daemon.Options(no_voting=options.no_voting, take_over=options.take_over, seen_term=options.seen_term)
     where = Paths.from_environment()
 
     def body(ready: Ready) -> int:

@@ -69,7 +69,7 @@ class Claim:
         return max(terms, default=0)
 
     async def ask_promises(self, voters: Sequence[str], term: int, position: Position) -> None:
-        """Raises QuorumError without promises of a majority; the own one must be on disk already."""
+        """Raises QuorumError without promises of a majority; the own one counts and is to be written next."""
         call = StorePromise(claim=term, claimant=self._own, last_term=position.term, last_serial=position.serial)
         replies = await self._ask(
             self._others(voters), call, need=majority(len(voters)) - 1, counts=lambda reply: reply.granted

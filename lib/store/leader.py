@@ -356,8 +356,9 @@ class Leader:
                 raise attempt.refusal(best, states[best], self._chain.tip)
         seen = await attempt.highest_term(nodes, states)
         term = max(seen, self._database.promise.term, self._chain.tip.term) + 1
-        await self._chain.run(self._database.keep_promise, Promise(term, self._own))
+        # the others first: a claim that fails must not leave a term here that ends the mastership of who won
         await attempt.ask_promises(self._fleet.voters, term, self._chain.tip)
+        await self._chain.run(self._database.keep_promise, Promise(term, self._own))
         self._term = term  # from here on calls carry it
         try:
             await attempt.push_term(nodes, term)

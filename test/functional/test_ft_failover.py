@@ -195,14 +195,14 @@ def test_two_at_once_make_one_master(own_cluster):
     results = {}
 
     def run(node):
-        results[node.name] = shell.cluster.call(node, FAILOVER).returncode
+        results[node.name] = shell.cluster.call(node, FAILOVER)
 
     threads = [threading.Thread(target=run, args=(node,)) for node in (second, third)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0 in results.values(), results
+    assert 0 in [done.returncode for done in results.values()], results
 
     def masters():
         return [node for node in shell.nodes if daemons.is_running(node.paths, daemons.MASTERD)]

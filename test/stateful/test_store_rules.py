@@ -113,9 +113,9 @@ class Rules(RuleBasedStateMachine):
         if node not in own.voters() or node in self.masters:
             return
         term = max(max(self.copies[n].promise[0], self.copies[n].position[0]) for n in sees | {node}) + 1
-        own.promise = (term, node)
         votes = {voter for voter in asked - {node} if self._promise(voter, node, term, own.position)} | {node}
         if majority(votes, own.voters()):
+            own.promise = (term, node)
             self.masters[node] = Mastership(node, term, len(own.log))
             self.wins.append((term, list(own.log)))
             self._new(node)
