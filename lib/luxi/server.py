@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 #: (method, arguments in today's form, the request's `key` if it has one and the peer's `uid` and `pid`) → JSON
 Handler = Callable[[str, list[Any], dict[str, Any]], Awaitable[Any]]
 
-_BACKLOG = 128
+#: a client that sets a time limit is refused at once when it is full; many tools start together
+_BACKLOG = 1024
 _READ = 1 << 16
 #: requests of one connection that are read ahead
 _AHEAD = 16

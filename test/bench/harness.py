@@ -128,6 +128,17 @@ class Bench:
 
     def daemon_memory_mib(self, size: int) -> float:
         """Resident memory of masterd."""
+        with open(f"/proc/{self.masterd(size)}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+    def daemon_cpu_s(self, size: int) -> float:
+        """Processor time that masterd has used."""
+        with open(f"/proc/{self.masterd(size)}/stat", encoding="utf-8", errors="replace") as file:
+            words = file.read().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def masterd(self, size: int) -> int:
+        """Its process. Raises RuntimeError when it does not run."""
         master = self.cluster(size).master()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -136,8 +147,7 @@ class Bench:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     command = file.read()
                 if f"GANETI_ROOTDIR={master.root}".encode() in environ and b"ganeti-masterd" in command:
-                    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-                        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+                    return int(pid)
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         raise RuntimeError("no master daemon runs")

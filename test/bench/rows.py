@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,8 +14,10 @@ from typing import Any
 
 from harness import Bench, Result, Row, median_time, submit, wait_all
 
+from ganeti import paths
 from ganeti.testing import vlayout, vroot
 from ganeti.testing.vcluster import VirtualCluster, init_command
+from ganeti.wire import codec
 
 TEN_FIELDS = [
     "name", "pnode", "os", "hypervisor", "admin_state", "be/maxmem", "be/vcpus", "disk.sizes", "nic.macs", "tags",
@@ -91,6 +96,43 @@ def empty_jobs_200(bench: Bench) -> list[Result]:
     return [
         Result("jobs_200", sorted(rates)[1], "jobs/s", 300, more_is_better=True),
         Result("jobs_200_submission", sorted(calls)[1] * 1000, "ms"),
+    ]
+
+
+def idle_waiters(bench: Bench) -> list[Result]:
+    """Clients that wait for a change of a job while nothing changes."""
+    count, seconds = 500, 10.0
+    with bench.client(0) as client, contextlib.ExitStack() as opened:
+        job = client.call("SubmitJob", [{**EMPTY, "duration": 3 * seconds}])
+        while client.call("QueryJobs", [job], ["status"]) != [["running"]]:
+            time.sleep(0.05)
+        (info,), entries = client.call("WaitForJobChange", job, ["status"], None, None, 1)
+        serial = max((entry[0] for entry in entries), default=0)
+        request = {"method": "WaitForJobChange", "args": [job, ["status"], [info], serial, 80]}
+        path = os.path.realpath(bench.cluster(0).master().paths.local(paths.QUERY_SOCKET))
+        waiters = []
+        for _ in range(count):
+            waiter = opened.enter_context(socket.socket(socket.AF_UNIX))
+            waiter.connect(path)
+            waiter.settimeout(60)
+            waiter.sendall(codec.dumps(request).encode() + b"\x03")
+            waiters.append(waiter)
+        time.sleep(1)
+        before = bench.daemon_cpu_s(0)
+        time.sleep(seconds)
+        used = (bench.daemon_cpu_s(0) - before) / seconds * 100
+        answered = select.select(waiters, [], [], 0)[0]
+        if answered:
+            raise RuntimeError(f"{len(answered)} clients did not wait: {answered[0].recv(1000)!r}")
+        client.call("CancelJob", job, True)
+        began = time.perf_counter()
+        for waiter in waiters:
+            if not waiter.recv(1000):
+                raise RuntimeError("a client was not answered")
+        told = time.perf_counter() - began
+    return [
+        Result("idle_waiters_500", used, "% of a core", 2),
+        Result("waiters_500_told", told * 1000, "ms"),
     ]
 
 
@@ -185,6 +227,7 @@ ROWS = (
     Row("init", "gnt-cluster init", 0, cluster_init),
     Row("job", "one empty job: queue to start, by LUXI, by the command", 0, empty_job),
     Row("jobs_200", "200 empty jobs in one submission, three candidates", 0, empty_jobs_200),
+    Row("idle_waiters", "500 clients that wait for a job while nothing changes", 0, idle_waiters),
     Row("fake_creates", "100 diskless instances at once", 0, fake_creates_100),
     Row("list_1k", "lists of 1,000 instances", 1000, lists_small),
     Row("list_20k", "lists of 20,000 instances, one instance's info, memory", 20000, lists_large),
