@@ -19,6 +19,8 @@ LIB = Path(ganeti.__file__).parent
 USED_ELSEWHERE = {
     "hooks_run": "the engine, for all operations",
     "instance_console_log": "the console log command, by a direct query",
+    "master_ping": "the taking over of the mastership",
+    "master_stop": "the taking over of the mastership",
     "request_fence": "the engine, when the end of a call is not known",
     "ssconf_write": "the engine, after commits",
     "trust_push": "the engine, when candidates change",
