@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from harness import Bench, Result
 from rows import ROWS
 
-SIZES = (0, 1000, 20000)
+SIZES = (0, 200, 1000, 20000)
 
 
 def _parser() -> argparse.ArgumentParser:
