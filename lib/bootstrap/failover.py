@@ -239,10 +239,10 @@ def stop_old_master(where: Paths, situation: Situation, answers: Answers, seen: 
     return _with_client(where, situation, ask)
 
 
-def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool) -> None:
+def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool) -> str:
     """Start the master daemon so that it takes over; returns when it is master and this node's files say so.
 
-    Raises ExecError with what the daemon said.
+    Replies a warning when they do not, or nothing. Raises ExecError with what the daemon said.
     """
     arguments = ["--take-over", f"--seen-term={seen}"]
     if no_voting:
@@ -254,11 +254,15 @@ def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool)
             f"this node did not become master, and {situation.master} may have been stopped: {err.message}",
             hint=f"remedy that and run the command again, or start ganeti-masterd on {situation.master}",
         ) from err
-    daemons.wait_until(
-        "the change of this node's ssconf files",
-        lambda: recorded_master(where) == situation.me.node,
-        timeout_s=SSCONF_S,
-    )
+    try:
+        daemons.wait_until(
+            "the change of this node's ssconf files",
+            lambda: recorded_master(where) == situation.me.node,
+            timeout_s=SSCONF_S,
+        )
+    except errors.ExecError as err:
+        return f"This node is the master now, but {err.message}: look at its master daemon's log."
+    return ""
 
 
 def failover(
@@ -294,7 +298,9 @@ def failover(
     warning = stop_old_master(where, situation, answers, seen)
     if warning:
         warn(warning)
-    take_over(where, situation, seen, no_voting=no_voting)
+    warning = take_over(where, situation, seen, no_voting=no_voting)
+    if warning:
+        warn(warning)
     return True
 
 

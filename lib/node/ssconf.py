@@ -18,8 +18,8 @@ from ganeti.wire import codec
 BEFORE_SSCONF = faults.register("node.before_ssconf")
 AFTER_SSCONF = faults.register("node.after_ssconf")
 
-#: readers may rely on it
-MAX_BYTES = 128 * 1024
+#: of one file; classic readers take 128 KiB, which 5,000 names of instances can exceed, and half a list helps nobody
+MAX_BYTES = 4 * 1024 * 1024
 LOCK_S = 10.0
 _NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
 

@@ -59,8 +59,8 @@ def test_bad_names_are_refused_before_anything_is_written(where, name):
 
 
 def test_too_large_files_are_refused(where):
-    with pytest.raises(errors.NodeFailure, match="more than 128 KiB"):
-        write_ssconf(where, {"a": "x" * (128 * 1024 + 1)}, generation=(1, 1))
+    with pytest.raises(errors.NodeFailure, match="more than 4096 KiB"):
+        write_ssconf(where, {"a": "x" * (4 * 1024 * 1024 + 1)}, generation=(1, 1))
 
 
 def test_lock_of_another_program_is_waited_for_with_a_limit(where):
