@@ -148,7 +148,10 @@ class Distributor:
         serial: Callable[[], int],
         rpc: Rpc,
         hvparams: Callable[[Config, str], Params],
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._config = config
         self._serial = serial
         self._rpc = rpc
@@ -165,7 +168,7 @@ class Distributor:
         waits = self._begin(away_too=False)
         if not waits:
             return
-        _, late = await asyncio.wait(waits, timeout=PATIENCE_S)
+        _, late = await asyncio.wait(waits, timeout=self._patience_s)
         for waiter in late:
             log.warning("node %s does not take its ssconf files in time", waits[waiter])
             self._away.add(waits[waiter])
