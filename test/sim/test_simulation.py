@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,25 +12,27 @@ import pytest
 from ganeti.testing.sim.main import main, run
 from ganeti.testing.sim.mutants import MUTANTS
 
-#: mutant → a seed that finds it
-CAUGHT_BY = {
-    "the term check dropped": 1,
-    "an undo not journalled before its effect": 1,
-    "a submission answered before it is stored": 1,
-    "a tombstone ignored": 2,
-}
+#: some that a few seeds find; `tools/simulate --mutants` looks for all
+QUICKLY_CAUGHT = (
+    "the term check dropped",
+    "an undo not journalled before its effect",
+    "a submission answered before it is stored",
+    "a debt forgotten",
+)
+SEEDS = range(1, 16)
+played = functools.cache(run)
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_seed_when_played_then_nothing_is_violated(seed: int) -> None:
-    outcome = run(seed)
+    outcome = played(seed)
     assert outcome.violations == ()
     assert outcome.jobs > 0
     assert outcome.batches > 0
 
 
 def test_seeds_together_inject_many_kinds_of_faults_and_jobs_end_in_all_ways() -> None:
-    outcomes = [run(seed) for seed in range(1, 9)]
+    outcomes = [played(seed) for seed in SEEDS]
     assert len({fault for outcome in outcomes for fault in outcome.faults}) > 15
     assert {"success", "error"} <= {status for outcome in outcomes for status in outcome.statuses}
 
@@ -44,9 +47,9 @@ def test_seed_when_played_in_two_processes_then_traces_are_equal() -> None:
     assert hashes[0] == hashes[1] != ""
 
 
-@pytest.mark.parametrize("mutant", CAUGHT_BY)
+@pytest.mark.parametrize("mutant", QUICKLY_CAUGHT)
 def test_mutant_when_played_then_a_violation_is_found(mutant: str) -> None:
-    assert run(CAUGHT_BY[mutant], mutant).violations
+    assert any(run(seed, mutant).violations for seed in SEEDS)
 
 
 def test_simulate_when_all_is_well_then_figures_and_exit_status_0(capsys: pytest.CaptureFixture[str]) -> None:

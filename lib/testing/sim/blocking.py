@@ -51,7 +51,7 @@ def wait(arm: Callable[[Callable[[], object]], None]) -> None:
 
 
 def sleep(seconds: float) -> None:
-    wait(lambda go_on: the_loop().call_in(current(), max(0.0, seconds), go_on) and None)
+    wait(lambda go_on: the_loop().call_in(current(), seconds, go_on))
 
 
 class Event(threading.Event):

@@ -98,7 +98,11 @@ class Clients:
                 be = {"vcpus": rng.randint(1, 8)}
                 return {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": name, "beparams": be}
             case "reboot":
-                return {"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": name, "reboot_type": rng.choice(("hard", "full"))}
+                return {
+                    "OP_ID": "OP_INSTANCE_REBOOT",
+                    "instance_name": name,
+                    "reboot_type": rng.choice(("hard", "full")),
+                }
             case "delay":
                 return {
                     "OP_ID": "OP_TEST_DELAY",
@@ -163,9 +167,7 @@ class Clients:
         answer = [(bool(ok), what) for ok, what in answer]
         self._world.chance.trace(f"submission {submission.number}: {answer}")
         if submission.answer is not None and submission.answer != answer:
-            self._world.witness.blame(
-                f"submission {submission.number} was answered {submission.answer}, then {answer}"
-            )
+            self._world.witness.blame(f"submission {submission.number} was answered {submission.answer}, then {answer}")
         submission.answer = answer
         for index, (ok, what) in enumerate(answer):
             if ok:

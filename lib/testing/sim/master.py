@@ -28,6 +28,7 @@ from ganeti.model.types import JobId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.store.api import Batch, Note
 from ganeti.store.db import Database
+from ganeti.store.leader import Leader
 from ganeti.testing.sim import blocking
 from ganeti.testing.sim.loop import Process, VirtualClock, the_loop
 from ganeti.testing.sim.network import SimClient
@@ -90,6 +91,7 @@ class MasterProcess:
         world, clock = self._world, VirtualClock()
         moment = lambda: world.chance.between(0.0001, 0.002)  # noqa: E731
         self.state = State()
+        self.leader: Leader
         self.rpc = SimClient(world, self.process, self._node.identity, nodes=self._find, term=lambda: self.leader.term)
         self.debts = DebtPayer(self.state, self.rpc)
         self.leader = world.kinds.leader(

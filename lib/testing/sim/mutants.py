@@ -153,7 +153,7 @@ class _ImpatientEngine(Engine):
 class _SplittingCommitter(Committer):
     """The record of a submission is stored after its jobs."""
 
-    async def commit(  # type: ignore[override]  # the real one is no coroutine function
+    async def commit(
         self,
         note: Note,
         *,
@@ -173,7 +173,7 @@ class _SplittingCommitter(Committer):
 class _HastyCommitter(Committer):
     """What a job commits is told as done before a majority has it."""
 
-    async def commit(self, note: Note, **more: Any) -> None:  # type: ignore[override]  # Any: as for `Committer`
+    async def commit(self, note: Note, **more: Any) -> None:  # Any: as for `Committer`
         if note.actor == "submit":
             task = asyncio.ensure_future(super().commit(note, **more))
             task.add_done_callback(_seen)

@@ -92,7 +92,9 @@ class Network:
             arrivals.append(chance.between(0.0, 60.0))
         peer = SimPeer(world.nodes[source].name, world.nodes[source].digest, caller.name)
         for delay in arrivals:
-            loop.call_in(None, delay, self._arrive, source, target, body, peer, self._replier(caller, source, target, future))
+            loop.call_in(
+                None, delay, self._arrive, source, target, body, peer, self._replier(caller, source, target, future)
+            )
         if is_late and chance.rng.random() < 0.5:
             # the connection broke while the request lies in a queue somewhere
             raise aiohttp.ServerDisconnectedError
@@ -112,7 +114,7 @@ class Network:
         return reply
 
     def _arrive(
-        self, source: Uuid, target: Uuid, body: bytes, peer: Peer, reply: Callable[[bytes | None], None]
+        self, source: Uuid, target: Uuid, body: bytes, peer: SimPeer, reply: Callable[[bytes | None], None]
     ) -> None:
         node = self._world.nodes[target]
         if not self.reaches(source, target) or not node.is_on:

@@ -116,7 +116,7 @@ class Noded:
             self._world.witness.runs(self._node, call)
         return handler(call, self._env, execution)
 
-    def take(self, body: bytes, peer: Peer, reply: Callable[[bytes | None], None]) -> None:
+    def take(self, body: bytes, peer: SimPeer, reply: Callable[[bytes | None], None]) -> None:
         """A call has arrived."""
         number = self._world.new_number()
         self._open[number] = reply
@@ -132,7 +132,7 @@ class Noded:
         the_loop().call_in(self.process, 0.0, blocking.start, work)
         name = name_of_call(body)
         if not name.startswith(("store_state", "task_poll")):
-            self._world.chance.trace(f"{self._node.short} gets {name} from {peer.name.partition('.')[0]}")
+            self._world.chance.trace(f"{self._node.short} gets {name} from {peer.process}")
 
     def break_connections(self) -> None:
         replies, self._open = list(self._open.values()), {}

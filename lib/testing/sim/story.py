@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from ganeti import errors
 from ganeti.host import faults
 from ganeti.model.types import Uuid
 from ganeti.testing.sim.chance import SCHEDULED, Chance
@@ -239,9 +238,9 @@ class Story:
         for node in world.nodes.values():
             node.fill(is_full=False)
             node.boot()
-            for process in (node.noded and node.noded.process, node.master and node.master.process):
-                if process is not None and process.is_paused:
-                    the_loop().resume(process)
+            for daemon in (node.noded, node.master):
+                if daemon is not None and daemon.process.is_paused:
+                    the_loop().resume(daemon.process)
         world.network.cut = set()
         verdict = Verdict(world, self.clients)
         try:
@@ -256,10 +255,12 @@ class Story:
         """One that serves and goes on to do so."""
         for round_number in range(12):
             await asyncio.sleep(30.0)
-            serving = [m for m in self.world.serving() if m.leader.missing_voters() == [] and not m.leader.lost.is_set()]
+            serving = [
+                m for m in self.world.serving() if m.leader.missing_voters() == [] and not m.leader.lost.is_set()
+            ]
             if len(serving) == 1:
                 return serving[0]
-            if serving or self.world.masters() and round_number % 3:
+            if serving or (self.world.masters() and round_number % 3):
                 continue
             nodes = list(self.world.nodes.values())
             if round_number < 3:
@@ -285,14 +286,12 @@ def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False) -> Outcome
     """Run one seed."""
     began = time.perf_counter()
     chance = Chance(seed, is_verbose=is_verbose)
-    size = chance.rng.choice((3, 3, 4, 5))
-    voters = chance.rng.choice((2, 3, 3, 3, min(size, 5)))
     loop = VirtualLoop()
     loop.set_exception_handler(lambda _, context: None)
     with tempfile.TemporaryDirectory(dir=FAST_DISK, prefix="simulation-") as root:
         asyncio.set_event_loop(loop)
         try:
-            world, clients = loop.run_until_complete(_play(loop, root, chance, size, voters, kinds))
+            world, clients = loop.run_until_complete(_play(loop, root, chance, kinds))
         finally:
             faults.arm(None)
             asyncio.set_event_loop(None)
@@ -314,9 +313,9 @@ def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False) -> Outcome
     )
 
 
-async def _play(
-    loop: VirtualLoop, root: str, chance: Chance, size: int, voters: int, kinds: Kinds
-) -> tuple[World, Clients]:
+async def _play(loop: VirtualLoop, root: str, chance: Chance, kinds: Kinds) -> tuple[World, Clients]:
+    size = chance.rng.choice((3, 3, 4, 5))
+    voters = chance.rng.choice((2, 3, 3, 3, size))
     loop.on_step = lambda: _step(loop, chance)
     world = World(root, chance, nodes=size, voters=voters, kinds=kinds)
     story = Story(world)

@@ -103,7 +103,9 @@ class Verdict:
             contents[node.short] = (rows, snapshot.secrets)
             state = [row for row in rows if row[0] != db.HISTORY_ROWS]
             texts = [row for row in rows if row[0] == db.HISTORY_ROWS]
-            self._replays(node.short, state, [str(codec.loads(row[2])[3]) for row in sorted(texts, key=lambda r: int(r[1]))])
+            self._replays(
+                node.short, state, [str(codec.loads(row[2])[3]) for row in sorted(texts, key=lambda r: int(r[1]))]
+            )
         names = list(contents)
         for name in names[1:]:
             if contents[name] != contents[names[0]]:
