@@ -82,6 +82,32 @@ class Locks(RuleBasedStateMachine):
         self.waiting[job], self.places[job] = dict(wanted), self.next_place(priority)
         assert self.table.request(job, LockPlan(wanted), priority) == (self.grant_all_possible() == {job})
 
+    @rule(job=JOBS, wanted=WANTED, priority=PRIORITIES, data=st.data())
+    def request_what_is_free(self, job: JobId, wanted: Wanted, priority: int, data: st.DataObject) -> None:
+        """Some locks are wanted only if nobody is in the way."""
+        if not self.is_idle(job):
+            return
+        optional = data.draw(st.sets(st.sampled_from(sorted(wanted))))
+        place = self.next_place(priority)
+        others = [*self.held.values(), *self.additions.values()]
+        others += [other for rival, other in self.waiting.items() if self.places[rival] < place]
+        possible = {
+            key: mode
+            for key, mode in wanted.items()
+            if key not in optional or not any(collide({key: mode}, other) for other in others)
+        }
+        self.waiting[job], self.places[job] = possible, place
+        granted = self.table.request(job, LockPlan(wanted, frozenset(optional)), priority)
+        assert granted == (self.grant_all_possible() == {job})
+
+    @precondition(lambda self: self.held)
+    @rule(wanted=WANTED, data=st.data())
+    def narrow(self, wanted: Wanted, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.held)))
+        keep = {key: mode for key, mode in wanted.items() if is_within(self.held[job], {key: mode})}
+        self.held[job] = dict(keep)
+        assert set(self.table.narrow(job, LockPlan(keep))) == self.grant_all_possible()
+
     @rule(job=JOBS, wanted=WANTED)
     def replace(self, job: JobId, wanted: Wanted) -> None:
         if self.is_idle(job) or job in self.additions:
@@ -185,6 +211,12 @@ class Locks(RuleBasedStateMachine):
     def every_waiter_waits_for_somebody(self) -> None:
         for job in self.table.pending():
             assert self.table.blocker(job) in self.held.keys() | self.waiting.keys()
+            obstacle = self.table.obstacle(job)
+            assert obstacle is not None
+            key, rival = obstacle
+            claims = [table[rival] for table in (self.held, self.waiting, self.additions) if rival in table]
+            mine = {key: (self.additions.get(job) or self.waiting[job])[key]}
+            assert any(collide(mine, claim) for claim in claims)
 
     def teardown(self) -> None:
         """Nobody starves: as holders end, everyone gets its turn, and nothing is left."""
