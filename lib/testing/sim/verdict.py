@@ -217,13 +217,13 @@ class Verdict:
                     self._blame(f"{node.short} runs {guest.name}, which is not its instance")
 
     def _partly_removed(self, master: MasterProcess) -> set[str]:
-        """Names of instances whose removal did not end well: it may be repeated."""
+        """Names of instances whose removal said that it was left half done: it may be repeated."""
         return {
-            name
+            str(op.input["instance_name"])
             for job in master.state.jobs.values()
             for op in job.ops
             if op.status is Status.ERROR and op.input["OP_ID"] == "OP_INSTANCE_REMOVE"
-            for name in [str(op.input["instance_name"])]
+            if any("may be partly removed" in str(entry.message) for entry in master.state.logs.get(job.id, ()))
         }
 
     def _idle(self, master: MasterProcess) -> None:
