@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections import Counter
 from typing import TypeVar
@@ -49,6 +50,8 @@ class Chance:
         self.rng = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.now = 0.0
+        # where the run's files lie; like our process number it is another each time, so no part of the trace
+        self.root = ""
         self.lines: list[str] = []
         self._digest = hashlib.sha256()
         self._is_verbose = is_verbose
@@ -75,6 +78,8 @@ class Chance:
         return self.rng.uniform(low, high)
 
     def trace(self, text: str) -> None:
+        if self.root:
+            text = text.replace(self.root, "").replace(f"(process {os.getpid()})", "(process)")
         line = f"{self.now:10.4f} {text}"
         self._digest.update(line.encode() + b"\n")
         self.lines.append(line)

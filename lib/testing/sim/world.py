@@ -53,6 +53,7 @@ class World:
     def __init__(self, root: str, chance: Chance, *, nodes: int, voters: int, kinds: Kinds = REAL) -> None:
         """`root` is an empty directory, best in memory. The first `voters` nodes are master candidates."""
         self.chance, self.kinds = chance, kinds
+        chance.root = root
         self.calls = 0
         self._number = 0
         self.limits = Limits(
