@@ -14,7 +14,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import ChangingCall, Time
 from ganeti.calls.base import encode as encode_call
-from ganeti.calls.port import Progress, Rpc
+from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
 from ganeti.logic.base import Membership, StateHolder

@@ -88,6 +88,10 @@ class Client:
 
     async def close(self) -> None:
         if self._session is not None:
+            connector = self._session.connector
+            if connector is not None:
+                # a TLS farewell would outlive the loop
+                await connector.close(abort_ssl=True)
             await self._session.close()
             self._session = None
 
