@@ -48,7 +48,7 @@ def test_a_plain_guest_has_exactly_this_command_line():
         *("-machine", "pc"),
         *("-accel", "tcg,thread=multi"),
         *("-cpu", "max"),
-        *("-m", "128"),
+        *("-m", "131080k"),
         *("-smp", "2"),
         *("-rtc", "base=utc"),
         *("-device", "virtio-balloon-pci"),
