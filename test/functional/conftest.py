@@ -28,7 +28,7 @@ def bin_dir():
     return own
 
 
-def make_cluster(nodes):
+def make_cluster(nodes, *, hypervisors=("fake",)):
     directory = tempfile.mkdtemp(prefix="gnt-ft-")
     lines = []
     try:
@@ -37,7 +37,7 @@ def make_cluster(nodes):
             count=nodes,
             bin_dir=bin_dir(),
             report=lines.append,
-            hypervisors=("fake",),
+            hypervisors=hypervisors,
             os_definitions=f"{REPOSITORY}/doc/examples/os",
         )
     except BaseException:

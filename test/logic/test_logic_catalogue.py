@@ -56,7 +56,7 @@ def test_operation_with_hooks_names_its_object(op_id):
 def test_operation_is_tested(op_id):
     name = op_catalogue.REGISTRY[op_id].opcode.__name__
     tests = [path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)]
-    assert any(re.search(rf"\b{name}\b", path.read_text()) for path in tests)
+    assert any(re.search(rf"\b({name}|{op_id})\b", path.read_text()) for path in tests)
 
 
 def test_units_are_of_declared_operations_only():

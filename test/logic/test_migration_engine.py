@@ -431,3 +431,30 @@ def test_dry_run_tells_the_steps_and_does_nothing(tmp_path: Path) -> None:
         assert_clean(cluster, "node2")
 
     on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("call", ["migration_preflight", "migration_check"])
+def test_migrate_when_a_look_before_it_fails_then_nothing_was_begun(tmp_path: Path, call: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        cluster.rpc.fail[call] = errors.NodeFailure("told to fail")
+        job = await cluster.run(migrate())
+        assert job.status is Status.ERROR
+        assert "migration_prepare" not in [name for _, name in cluster.rpc.made]
+        assert_clean(cluster, "node2")
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("call", ["migration_abort", "migration_state"])
+def test_migrate_when_the_way_back_is_disturbed_then_cleanup_ends_it(tmp_path: Path, call: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        cluster.rpc.fail["migration_run"] = errors.NodeFailure("told to fail")
+        cluster.rpc.lose_reply.append(call)
+        job = await cluster.run(migrate())
+        assert job.status is Status.ERROR
+        assert running(cluster) == ["node2"]
+        if cluster.config.instance("web1").moving is not None:
+            await good(cluster, cleanup())
+        assert_clean(cluster, "node2")
+
+    on_cluster(tmp_path, body)

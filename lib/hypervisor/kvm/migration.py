@@ -256,7 +256,8 @@ class KvmMigration:
             if now - meter.begun > tuning.limit:
                 return (
                     f"it did not end within {tuning.limit} s ({meter.text()}); the guest may change its memory faster"
-                    " than it is sent: raise migration_bandwidth or migration_downtime, or use --non-live"
+                    " than it is sent: raise migration_bandwidth or migration_downtime, slow it down by"
+                    " migration_caps=auto-converge, or use --non-live"
                 )
             if now - meter.moved > STALL_S:
                 return f"the target has taken nothing for {STALL_S:.0f} s"
