@@ -13,6 +13,10 @@ from ganeti.query.view import Absent, View
 
 MAX_DEPTH = 64
 MAX_PATTERN = 1024
+#: the end of the text as Python and Perl write it; the engine says \z
+_END_OF_TEXT = re.compile(r"(?<!\\)((?:\\\\)*)\\Z")
+#: bytes that one pattern may use, compiled and while it is matched
+MAX_PATTERN_MEMORY = 8 << 20
 
 #: None: cannot be decided for this object (or not yet); an undecided filter keeps the row
 Verdict = bool | None
@@ -215,10 +219,20 @@ def _regex(field: Field, value: str | int) -> Callable[[Any], bool]:
         raise errors.ParameterError(f"field {field.name!r} ({field.kind.value}) cannot be matched by {value!r}")
     if len(value) > MAX_PATTERN:
         raise errors.ParameterError(f"the pattern for field {field.name!r} is longer than {MAX_PATTERN} characters")
+    # a pattern may not stop the master: this engine's time grows with the text's length only
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PATTERN_MEMORY
     try:
-        search = re.compile(value).search
-    except (re.error, OverflowError, RecursionError) as err:
-        raise errors.ParameterError(f"{value[:80]!r} is not a regular expression: {err}") from err
+        search = re2.compile(_END_OF_TEXT.sub(r"\1\\z", value), options).search  # type: ignore[no-untyped-call]  # no types there
+    except re2.error as err:
+        reason = err.args[0].decode("utf-8", "replace") if isinstance(err.args[0], bytes) else str(err)
+        raise errors.ParameterError(
+            f"{value[:80]!r} is not a regular expression that can be used: {reason};"
+            " look-around and back references are not available"
+        ) from err
 
     def test(found: Any) -> bool:
         if not isinstance(found, str):

@@ -17,6 +17,9 @@ from ganeti import errors
         (["<", "be/vcpus", 4], ["db1", "web10"]),
         ([">=", "be/vcpus", 4], ["web2"]),
         (["=~", "name", "^web"], ["web2", "web10"]),
+        (["=~", "name", r"^web2.*\.com\Z"], ["web2"]),
+        # would take for ever where patterns are tried one way after another
+        (["=~", "name", "((((w|e|b|.)+)+)+)+X$"], []),
         (["=[]", "tags", "blue"], ["web10"]),
         (["=[]", "disk.sizes", 1024], ["web10"]),
         (["&"], ["db1", "web2", "web10"]),
@@ -70,6 +73,7 @@ def test_an_unknown_name_is_an_error(world):
         (["?", "name"], "not true or false"),
         (["=~", "be/vcpus", "4"], "cannot be matched"),
         (["=~", "name", "("], "not a regular expression"),
+        (["=~", "name", "(?=web)"], "look-around"),
         (["=~", "name", "a" * 2000], "longer than"),
         (["=[]", "name", "a"], "not a list"),
         (["=[]", "beparams", "a"], "not a list"),
