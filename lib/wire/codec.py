@@ -57,9 +57,13 @@ def loads(untrusted: bytes | str) -> Any:
     """Builtins from JSON text. Raises CodecError."""
     try:
         text = untrusted.decode("utf-8") if isinstance(untrusted, bytes) else untrusted
-        return simplejson.loads(
+        found = simplejson.loads(
             text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
         )
+        if "\\u" in text:
+            # half a character, written as an escape, is no text: nothing could store it
+            simplejson.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
     except CodecError:
         raise
     except (ValueError, RecursionError) as err:

@@ -46,3 +46,9 @@ def test_pack_when_unpacked_then_equal_and_damage_is_told() -> None:
     assert codec.unpack(codec.pack(Point(1, 2.5)), Point) == Point(1, 2.5)
     with pytest.raises(codec.CodecError):
         codec.unpack(b'{"x": 1', Point)
+
+
+def test_loads_when_half_a_character_then_refused() -> None:
+    with pytest.raises(codec.CodecError, match="surrogates"):
+        codec.loads('{"comment": "\\ud800 x"}')
+    assert codec.loads('"\\ud83d\\ude00"') == "\U0001f600"
