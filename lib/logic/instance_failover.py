@@ -232,7 +232,7 @@ async def resolve_failover(arguments: dict[str, Any], env: Env) -> Iterable[str]
     except errors.RpcError as err:
         return [
             f"{instance.name} was not moved, and could not be started again: {err}; "
-            "it stays marked up, so the watcher will try again"
+            "it stays marked up: start it with gnt-instance startup"
         ]
     return [f"{instance.name} was not moved and was started again on {node.name}"]
 

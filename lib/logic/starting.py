@@ -92,12 +92,12 @@ async def resolve_start(arguments: dict[str, Any], env: Env) -> Iterable[str]:
     node = config.nodes[instance.primary_node]
     try:
         if await ended(env, node.uuid, RequestId(str(arguments["request"]))) == "failed":
-            return [f"{instance.name} was not started; it stays marked up, so the watcher will try again"]
+            return [f"{instance.name} was not started; it stays marked up: start it with gnt-instance startup"]
         if await runs(env, node.uuid, instance):
             return [f"{instance.name} runs on {node.name}"]
         await start_now(config, env, instance, arguments)
     except errors.RpcError as err:
-        return [f"{instance.name} could not be started: {err}; it stays marked up, so the watcher will try again"]
+        return [f"{instance.name} could not be started: {err}; it stays marked up: start it with gnt-instance startup"]
     return [f"{instance.name} was started on {node.name}"]
 
 

@@ -313,18 +313,26 @@ class Engine:
             self._parts.locks.release(job_id)
             self._parts.reservations.release(job_id)
 
-    async def _fail(self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any) -> None:
-        """Take effects back, then end the job. What cannot be taken back now is a debt or was reported."""
+    async def _fail(
+        self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any, *, tell: bool = False
+    ) -> None:
+        """Take effects back, then end the job. What cannot be taken back now is a debt or was reported.
+
+        `tell`: the error says what became of each thing that was begun; what is committed already, stands.
+        """
         jobs = self._parts.jobs
         writes: list[Write] = []
         undone = await env.journal_records.undo(env, env.open_requests)
         for line in undone.lines:
             env.report(line)
         writes += undone.writes
+        if tell:
+            fate = "; ".join(undone.lines) if undone.lines else "nothing of it had to be taken back"
+            result = [result[0], [f"{result[1][0]}: {fate}"]]
         before = jobs.get(job_id)
         if before.ops[index].decided:
             # its change is committed and stands: that is the opcode's success
-            env.report(f" - WARNING: failed after its change was committed: {result}")
+            env.warn(f"failed after its change was committed: {_text_of(result)}")
             status, result = Status.SUCCESS, before.ops[index].result
         now = jobs.stamp()
         after = msgspec.structs.replace(before, end_timestamp=now)
@@ -411,10 +419,9 @@ class Engine:
                 if index + 1 < len(jobs.get(job_id).ops):
                     await self._run_ops(job_id)
             else:
-                done = op.steps_done
-                where = f" after step {done} of {op.steps_total}" if op.steps_total else ""
-                text = f"the master stopped while the job ran{where}; what it had begun was taken back"
-                await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]])
+                where = f" (at step {op.steps_done + 1} of {op.steps_total} or later)" if op.steps_total else ""
+                text = f"the master stopped while the job ran{where}"
+                await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]], tell=True)
         except errors.GanetiError as err:
             log.error("job %s is not recovered: %s", job_id, err)
             return
@@ -520,6 +527,11 @@ class Engine:
         self._is_stopping = True
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()), timeout=timeout_s)
+
+
+def _text_of(result: Any) -> str:
+    """An encoded error as people read it."""
+    return str(errors.decode(result)) if isinstance(result, list) else str(result)
 
 
 def _told(stored: asyncio.Task[None]) -> None:

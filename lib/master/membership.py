@@ -75,10 +75,10 @@ class Members:
         await self.push_trust()
 
     async def push_trust(self) -> None:
-        """Send the present generation; a majority of all nodes must take it."""
+        """Send the present generation; more than half of the nodes that are not marked offline must take it."""
         config = self._state.config
         call = TrustPush(serial=self._state.flags.trust_serial, digests=trusted(config))
-        results = await self._rpc.many([node.uuid for node in config.nodes.values()], call)
+        results = await self._rpc.many([node.uuid for node in config.online_nodes], call)
         failed = [answer for answer in results.values() if isinstance(answer, errors.RpcError)]
         for failure in failed:
             log.warning("trust file not taken: %s", failure)

@@ -12,7 +12,8 @@ from ganeti.logic.steps import Step
 from ganeti.master import hooks, plan_text
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.ssconf import Distributor
-from ganeti.model.types import JobId
+from ganeti.model.config import Config
+from ganeti.model.types import JobId, Uuid
 from ganeti.ops.base import OpCode
 
 log = logging.getLogger(__name__)
@@ -68,10 +69,11 @@ class Processor:
 
     async def _pre_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> None:
         path = op.declaration.hooks
-        if not plan.pre:
+        nodes = _reachable(plan.pre, env.config)
+        if not nodes:
             return
         variables = hooks.environment(env.config, op, path, "pre", plan.environment)
-        results = await hooks.run(env.rpc, plan.pre, path=path, phase="pre", variables=variables)
+        results = await hooks.run(env.rpc, nodes, path=path, phase="pre", variables=variables)
         if results and all(isinstance(answer, errors.RpcError) for answer in results.values()):
             raise errors.HooksFailure(f"no node could run the pre hooks {path}")
         for answer in results.values():
@@ -84,9 +86,14 @@ class Processor:
     async def _post_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> list[tuple[str, str, str]]:
         path = op.declaration.hooks
         variables = hooks.environment(env.config, op, path, "post", plan.environment)
-        nodes = [node for node in plan.post if node in env.config.nodes]
+        nodes = _reachable(plan.post, env.config)
         results = await hooks.run(env.rpc, nodes, path=path, phase="post", variables=variables)
         failures = hooks.failures(env.config, results)
         for node, script, output in failures:
             env.warn(f"post hook {script} failed on node {node}: {output.strip() or '(no output)'}")
         return failures
+
+
+def _reachable(nodes: Sequence[Uuid], config: Config) -> list[Uuid]:
+    """Hooks run where somebody answers: not on nodes that are gone or marked offline."""
+    return [node for node in nodes if node in config.nodes and not config.nodes[node].offline]
