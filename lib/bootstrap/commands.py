@@ -227,7 +227,6 @@ def node_add(session: Session, call: Call) -> int:
         KnownNode(name=name, uuid=node, primary_ip=primary, secondary_ip=secondary, is_master=bool(is_master))
         for name, node, primary, secondary, is_master in rows
     ]
-    session.note(f"The cluster's certificates are put on {wanted.node_name}; those it has are replaced.")
     joined = join(
         wanted.node_name,
         members,
@@ -239,6 +238,7 @@ def node_add(session: Session, call: Call) -> int:
         master_capable=wanted.master_capable,
         clock=SystemClock(),
         new_uuid=_new_uuid,
+        tell=session.note,
     )
     if call.given("verbose"):
         session.out(f"{joined.name} has its certificate and runs its daemon")

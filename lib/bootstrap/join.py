@@ -111,6 +111,7 @@ def join(
     master_capable: bool,
     clock: Clock,
     new_uuid: Callable[[], Uuid],
+    tell: Callable[[str], None],
 ) -> Joined:
     """Install the cluster's credentials on the node and start its daemon there. May be repeated.
 
@@ -126,6 +127,7 @@ def join(
         force=force,
         now=clock.time(),
     )
+    tell(f"The cluster's certificates are put on {name}; those it has are replaced.")
     reply = send(HostRunner(where), ssh_command(where, name, ask_host_key=ask_host_key), request, name)
     expected = tls.digest(request.credentials.bundle)
     if reply.digest != expected:

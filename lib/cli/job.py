@@ -301,6 +301,9 @@ def watch(session: Session, call: Call) -> int:
         follow.wait(session, job)
     except errors.LuxiError:
         raise
+    except errors.JobLost:
+        session.note(f"job {job} is archived or not known")
+        return 1
     except errors.GanetiError as err:
         session.note(f"Job {job} failed: {err}")
         return failure.exit_code(err)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ganeti import errors
 from ganeti.cli import common, failure, tables
 from ganeti.ops.verbs import Argument, Call, Session, verb
 from ganeti.query.filter import filter_of_arguments
@@ -32,6 +33,8 @@ def wanted_fields(text: str | None, default: Sequence[str]) -> list[str]:
     if not text:
         return list(default)
     names = [name for name in text.removeprefix("+").split(",") if name]
+    if not names:
+        raise errors.ParameterError(f"no field is named in {text!r}", hint="list-fields shows the names")
     return [*default, *names] if text.startswith("+") else names
 
 

@@ -54,6 +54,8 @@ def _main(tool: str, words: list[str], world: World) -> int:
         return 0 if words else 1
     verb = commands.find(tool, words[0])
     if verb is None:
+        world.err.write(f"unknown command {words[0]!r}\n")
+        world.err.flush()
         world.out.write(usage(tool))
         return 1
     return _run(verb, _with_defaults(verb, words[1:], world), world)

@@ -11,6 +11,8 @@ from ganeti.cli.world import Terminal
 
 #: more objects than this are shown only on request
 SHOWN_AT_ONCE = 20
+#: the options that say yes beforehand, the first one that a command has counts
+ANSWERS = ("force", "yes_do_it")
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti.cli import common, follow, prompt
-from ganeti.cli.world import Client, World
+from ganeti.cli.world import Client, Terminal, World
 from ganeti.ops import base
 from ganeti.ops.verbs import Call
 from ganeti.paths import Paths
@@ -35,10 +35,28 @@ class Session:
         self.world.err.write(text + "\n")
 
     def confirm(self, question: str) -> bool:
-        return prompt.confirm(question, self.world.terminal)
+        return prompt.confirm(question, self.terminal)
+
+    def confirm_many(self, names: Sequence[str], operation: str, *, warning: str = "") -> bool:
+        return prompt.confirm_many(names, operation, lambda: self.terminal("force_multiple"), warning=warning)
 
     def confirm_typed(self, question: str, wanted: str) -> bool:
-        return prompt.confirm_typed(question, wanted, self.world.terminal)
+        return prompt.confirm_typed(question, wanted, self.terminal)
+
+    def terminal(self, *answers: str) -> Terminal | None:
+        """To ask on. Without one, says which option (`answers`: their `dest`) answers the question instead."""
+        found = self.world.terminal()
+        if found is None:
+            self.note("no terminal to ask on" + self._answer(answers or prompt.ANSWERS))
+        return found
+
+    def _answer(self, answers: Sequence[str]) -> str:
+        from ganeti.cli import commands
+
+        declared = commands.find(self._tool, self._verb)
+        offered = {item.dest: item.flags[0] for item in declared.options} if declared else {}
+        flag = next((offered[dest] for dest in answers if dest in offered), "")
+        return f"; {flag} answers yes" if flag else ""
 
     def call(self, method: str, *args: Any) -> Any:
         return self._connected().call(method, *args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti import errors
-from ganeti.cli import follow, prompt, results, select
+from ganeti.cli import follow, results, select
 from ganeti.cli.session import Session
 from ganeti.ops import base
 from ganeti.ops.base import Cli, Declaration
@@ -50,7 +50,7 @@ def _run_many(session: Session, call: Call, cli: Cli) -> int:
     is_several = is_selection or len(names) > 1
     is_sure = True
     if cli.selectors and is_several and not call.given("force_multiple"):
-        is_sure = prompt.confirm_many(names, cli.verb, session.world.terminal, warning=cli.warning)
+        is_sure = session.confirm_many(names, cli.verb, warning=cli.warning)
     elif cli.confirm and not is_several and not call.given("force"):
         is_sure = session.confirm(cli.confirm.format(**{cli.many: names[0]}))
     if not is_sure:

@@ -112,6 +112,16 @@ def parse_devices(texts: Iterable[str]) -> list[dict[str, Any]]:
     return [found.get(index, {}) for index in range(max(found, default=-1) + 1)]
 
 
+def _without_gaps(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Disks: each has to be described."""
+    found = parse_devices(texts)
+    given = {int(text.partition(":")[0]) for text in texts}
+    for index in range(len(found)):
+        if index not in given:
+            raise errors.ParameterError(f"disk numbers begin at 0; {index} is missing")
+    return found
+
+
 def parse_yes_no(text: str) -> bool:
     """yes, no, true or false in any case."""
     word = text.lower()
@@ -153,7 +163,7 @@ def convert(parse: Parse, texts: Sequence[str], dest: str, also: str) -> dict[st
         case Parse.IDENT_KEYVAL:
             return {dest: parse_ident_dict(texts)}
         case Parse.DEVICES:
-            return {dest: parse_devices(texts)}
+            return {dest: _without_gaps(texts) if dest == "disks" else parse_devices(texts)}
         case Parse.ONE_DISK:
             return {dest: [{"size": parse_size(last)}]}
         case Parse.NODE_PAIR:

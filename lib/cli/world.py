@@ -12,6 +12,9 @@ from ganeti import errors
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.paths import Paths
 
+#: a list or info command gives up after this when no master answers; what changes something waits longer
+QUESTION_PATIENCE_S = 10.0
+
 
 class Client(Protocol):
     """The part of `luxi.client.Client` that the commands use."""
@@ -59,11 +62,11 @@ def _system_terminal() -> Terminal | None:
         return None
 
 
-def connect(paths: Paths, environ: Mapping[str, str]) -> Client:
+def connect(paths: Paths, environ: Mapping[str, str], tell: Callable[[str], None]) -> Client:
     """The master's socket, or the one that the environment names; nothing is sent yet."""
     from ganeti.luxi.client import Client as LuxiClient
 
-    client: Client = LuxiClient(paths=paths, environ=environ)
+    client: Client = LuxiClient(paths=paths, environ=environ, first_question_timeout_s=QUESTION_PATIENCE_S, tell=tell)
     return client
 
 
@@ -92,7 +95,7 @@ class World:
         environ: Mapping[str, str] | None = None,
         paths: Paths | None = None,
         clock: Clock | None = None,
-        connect: Callable[[Paths, Mapping[str, str]], Client] = connect,
+        connect: Callable[[Paths, Mapping[str, str]], Client] | None = None,
         terminal: Callable[[], Terminal | None] = _system_terminal,
         new_key: Callable[[], str] = _new_key,
         become: Callable[[Sequence[str]], int] = _become,
@@ -111,4 +114,11 @@ class World:
         self._connect = connect
 
     def connect(self) -> Client:
-        return self._connect(self.paths, self.environ)
+        if self._connect is not None:
+            return self._connect(self.paths, self.environ)
+        return connect(self.paths, self.environ, self._tell)
+
+    def _tell(self, line: str) -> None:
+        self.out.flush()
+        self.err.write(line + "\n")
+        self.err.flush()

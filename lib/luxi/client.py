@@ -17,6 +17,8 @@ from ganeti.wire import codec
 SOCKET_VARIABLE = "FORCE_LUXI_SOCKET"
 CONNECT_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 180.0
+#: how long the master may be silent before its caller is told what is waited for
+NOTICE_AFTER_S = 2.0
 #: waits before a request is sent once more after the connection was lost, in seconds
 RESEND_AFTER_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 _READ = 1 << 18
@@ -52,8 +54,14 @@ class Client:
         wait_for_master: bool = True,
         clock: Clock | None = None,
         own_name: Callable[[], str] | None = None,
+        first_question_timeout_s: float | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`wait_for_master`: whether to try again while the master's daemon on this node does not answer."""
+        """`wait_for_master`: whether to try again while the master's daemon on this node does not answer.
+
+        `first_question_timeout_s`: takes the place of `connect_timeout_s` for a question that comes before any
+        connection was made. `tell`: gets one line when connecting takes long.
+        """
         self._paths = paths or Paths.from_environment(environ)
         self._address = address or default_address(self._paths, environ)
         self._connect_timeout_s = connect_timeout_s
@@ -61,6 +69,9 @@ class Client:
         self._wait_for_master = wait_for_master
         self._clock: Clock = clock or SystemClock()
         self._own_name = own_name
+        self._first_question_timeout_s = first_question_timeout_s
+        self._tell = tell
+        self._was_connected = False
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -87,7 +98,7 @@ class Client:
         data = framing.frame(request)
         for wait_s in (*RESEND_AFTER_S, None):
             try:
-                return _result(self._exchange(data))
+                return _result(self._exchange(method, data))
             except _Lost as err:
                 self.close()
                 if err.is_sent and key is None and not _is_question(method):
@@ -102,8 +113,8 @@ class Client:
 
     # How it works.
 
-    def _exchange(self, data: bytes) -> bytes:
-        stream = self._connected()
+    def _exchange(self, method: str, data: bytes) -> bytes:
+        stream = self._connected(method)
         stream.settimeout(self._read_timeout_s)
         try:
             # ETX is the last byte: what failed to send has not arrived as a request
@@ -139,10 +150,11 @@ class Client:
             raise errors.LuxiError("the master sent more than one answer to one request")
         return messages[0]
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, method: str) -> socket.socket:
         if self._socket is not None:
             return self._socket
-        deadline = self._clock.monotonic() + self._connect_timeout_s
+        began = self._clock.monotonic()
+        is_told = False
         target = framing.address(self._address)
         while True:
             stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -152,12 +164,22 @@ class Client:
             except OSError as err:
                 stream.close()
                 wait_s = self._wait_after(err)
-                if self._clock.monotonic() + wait_s > deadline:
+                waited_s = self._clock.monotonic() - began
+                if waited_s + wait_s > self._patience_s(method):
                     raise self._no_answer(err) from err
+                if waited_s >= NOTICE_AFTER_S and not is_told:
+                    self._tell("waiting for the master daemon...")
+                    is_told = True
                 self._clock.sleep(wait_s)
             else:
+                self._was_connected = True
                 self._socket = stream
                 return stream
+
+    def _patience_s(self, method: str) -> float:
+        if self._first_question_timeout_s is None or self._was_connected or not _is_question(method):
+            return self._connect_timeout_s
+        return self._first_question_timeout_s
 
     def _wait_after(self, err: OSError) -> float:
         """Seconds until the next try; raises when there is no use in it."""
@@ -198,7 +220,7 @@ class Client:
 
 
 def _is_question(method: str) -> bool:
-    from ganeti.luxi import methods  # only after a lost connection
+    from ganeti.luxi import methods  # only when something is wrong
 
     return methods.is_question(method)
 

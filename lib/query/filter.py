@@ -60,11 +60,32 @@ def parse_text(text: str) -> Json:
     try:
         return _grammar()(text)
     except pp.ParseBaseException as err:
+        message, place = _common_mistake(text) or (err.msg, err.loc)
+        start = text.rfind("\n", 0, place) + 1
+        line = text[start:].partition("\n")[0]
         raise errors.QueryFilterParseError(
-            f"{err.msg} at column {err.column}\n  {err.line}\n  {' ' * (err.column - 1)}^"
+            f"{message} at column {place - start + 1}\n  {line}\n  {' ' * (place - start)}^"
         ) from err
     except RecursionError as err:
         raise errors.QueryFilterParseError("the filter is nested too deeply") from err
+
+
+_PATTERN = "|".join(rf"{mark}(?:\\.|[^\\{mark}])*{mark}" for mark in map(re.escape, _REGEX_DELIMITERS))
+#: patterns and quoted text; the group is a quote that nothing closes
+_TEXTS = re.compile(rf"""[=!]~\s*m?(?:{_PATTERN})|"[^"]*"|'[^']*'|(["'])""", re.DOTALL)
+
+
+def _common_mistake(text: str) -> tuple[str, int] | None:
+    """What the grammar would not tell of a text that it refused, and where it is."""
+    for found in _TEXTS.finditer(text):
+        if found[1]:
+            return "a quote that is not closed", found.start()
+        if found[0][0] in "\"'" and text[: found.start()].rstrip().endswith(("=~", "!~")):
+            return (
+                'a pattern stands between slashes (=~ /pattern/), a glob between quotes (=* "glob*"): quote',
+                found.start(),
+            )
+    return None
 
 
 @cache

@@ -146,15 +146,17 @@ class VirtualCluster:
 
     # -- single nodes
 
-    def kill(self, name: str) -> None:
-        """Power off: everything on the node ends at once."""
-        node = self.layout.node(name)
-        files.write_atomic(node.off_mark, b"")
-        ended = vprocess.kill_all(node.root)
-        self._report(f"{node.short_name} powered off" + _listing(ended))
+    def kill(self, *names: str) -> None:
+        """Power off: everything on the nodes ends at once."""
+        nodes = [self.layout.node(name) for name in names]
+        for node in nodes:
+            files.write_atomic(node.off_mark, b"")
+            ended = vprocess.kill_all(node.root)
+            self._report(f"{node.short_name} powered off" + _listing(ended))
 
-    def boot(self, name: str) -> None:
-        self._power_on(self.layout.node(name))
+    def boot(self, *names: str) -> None:
+        for node in [self.layout.node(name) for name in names]:
+            self._power_on(node)
 
     def _power_on(self, node: VirtualNode) -> None:
         if node.is_off:
@@ -188,7 +190,9 @@ class VirtualCluster:
             raise errors.PrereqError("wrong_input", f"{double[0]} is in two groups")
         if len(parts) < 2:
             raise errors.PrereqError(
-                "wrong_input", "a partition needs two groups or more", hint="such as node1,node2|node3 (quoted)"
+                "wrong_input",
+                "a partition needs two groups or more",
+                hint="join groups with |, such as node1,node2|node3 (quoted)",
             )
         for part in parts:
             others = [node for other in parts if other is not part for node in other]

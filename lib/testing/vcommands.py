@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ganeti import errors
 from ganeti.paths import NAME_VARIABLE, ROOT_VARIABLE
 from ganeti.testing.vcluster import VirtualCluster
-from ganeti.testing.vlayout import MAX_NODES, Layout
+from ganeti.testing.vlayout import MAX_NODES, Layout, check_owner
 from ganeti.testing.vprocess import SHELL_VARIABLE
 
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("node", metavar="NODE")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     for name, text in (("kill", "power a node off: its daemons and guests end at once"), ("boot", "power a node on")):
-        verb(name, text).add_argument("node", metavar="NODE")
+        verb(name, text).add_argument("nodes", nargs="+", metavar="NODE")
     verb("partition", "cut groups of nodes off from each other").add_argument(
         "groups", metavar="A,B|C", help="groups joined by |, nodes by commas; quote it"
     )
@@ -121,6 +121,8 @@ def main(arguments: Sequence[str], *, bin_dir: str, os_definitions: str) -> int:
     """Exit status. `bin_dir` has our commands and daemons, `os_definitions` the example OS definitions."""
     options = _parser().parse_args(list(arguments))
     try:
+        if options.verb != "env":
+            check_owner(options.directory, os.geteuid())
         if options.verb == "create":
             return _create(options, bin_dir, os_definitions)
         cluster = VirtualCluster(Layout.load(options.directory), _say)
@@ -134,8 +136,8 @@ def main(arguments: Sequence[str], *, bin_dir: str, os_definitions: str) -> int:
             "start": cluster.start,
             "stop": cluster.stop,
             "destroy": cluster.destroy,
-            "kill": lambda: cluster.kill(options.node),
-            "boot": lambda: cluster.boot(options.node),
+            "kill": lambda: cluster.kill(*options.nodes),
+            "boot": lambda: cluster.boot(*options.nodes),
             "partition": lambda: cluster.partition([part.split(",") for part in options.groups.split("|")]),
             "heal": cluster.heal,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -207,6 +208,29 @@ def _is_silent(network: str, count: int) -> bool:
             hint="a virtual cluster needs the whole loopback network 127.0.0.0/8, as Linux has it",
         )
     return not any(net.answers(host, settings.NODED_PORT, timeout_s=1, live_if_refused=False) for host in hosts)
+
+
+def check_owner(directory: str, uid: int) -> None:
+    """Raises PrereqError when the virtual cluster there belongs to another user: we would not see its processes."""
+    try:
+        owner = os.stat(os.path.join(directory, _SYMBOL)).st_uid
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        owner = os.stat(directory).st_uid
+    if uid not in (0, owner):
+        raise errors.PrereqError(
+            "environment_error",
+            f"the virtual cluster in {directory} belongs to user {_user_name(owner)}",
+            hint="run the command as that user, or make a cluster of your own in another directory",
+        )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def test_failed_job_is_told_as_its_own_error(row, code, message):
 
 def test_lost_job():
     ended = watch(Master(WaitForJobChange=None))
-    assert (ended.code, ended.err) == (1, "Job 7 failed: job 7 has been lost\n")
+    assert (ended.code, ended.err) == (1, "job 7 is archived or not known\n")
 
 
 def test_watch_has_the_exit_code_of_the_error():

@@ -195,3 +195,11 @@ def test_every_kind_of_field_has_a_title():
 )
 def test_plain_text_of_any_value(value, wanted):
     assert tables.plain(value) == wanted
+
+
+@pytest.mark.parametrize("text", [",,", "+", "+,"])
+def test_no_field_name_is_a_usage_error(text):
+    ended, master = listed("-o", text)
+    assert ended.code == 1
+    assert f"no field is named in {text!r}" in ended.err
+    assert master.calls == []

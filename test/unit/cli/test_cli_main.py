@@ -24,7 +24,7 @@ def test_usage(tool):
     assert (shown.code, asked.code) == (1, 0)
     assert shown.out == asked.out
     check_golden(f"usage-{tool}", shown.out)
-    assert run(tool, "frobnicate") == (1, shown.out, "")
+    assert run(tool, "frobnicate") == (1, shown.out, "unknown command 'frobnicate'\n")
 
 
 def test_version():

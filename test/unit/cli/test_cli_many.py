@@ -153,3 +153,13 @@ def test_more_than_twenty_are_listed_on_request():
     question, shown = keyboard.shown.split("y/v/[n]/?: ")
     assert "web7" not in question
     assert "  web7\n" in shown
+
+
+def test_without_a_terminal_it_says_which_option_answers():
+    master = many_master()
+    ended = run("gnt-instance", "remove", "web1", master=master)
+    assert ended.code == 1
+    assert ended.err == "no terminal to ask on; -f answers yes\n"
+    assert master.calls == []
+    several = run("gnt-instance", "stop", "web1", "web2", master=master)
+    assert several.err == "no terminal to ask on; --force-multiple answers yes\n"

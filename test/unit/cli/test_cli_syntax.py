@@ -98,6 +98,12 @@ def test_devices_say_which_units_there_are():
     assert "m, g or t" in caught.value.hint
 
 
+def test_disks_have_no_gap():
+    with pytest.raises(errors.ParameterError, match="disk numbers begin at 0; 0 is missing"):
+        syntax.convert(Parse.DEVICES, ["1:size=1g"], "disks", "")
+    assert syntax.convert(Parse.DEVICES, ["1:ip=10.0.0.1"], "nics", "") == {"nics": [{}, {"ip": "10.0.0.1"}]}
+
+
 @pytest.mark.parametrize(("text", "wanted"), [("yes", True), ("No", False), ("TRUE", True), ("false", False)])
 def test_yes_no(text, wanted):
     assert syntax.parse_yes_no(text) is wanted

@@ -271,6 +271,20 @@ def test_connect_when_the_master_does_not_answer_then_it_is_tried_each_second(wh
     assert clock.slept == [1.0] * 30
 
 
+@pytest.mark.parametrize(("method", "seconds"), [("QueryClusterInfo", 10), ("SubmitJob", 30)])
+def test_connect_when_the_first_call_is_a_question_then_it_gives_up_sooner_and_tells_that_it_waits(
+    where: Paths, method: str, seconds: int
+) -> None:
+    set_master(where, "node1.example.com")
+    clock = FakeClock()
+    told: list[tuple[float, str]] = []
+    luxi = client(where, clock, first_question_timeout_s=10.0, tell=lambda line: told.append((clock.now, line)))
+    with pytest.raises(errors.NoMasterError):
+        luxi.call(method)
+    assert told == [(2.0, "waiting for the master daemon...")]
+    assert clock.slept == [1.0] * seconds
+
+
 def test_connect_when_told_not_to_wait_then_it_is_tried_once(where: Paths) -> None:
     set_master(where, "node1.example.com")
     clock = FakeClock()

@@ -96,3 +96,20 @@ def test_wrong_arguments_are_refused():
         filter_of_arguments(["a", "b"], force=True)
     with pytest.raises(errors.ParameterError, match="job id"):
         filter_of_arguments(["seven"], name_field="id")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "marked"),
+    [
+        ('name == "a', "a quote that is not closed at column 9", '"a'),
+        ("a or\nname == 'a", "a quote that is not closed at column 9", "'a"),
+        ('name =~ "x"', "a pattern stands between slashes", '"x"'),
+        ("name !~ 'x' and b", "a pattern stands between slashes", "'x' and b"),
+        ('name =~ /a"b/ xx', "Expected end of text at column 15", "xx"),
+    ],
+)
+def test_common_mistakes_are_named(text, message, marked):
+    with pytest.raises(errors.QueryFilterParseError, match=message) as caught:
+        parse_text(text)
+    line, caret = str(caught.value).splitlines()[1:]
+    assert line[caret.index("^") :] == marked

@@ -19,6 +19,15 @@ def layout(tmp_path, monkeypatch):
     subprocess.run(["rm", "-rf", made.run_base], check=True)
 
 
+def test_owner_may_work_on_it_and_others_are_told_whose_it_is(layout):
+    owner = os.stat(layout.directory).st_uid
+    vlayout.check_owner(layout.directory, owner)
+    vlayout.check_owner(layout.directory, 0)
+    vlayout.check_owner(layout.directory + "/nothing-here", owner + 12345)
+    with pytest.raises(errors.PrereqError, match="belongs to user"):
+        vlayout.check_owner(layout.directory, owner + 12345)
+
+
 def test_plan_gives_each_node_its_own_loopback_address(layout):
     assert len({node.address for node in layout.nodes}) == 3
     assert all(node.address.startswith("127.") for node in layout.nodes)
