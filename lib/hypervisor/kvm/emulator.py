@@ -72,6 +72,11 @@ class Emulators:
             log.warning("instance %s: %s", runtime.name, err)
             return GuestState.RUNNING
 
+    def version(self, runtime: Runtime) -> tuple[int, int, int]:
+        """Of the emulator that runs, which may not be the installed one. Raises MonitorError."""
+        found = self.execute(runtime, "query-version")["qemu"]
+        return int(found["major"]), int(found["minor"]), int(found["micro"])
+
     def run_state(self, runtime: Runtime) -> str:
         """QEMU's own word for it. Raises MonitorError."""
         return str(self.execute(runtime, "query-status").get("status"))
