@@ -163,6 +163,11 @@ class RpcError(GanetiError):
         # timeout: no reply in time, the effect is unknown | busy | stale_term | failed: the node said no
         self.kind = kind
 
+    @property
+    def is_silence(self) -> bool:
+        """Nothing was heard of the node's daemon: it may be down."""
+        return self.kind in ("offline", "unreachable", "timeout")
+
 
 class NodeFailure(GanetiError):
     """Raised by handlers on a node: the call was understood and cannot be done."""

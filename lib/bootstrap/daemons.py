@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,11 @@ __all__ = ["MASTERD", "NODED", "is_running", "pid_of", "program", "start", "stop
 
 NODED, MASTERD = "ganeti-noded", "ganeti-masterd"
 
+LOG_NAMES = {NODED: "node-daemon", MASTERD: "master-daemon"}
+
 START_LIMIT_S = 30.0
+#: how much of a log's end is looked at
+TAIL_SIZE = 1 << 16
 
 
 def program(name: str, *, bin_dir: str = "") -> str:
@@ -48,10 +53,27 @@ def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[s
         )
     except errors.CommandFailed as err:
         said = err.output.strip().splitlines()[-5:]
+        if not said and (last := last_error(where.local(paths.log_file(LOG_NAMES[daemon])), daemon)):
+            said = [f"{err.message}; the last that it logged:", last]
         raise errors.ExecError(
             f"{daemon} did not start" + (": " + " ".join(said) if said else f" ({err.message})"),
             hint=f"its log is in {where.local(paths.LOG_DIR)}",
         ) from err
+
+
+def last_error(log_path: str, daemon: str) -> str:
+    """The last warning or error of the last process of that daemon in its log; empty: there is none."""
+    try:
+        with open(log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_SIZE))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    form = re.compile(rf".*?: {re.escape(daemon)} pid=(\d+) ([A-Z]+) (.*)")
+    entries = [found.groups() for found in map(form.fullmatch, lines) if found]
+    last = entries[-1][0] if entries else ""
+    told = [text for pid, level, text in entries if pid == last and level in ("WARNING", "ERROR", "CRITICAL")]
+    return told[-1] if told else ""
 
 
 def wait_until(

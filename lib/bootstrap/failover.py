@@ -25,7 +25,7 @@ from ganeti.rpc.identity import Identity
 from ganeti.rpc.term import TermKeeper
 from ganeti.store import db
 from ganeti.store.api import Position
-from ganeti.store.quorum import majority
+from ganeti.store.quorum import NO_VOTING, advice, majority
 from ganeti.wire import codec
 
 R = TypeVar("R")
@@ -157,8 +157,50 @@ def check_votes(situation: Situation, answers: Answers) -> None:
             "environment_error",
             f"only {1 + votes[situation.master]} of {everybody} nodes confirm that the master is {situation.master}, "
             f"{majority(everybody)} are needed" + (f"; no answer from {', '.join(sorted(silent))}" if silent else ""),
-            hint="start their node daemons, mark dead nodes offline beforehand, or see --no-voting",
+            hint="start the node daemons of those that do not answer, or mark dead nodes offline beforehand; "
+            f"as a last resort, {NO_VOTING}",
         )
+
+
+def useless_copies(situation: Situation, answers: Answers) -> dict[str, str]:
+    """Candidates that answer but have no copy of the state that can be read: name → what is wrong."""
+    found: dict[str, str] = {}
+    for uuid, state in answers.states.items():
+        name = situation.nodes[uuid].name
+        if isinstance(state, StateReply):
+            if state.serial == 0:
+                found[name] = "it has no copy of the state"
+        elif not state.is_silence:
+            found[name] = state.message.removeprefix(f"node {state.node}: ")
+    return found
+
+
+def silent_candidates(situation: Situation, answers: Answers) -> list[str]:
+    """Names of candidates that gave no answer or were not asked."""
+    useless = useless_copies(situation, answers)
+    has = {uuid for uuid, state in answers.states.items() if isinstance(state, StateReply)}
+    return sorted(
+        node.name
+        for node in situation.others
+        if node.master_candidate and node.uuid not in has and node.name not in useless
+    )
+
+
+def check_copies(situation: Situation, answers: Answers) -> None:
+    """A majority of the candidates, this one included, has a copy: without that no vote can be won. PrereqError."""
+    useless, silent = useless_copies(situation, answers), silent_candidates(situation, answers)
+    count = 1 + sum(node.master_candidate for node in situation.others)
+    good = count - len(useless) - len(silent)
+    if good >= majority(count):
+        return
+    whys = [f"{name} ({why})" for name, why in sorted(useless.items())]
+    whys += [f"{name} (no answer)" for name in silent]
+    raise errors.PrereqError(
+        "environment_error",
+        f"only {good} of {count} master candidates have a copy of the state that can be read, {majority(count)} are "
+        f"needed; missing: {'; '.join(whys)}",
+        hint=advice(silent, useless),
+    )
 
 
 def ahead(situation: Situation, answers: Answers, own: Position) -> tuple[str, StateReply] | None:
@@ -196,17 +238,17 @@ def check_is_newest(where: Paths, situation: Situation, answers: Answers) -> Non
 
 def risks(situation: Situation, answers: Answers, own: Position, last: str) -> str:
     """What a take-over without a vote may lose. `last`: when this node's last change was made."""
-    silent = [
-        situation.nodes[uuid].name for uuid, state in answers.states.items() if isinstance(state, errors.RpcError)
-    ]
-    silent += [node.name for node in situation.others if node.master_candidate and node.uuid not in answers.states]
+    silent, useless = silent_candidates(situation, answers), useless_copies(situation, answers)
     lines = [f"This makes {situation.me.node} the master without asking a majority of the nodes.",
              f"The last change that it knows was made at {last} (batch {own.term}/{own.serial})."]  # fmt: skip
     if silent:
-        names = ", ".join(sorted(silent))
-        lines.append(f"Later changes, if there are any, are only on candidates that do not answer: {names}.")
+        lines.append(f"Later changes, if there are any, may be on candidates that do not answer: {', '.join(silent)}.")
+    for name, why in sorted(useless.items()):
+        lines.append(f"Later changes may have been on {name}, which answers but has no good copy: {why}.")
+    if silent or useless:
         lines.append("They will be LOST: jobs that were acknowledged, instances that were made since then.")
-    lines.append(f"Two masters act at the same time unless {situation.master} is down or can be reached from here.")
+    if situation.master != situation.me.node:
+        lines.append(f"Two masters act at the same time unless {situation.master} is down or can be reached from here.")
     return "\n".join(lines)
 
 
@@ -282,18 +324,22 @@ def failover(
         if daemons.is_running(where, daemons.MASTERD):
             raise errors.PrereqError("wrong_state", f"this node, {situation.me.node}, is the master already")
         warn("This node is the master already, but its master daemon does not run: starting it.")
-        daemons.start(where, daemons.MASTERD)
+        if no_voting:
+            if not _is_risk_taken(where, situation, ask_others(where, situation, with_offline=with_offline), confirm):
+                return False
+            daemons.start(where, daemons.MASTERD, arguments=["--no-voting", "--yes-do-it"])
+        else:
+            daemons.start(where, daemons.MASTERD)
         return True
     seen = TermKeeper(where).seen
     answers = ask_others(where, situation, with_offline=with_offline)
     seen = max(seen, answers.seen)
     if no_voting:
-        own = db.look(where.local(paths.STATE_DB))[0]
-        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(db.look_time(where.local(paths.STATE_DB))))
-        if not confirm(risks(situation, answers, own, last)):
+        if not _is_risk_taken(where, situation, answers, confirm):
             return False
     else:
         check_votes(situation, answers)
+        check_copies(situation, answers)
     check_is_newest(where, situation, answers)
     warning = stop_old_master(where, situation, answers, seen)
     if warning:
@@ -302,6 +348,12 @@ def failover(
     if warning:
         warn(warning)
     return True
+
+
+def _is_risk_taken(where: Paths, situation: Situation, answers: Answers, confirm: Callable[[str], bool]) -> bool:
+    own = db.look(where.local(paths.STATE_DB))[0]
+    last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(db.look_time(where.local(paths.STATE_DB))))
+    return confirm(risks(situation, answers, own, last))
 
 
 def is_master_answering(where: Paths, *, answers_here: Callable[[Paths], bool]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ganeti import errors
@@ -15,7 +15,7 @@ from ganeti.calls.store import StateReply, StoreFetch, StorePromise, StoreState
 from ganeti.model.types import Uuid
 from ganeti.store.api import Position
 from ganeti.store.batch import Entry, unseal_all
-from ganeti.store.quorum import majority
+from ganeti.store.quorum import advice, majority
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Claim:
         useful = [node for node, state in states.items() if state.serial]
         whys = {node: _why(reply) for node, reply in replies.items() if isinstance(reply, errors.RpcError)}
         whys |= {node: "has no copy of the state" for node in states if node not in useful}
-        self._need_majority(voters, useful, whys, "have answered")
+        self._need_majority(voters, useful, whys, "have a copy of the state that can be read", _silent(replies))
         return states
 
     def ahead(self, states: Mapping[str, StateReply], position: Position) -> str | None:
@@ -80,7 +80,7 @@ class Claim:
             for node, reply in replies.items()
             if node not in granted
         }
-        self._need_majority(voters, granted, whys, f"promise to follow in term {term}")
+        self._need_majority(voters, granted, whys, f"promise to follow in term {term}", _silent(replies))
 
     async def push_term(self, nodes: Sequence[str], term: int) -> None:
         """Tell all nodes. Raises QuorumError when a majority did not accept (the own one does)."""
@@ -95,7 +95,8 @@ class Claim:
             for node, reply in replies.items()
             if node not in accepted
         }
-        self._need_majority(everybody, sorted(accepted - {self._own}), whys, f"accept term {term}", what="nodes")
+        others = sorted(accepted - {self._own})
+        self._need_majority(everybody, others, whys, f"accept term {term}", _silent(replies), what="nodes")
 
     def _others(self, nodes: Iterable[str]) -> list[str]:
         return [node for node in dict.fromkeys(nodes) if node != self._own]
@@ -106,6 +107,7 @@ class Claim:
         others: Sequence[str],
         whys: Mapping[str, str],
         what_for: str,
+        silent: Container[str],
         *,
         what: str = "master candidates",
     ) -> None:
@@ -115,7 +117,10 @@ class Claim:
         raise errors.QuorumError(
             f"only {1 + len(others)} of {len(everybody)} {what} {what_for}, {majority(len(everybody))} are needed; "
             f"missing: {reasons}",
-            hint="start their node daemons, or see --no-voting",
+            hint=advice(
+                [self._name_of(node) for node in whys if node in silent],
+                [self._name_of(node) for node in whys if node not in silent],
+            ),
         )
 
     async def _ask(
@@ -160,6 +165,11 @@ class Claim:
             return await self._rpc.one(Uuid(node), call)
         except errors.RpcError as err:
             return err
+
+
+def _silent(replies: Mapping[str, object]) -> set[str]:
+    """Those whose node daemon did not answer at all."""
+    return {node for node, reply in replies.items() if isinstance(reply, errors.RpcError) and reply.is_silence}
 
 
 def _why(err: errors.RpcError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import sqlite3
 import threading
@@ -19,6 +20,8 @@ from ganeti.store.api import Batch, Note, Position, Write
 from ganeti.store.batch import NOWHERE, Entry, chain, seal, unseal
 from ganeti.store.lock import WriterLock
 from ganeti.wire import codec
+
+log = logging.getLogger(__name__)
 
 BEFORE_APPLY = faults.register("store.before_apply")
 AFTER_APPLY = faults.register("store.after_apply")
@@ -82,7 +85,9 @@ class Database:
         self.position = NOWHERE
         self.promise = Promise(0, "")
         self.led = 0  # last term in which this node was the leader and made a batch
+        self._files = {path: _identity(path)}  # path → (device, inode) of what is written to
         self.refresh()
+        self._files[path + "-wal"] = _identity(path + "-wal")
 
     @classmethod
     def open(
@@ -119,8 +124,42 @@ class Database:
         return self
 
     def close(self) -> None:
+        missing = self.displaced()
+        if missing and self._lock.is_held and self.led == self.position.term > 0:
+            self._rescue()
         self._connection.close()
+        if missing and self._lock.is_held:
+            self._put_log_aside()
         self._lock.close()
+
+    def displaced(self) -> str:
+        """Path of a file of ours that is not the one any more that was opened; empty: all are in their places."""
+        return next((path for path, known in self._files.items() if known is None or _identity(path) != known), "")
+
+    def check_place(self) -> None:
+        """Raises DamagedError when somebody has removed or replaced the file, or its log."""
+        missing = self.displaced()
+        if missing:
+            raise sql.removed(self.path, missing)
+
+    def _rescue(self) -> None:
+        """What the master had is written beside, as `state.db.rescued`: it may be the only copy."""
+        rescued = self.path + ".rescued"
+        try:
+            self._connection.execute("VACUUM INTO ?", (rescued,))
+        except sqlite3.Error as err:
+            log.error("the content of the removed state file is not saved in %s: %s", rescued, err)
+        else:
+            log.warning("the content of the removed state file is in %s", rescued)
+
+    def _put_log_aside(self) -> None:
+        """SQLite would take the log of the file that is gone for that of the one in its place."""
+        wal = self.path + "-wal"
+        if self._files[wal] is not None and _identity(wal) == self._files[wal]:
+            with contextlib.suppress(OSError):
+                os.replace(wal, wal + ".stale")
+            with contextlib.suppress(OSError):
+                os.unlink(self.path + "-shm")
 
     def limit_pages(self, count: int) -> None:
         """Behave as a disk that is full at so many pages (0: no limit)."""
@@ -297,6 +336,7 @@ class Database:
     def _transaction(self, before: faults.Point, after: faults.Point) -> Iterator[sqlite3.Connection]:
         if not self._lock.is_held:
             raise ValueError("write without the writer lock")
+        self.check_place()
         with sql.our_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -307,6 +347,7 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            self.check_place()  # what was removed meanwhile is no copy
             faults.hit(after)
 
     def _prune(self, connection: sqlite3.Connection, batch: Batch) -> None:
@@ -430,6 +471,15 @@ def look_time(path: str) -> float:
     with contextlib.closing(connection), sql.our_errors(path):
         row = connection.execute("SELECT time FROM history ORDER BY serial DESC LIMIT 1").fetchone()
     return float(row[0]) if row else 0.0
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None: there is no file, or it cannot be looked at."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _create_file(path: str, ids: tuple[int, int]) -> None:

@@ -136,7 +136,7 @@ class Fleet:
         raise errors.QuorumError(
             f"only {count - len(gone)} of {count} master candidates hold the state, {needed} are needed; "
             f"missing: {reasons}",
-            hint="start their node daemons",
+            hint="start the node daemons of those that do not answer; remedy what is said of the others",
         )
 
     def is_acknowledged(self, serial: int) -> bool:

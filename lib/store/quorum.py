@@ -68,6 +68,23 @@ class Standing:
         return is_late or self.is_failing(now, limits)
 
 
+#: how to go on without the others, and the price
+NO_VOTING = (
+    "`gnt-cluster master-failover --no-voting` makes a master without them: changes that only they know are LOST, "
+    "and two masters act at the same time if the old one is alive"
+)
+
+
+def advice(silent: Iterable[str], refusing: Iterable[str]) -> str:
+    """What to do about candidates that do not answer, and about those that answer but are of no use; names."""
+    lines = []
+    if gone := ", ".join(sorted(silent)):
+        lines.append(f"start the node daemons of {gone}")
+    if bad := ", ".join(sorted(refusing)):
+        lines.append(f"the node daemons of {bad} run: remedy there what is said above")
+    return "; ".join([*lines, "as a last resort, " + NO_VOTING])
+
+
 def majority(count: int) -> int:
     return count // 2 + 1
 

@@ -56,7 +56,6 @@ class Replica:
         self._retention, self._max_pages = retention, max_pages
         self._mutex = threading.Lock()
         self._database: Database | None = None
-        self._inode = 0
         self._transfer: tuple[str, int] | None = None  # id and next part of the snapshot that comes in
 
     @classmethod
@@ -174,6 +173,12 @@ class Replica:
             try:
                 database = self._open()
                 database.hold()
+                missing = database.displaced()
+                if missing:
+                    log.warning("%s was removed or replaced by somebody else: opening the state anew", missing)
+                    self._close()
+                    database = self._open()
+                    database.hold()
                 try:
                     yield database
                 finally:
@@ -186,9 +191,6 @@ class Replica:
                 raise
 
     def _open(self) -> Database:
-        if self._database is not None and self._inode != _inode(self._path):
-            log.warning("the state file was put aside by somebody else")
-            self._close()
         if self._database is None:
             self._database = self._kind.open(
                 self._path,
@@ -199,7 +201,6 @@ class Replica:
                 retention=self._retention,
                 max_pages=self._max_pages,
             )
-            self._inode = _inode(self._path)
         return self._database
 
     def _close(self) -> None:
@@ -207,13 +208,6 @@ class Replica:
         if self._database is not None:
             self._database.close()
             self._database = None
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except FileNotFoundError:
-        return 0
 
 
 def _reply(position: Position, promise: Promise) -> StateReply:

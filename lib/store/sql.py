@@ -51,6 +51,14 @@ def damaged(path: str, what: str) -> DamagedError:
     )
 
 
+def removed(path: str, file: str) -> DamagedError:
+    return DamagedError(
+        f"the state file {path} was removed or replaced while it was in use: {file} is not the file that was opened",
+        hint="what is written there would not last; if this node is the master, run `gnt-cluster master-failover` on "
+        "another master candidate; a candidate is sent a new copy by the master",
+    )
+
+
 def _translated(path: str, err: sqlite3.Error) -> errors.StoreError:
     code = getattr(err, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
