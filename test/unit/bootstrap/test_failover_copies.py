@@ -1,12 +1,15 @@
 """What a failover says of candidates that answer without a good copy, and of a daemon that does not get ready."""
 
+import os
+
 import pytest
 
-from ganeti import errors
+from ganeti import errors, paths
 from ganeti.bootstrap import daemons, failover
 from ganeti.bootstrap.failover import Answers, Situation
 from ganeti.calls.store import StateReply
 from ganeti.model.objects import Node
+from ganeti.paths import Paths
 from ganeti.rpc.identity import Identity
 from ganeti.store.api import Position
 
@@ -76,3 +79,16 @@ def test_the_last_error_of_the_last_process_is_found_in_a_log(tmp_path):
     assert daemons.last_error(str(log), "ganeti-masterd") == "no majority"
     log.write_text(LOG + "2026-01-01 12:00:00,000: ganeti-masterd pid=9 INFO started\n")
     assert daemons.last_error(str(log), "ganeti-masterd") == ""
+
+
+def test_a_daemon_that_ends_without_a_word_is_quoted_from_its_log(tmp_path):
+    where = Paths(str(tmp_path))
+    log = where.local(paths.log_file("master-daemon"))
+    os.makedirs(os.path.dirname(log))
+    with open(log, "w") as file:
+        file.write(LOG)
+    program = tmp_path / "ganeti-masterd"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(errors.ExecError, match="the last that it logged: no majority"):
+        daemons.start(where, daemons.MASTERD, bin_dir=str(tmp_path), arguments=["--take-over"])
