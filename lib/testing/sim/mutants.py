@@ -145,9 +145,11 @@ class _DebtlessEnv(JobEnv):
 class _ImpatientEngine(Engine):
     """Locks are given back before the effects are taken back."""
 
-    async def _fail(self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any) -> None:
+    async def _fail(
+        self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any, *, tell: bool = False
+    ) -> None:
         self._parts.locks.release(job_id)
-        await super()._fail(env, job_id, index, status, result)
+        await super()._fail(env, job_id, index, status, result, tell=tell)
 
 
 class _SplittingCommitter(Committer):
