@@ -303,8 +303,8 @@ class JobEnv:
         """Make the call; a long one is told to stop when the job is killed, and its end is waited for."""
         if call.time is not Time.LONG:
             return await self.rpc.one(node, call)
-        teller = _Teller(self.report, self._parts.clock)
-        running = asyncio.ensure_future(self.rpc.one(node, call, progress=teller.take))
+        lines = ProgressLines(self.report, self._parts.clock)
+        running = asyncio.ensure_future(self.rpc.one(node, call, progress=lines.take))
         killed = asyncio.ensure_future(
             self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, 1e9)
         )
@@ -316,7 +316,7 @@ class JobEnv:
             return await running
         finally:
             killed.cancel()
-            teller.end()
+            lines.end()
 
     def begin(self) -> None:
         """The opcode has its locks and runs."""
@@ -324,7 +324,7 @@ class JobEnv:
         self._parts.jobs.change_op(self._job, self._index, status=Status.RUNNING, exec_timestamp=stamp)
 
 
-class _Teller:
+class ProgressLines:
     """Tells how far a long call is, as its node puts it for people; seldom enough for a log that is stored."""
 
     def __init__(self, report: Callable[[str], None], clock: Clock) -> None:

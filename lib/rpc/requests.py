@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -41,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     result: Any = None  # Any: JSON values of the call's reply
     error: list[Any] | None = None  # as errors.encode
     kind: str = ""  # of a failure
+    progress: dict[str, float | str] = {}  # the last that it told
 
     @property
     def is_good(self) -> bool:
@@ -135,7 +135,7 @@ class Requests:
         if live is not None and not live.ended.is_set():
             return TaskReply(state="running", progress=dict(live.execution.progress))
         if live is not None and live.outcome is not None:
-            return _reply(live.outcome, live.execution.progress)
+            return _reply(live.outcome)
         with self._lock:
             row = self._table.get(request)
         if row is not None and row.state in (State.DONE, State.FAILED):
@@ -188,6 +188,8 @@ class Requests:
         try:
             self._begin(call, live.digest)
             outcome = work()
+            if live.execution.progress:
+                outcome = msgspec.structs.replace(outcome, progress=dict(live.execution.progress))
             self._end(call, outcome)
             return outcome
         finally:
@@ -238,7 +240,7 @@ def _check_same(call: ChangingCall[Any], known: str, digest: str) -> None:
         raise errors.NodeFailure(f"request id {call.request} has been used for another call")
 
 
-def _reply(outcome: Outcome, progress: Mapping[str, float | str] = MappingProxyType({})) -> TaskReply:
+def _reply(outcome: Outcome) -> TaskReply:
     if outcome.error is None:
-        return TaskReply(state="done", result=outcome.result, progress=dict(progress))
-    return TaskReply(state="failed", result=outcome.error, progress=dict(progress))
+        return TaskReply(state="done", result=outcome.result, progress=outcome.progress)
+    return TaskReply(state="failed", result=outcome.error, progress=outcome.progress)

@@ -278,7 +278,17 @@ class PlanEnv:
     async def journal(self, *recoveries: Any) -> None:
         raise AssertionError("units journal by steps")
 
-    async def commit(self, *changes: Change, title: str = "", result: Any = msgspec.UNSET) -> None:
+    async def pause(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def commit(
+        self,
+        *changes: Change,
+        title: str = "",
+        result: Any = msgspec.UNSET,
+        recoveries: Sequence[Any] = (),
+        debts: Sequence[Any] = (),
+    ) -> None:
         self.config = self.config.apply(changes)
         self.commits.append(changes)
 

@@ -271,6 +271,7 @@ def test_long_call_is_polled_until_its_end(requests):
     release.set()
     assert ended.wait(10)
     assert requests.poll("long", 5.0).result == ["done"]
+    assert requests.poll("long", 5.0).progress == {"percent": 40.0}
     assert requests.poll("other", 0.0).state == "unknown"
 
 

@@ -423,6 +423,35 @@ def test_long_call_is_started_and_polled_until_its_end(world, new_client):
     assert done == [2.5]
 
 
+def test_what_a_long_call_tells_reaches_the_caller(world, new_client):
+    _serve_tasks(world)
+    is_asked = threading.Event()
+
+    def in_two_parts(call, execution):
+        execution.progress["text"] = "half"
+        assert is_asked.wait(10)
+        execution.progress["text"] = "all"
+
+    def poll(call, execution):
+        found = world.requests.poll(call.request, call.wait if is_asked.is_set() else 0.0)
+        is_asked.set()
+        return found
+
+    world.handlers[Delay], world.handlers[TaskPoll] = in_two_parts, poll
+    told = []
+
+    async def main():
+        client = new_client()
+        try:
+            call = Delay(duration=9, request=RequestId("long"))
+            await client.one(NODE, call, progress=lambda progress: told.append(progress["text"]))
+        finally:
+            await client.close()
+
+    asyncio.run(main())
+    assert told == ["half", "all"]
+
+
 def test_failure_of_a_long_call_is_the_error(world, new_client):
     _serve_tasks(world)
     world.handlers[Delay] = fails("script failed")
