@@ -2,7 +2,7 @@
 
 Emulated guests (TCG) get special care. QEMU learns which pages a guest changes from the emulated CPUs' own TLBs, and
 up to 7.2 it does not bring those up to date when it collects what has changed: later writes are lost, and the guest
-crashes at the target (with 7.2.22 every fourth guest that did a little). So it may collect only while the guest is
+crashes at the target (with 7.2.22 every fifth guest that did a little). So it may collect only while the guest is
 stopped: once at the start, for which we stop it some milliseconds, and once at the end, when it is stopped anyway.
 With a downtime limit of 0 those releases collect at no other time: one pass over the memory, then a pause for what has
 changed since. Newer ones would never end so. KVM learns it from the kernel and needs nothing of this.
