@@ -1,6 +1,6 @@
 """Importing this module registers every logical unit."""
 
-from ganeti.logic import (
+from ganeti.logic import (  # noqa: F401 - each registers its units and resolvers
     cluster_destroy,
     cluster_redist_conf,
     cluster_set_params,
@@ -27,30 +27,4 @@ from ganeti.logic import (
 )
 from ganeti.logic.base import RESOLVERS, UNITS
 
-MODULES = (
-    cluster_destroy,
-    cluster_redist_conf,
-    cluster_set_params,
-    cluster_verify,
-    cluster_verify_group,
-    instance_console,
-    instance_create,
-    instance_failover,
-    instance_migrate,
-    instance_query_data,
-    instance_reboot,
-    instance_reinstall,
-    instance_remove,
-    instance_rename,
-    instance_set_params,
-    instance_shutdown,
-    instance_startup,
-    node_add,
-    node_remove,
-    node_set_params,
-    os_diagnose,
-    tags,
-    test_delay,
-)
-
-__all__ = ["MODULES", "RESOLVERS", "UNITS"]
+__all__ = ["RESOLVERS", "UNITS"]

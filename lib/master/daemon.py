@@ -15,7 +15,6 @@ from ganeti import errors, paths
 from ganeti.host import net
 from ganeti.host.clock import SystemClock
 from ganeti.hypervisor import parameters
-from ganeti.logic import catalogue as logic_catalogue
 from ganeti.luxi.server import LuxiServer
 from ganeti.master.commits import Committer
 from ganeti.master.debts import DebtPayer
@@ -49,7 +48,6 @@ EXIT_NO_CLUSTER = 5
 EXIT_NOT_MASTER = 11
 #: between two tries to win the mastership, in seconds
 RETRY_S = 1.0
-UNITS = logic_catalogue.MODULES
 
 
 class NotMasterError(errors.PrereqError):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti import errors
-from ganeti.logic.base import UNITS, HookPlan, LogicalUnit
+from ganeti.logic.base import HookPlan, LogicalUnit
+from ganeti.logic.catalogue import UNITS
 from ganeti.logic.steps import Step
 from ganeti.master import hooks, plan_text
 from ganeti.master.env import JobEnv, Parts

@@ -42,7 +42,7 @@ from ganeti.testing.drivers import FailingHypervisor, FailingStorage
 from ganeti.testing.leadership import MemoryLeadership
 
 R = TypeVar("R")
-LOADED = (logic_catalogue.MODULES, node_catalogue.MODULES)
+LOADED = (logic_catalogue.UNITS, node_catalogue.MODULES)
 
 OS_NAME = "test-os"
 
