@@ -64,7 +64,7 @@ def raw(keys: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(keys)
-    tty.setraw(keys)
+    tty.setraw(keys, termios.TCSADRAIN)  # what was typed ahead is for the guest too
     try:
         yield
     finally:
@@ -106,10 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ganeti-kvm-console: {err}\n")
         return 1
     with console:
-        if os.isatty(0):
-            sys.stderr.write(f"Connected to the console of {words[0]}. Ctrl-] leaves it, Enter wakes it up.\n")
         try:
             with raw(0):
+                if os.isatty(0):  # said only now: from here on each key reaches the guest as it is
+                    line = f"Connected to the console of {words[0]}. Ctrl-] leaves it, Enter wakes it up."
+                    sys.stderr.write(f"{line}\r\n")
+                    sys.stderr.flush()
                 why = relay(console, 0, 1)
         except (BrokenPipeError, ConnectionResetError):
             why = "the connection ended"
