@@ -88,7 +88,9 @@ async def resolve_remove(arguments: dict[str, Any], env: Env) -> Iterable[str]:
     except errors.RpcError as err:
         # nothing to guard: volumes that are gone refuse a start, and a repeated removal takes them as removed
         return [f"{instance.name} may be partly removed: {err}; remove it again when the node is back"]
-    await env.commit(Delete("instance", instance.uuid), title=f"remove instance {instance.name}")
+    title = f"remove instance {instance.name}"
+    # what was asked for is so now: whoever waits for the job is told
+    await env.commit(Delete("instance", instance.uuid), title=title, result=None)
     return [f"{instance.name} had lost volumes already: its removal was finished"]
 
 

@@ -174,6 +174,19 @@ def test_create_when_a_step_goes_wrong_then_no_debris(tmp_path: Path, call: str,
     on_cluster(tmp_path, body)
 
 
+def test_remove_when_it_fails_after_a_volume_is_gone_then_it_is_finished_and_a_success(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        assert (await cluster.run(create("web1"))).status is Status.SUCCESS
+        cluster.rpc.lose_reply.append("volume_remove")
+        job = await cluster.run({"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": "web1"})
+        assert job.status is Status.SUCCESS, job.ops[0].result
+        assert any("was finished" in str(entry.message) for entry in cluster.state.logs[job.id])
+        assert not cluster.config.instances
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
 def test_create_when_node_dies_then_debt_is_paid_when_it_is_back(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         node = cluster.nodes[cluster.config.node("node2").uuid]
