@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,18 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     shared_file_storage_dir: str = settings.SHARED_FILE_STORAGE_DIR
     primary_ip_version: str = "4"
     default_iallocator: str = ""
+    default_iallocator_params: Params = {}
+    ndparams: Params = {}
+    diskparams: dict[str, Params] = {}
+    ipolicy: dict[str, Any] = {}  # Any: JSON, read by `policy_input`
+    vg_name: str = ""
+    drbd_helper: str = ""
+    uid_pool: tuple[tuple[int, int], ...] = ()
+    compression_tools: tuple[str, ...] | None = None
+    hv_state: dict[str, Params] = {}
+    disk_state: dict[str, Params] = {}
+    prealloc_wipe_disks: bool = False
+    use_external_mip_script: bool = False
     maintain_node_health: bool = False
     enabled_user_shutdown: bool = False
     modify_etc_hosts: bool = True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
+
 from ganeti import errors, paths
 from ganeti.bootstrap.checks import InitRequest
 from ganeti.host import files
 from ganeti.model.types import Uuid
 from ganeti.ops.base import Parse
-from ganeti.ops.cluster import OpClusterDestroy
+from ganeti.ops.cluster import BOUNDS_OPTION, POLICY_OPTIONS, OpClusterDestroy
 from ganeti.ops.node import OpNodeAdd
 from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
 from ganeti.wire import codec
@@ -26,6 +28,31 @@ _INIT_OPTIONS = (
            metavar="KEY=VALUE,..."),
     option("nicparams", "-N", "--nic-parameters", help="defaults of network interfaces", parse=Parse.KEYVAL,
            metavar="KEY=VALUE,..."),
+    option("ndparams", "--node-parameters", help="node defaults", parse=Parse.KEYVAL, metavar="KEY=VALUE,..."),
+    option("diskparams", "-D", "--disk-parameters", help="defaults of a disk template", parse=Parse.IDENT_KEYVAL,
+           metavar="TEMPLATE:KEY=VALUE,..."),
+    *(
+        msgspec.structs.replace(
+            option("ipolicy", *each.flags, help=each.help, parse=Parse.POLICY, metavar=each.metavar), also=each.also
+        )
+        for each in (BOUNDS_OPTION, *POLICY_OPTIONS)
+    ),
+    option("vg_name", "--vg-name", help="LVM volume group of plain and drbd disks", metavar="VG"),
+    option("drbd_helper", "--drbd-usermode-helper", help="DRBD's usermode helper", metavar="PATH"),
+    option("uid_pool", "--uid-pool", help="user ids for security_model pool", parse=Parse.UID_RANGES,
+           metavar="FIRST-LAST,..."),
+    option("compression_tools", "--compression-tools", help="tools for exports", parse=Parse.LIST, metavar="A,B,...",
+           default="gzip,gzip-fast,gzip-slow"),
+    option("prealloc_wipe_disks", "--prealloc-wipe-disks", help="overwrite new disks before use",
+           parse=Parse.YES_NO, metavar="yes|no"),
+    option("use_external_mip_script", "--use-external-mip-script", parse=Parse.YES_NO, metavar="yes|no",
+           help="the administrator's master-ip-setup script"),
+    option("default_iallocator_params", "--default-iallocator-params", help="parameters for the default allocator",
+           parse=Parse.KEYVAL, metavar="KEY=VALUE,..."),
+    option("hv_state", "--hypervisor-state", help="recorded for allocators, by hypervisor", parse=Parse.IDENT_KEYVAL,
+           metavar="HV:KEY=VALUE,..."),
+    option("disk_state", "--disk-state", help="recorded for allocators, by storage", parse=Parse.IDENT_KEYVAL,
+           metavar="NAME:KEY=VALUE,..."),
     option("candidate_pool_size", "-C", "--candidate-pool-size", help="wanted number of master candidates", kind="int",
            metavar="N", default="10"),
     option("mac_prefix", "-m", "--mac-prefix", help="first three octets of generated MAC addresses", metavar="XX:XX:XX",

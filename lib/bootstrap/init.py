@@ -15,14 +15,16 @@ from ganeti.bootstrap.membership import make_storage_directories, remove_everyth
 from ganeti.host import files, tls
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import parameters
+from ganeti.logic import cluster_values
 from ganeti.master import ssconf
 from ganeti.master.state import FLAGS_KEY, row, write_of
-from ganeti.model import params
+from ganeti.model import params, policy, policy_input
 from ganeti.model.config import Config
 from ganeti.model.jobs import Flags
 from ganeti.model.objects import AnyObject, Cluster, Group, Node, Params, Put
 from ganeti.model.types import Uuid
 from ganeti.node.ssconf import write_ssconf
+from ganeti.ops.cluster import OpClusterSetParams
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
 from ganeti.rpc.credentials import Credentials
@@ -44,6 +46,14 @@ class TypedParameters(msgspec.Struct, frozen=True, kw_only=True):
     hvparams: dict[str, Params]
     beparams: Params
     nicparams: Params
+    others: OpClusterSetParams  # what is set in the way in which it can be changed later
+
+
+#: settings of the request that `gnt-cluster modify` takes in the same form
+_OTHERS = (
+    "ndparams", "diskparams", "ipolicy", "vg_name", "drbd_helper", "uid_pool", "compression_tools", "hv_state",
+    "disk_state", "prealloc_wipe_disks", "use_external_mip_script", "default_iallocator_params",
+)  # fmt: skip
 
 
 def check_parameters(request: InitRequest, hypervisors: tuple[str, ...]) -> TypedParameters:
@@ -57,7 +67,13 @@ def check_parameters(request: InitRequest, hypervisors: tuple[str, ...]) -> Type
     params.check_be({**params.defaults(params.BACKEND), **beparams})
     nicparams = params.merged({}, params.parse_nic(request.nicparams))
     params.check_nic({**params.defaults(params.NIC), **nicparams}, "0.0.0.0")
-    return TypedParameters(hvparams=hvparams, beparams=beparams, nicparams=nicparams)
+    others = OpClusterSetParams(**{name: value for name in _OTHERS if (value := getattr(request, name))})
+    bare = Cluster(uuid=Uuid(""), name="", master_node=Uuid(""), master_ip="127.0.0.1", master_netdev="")
+    tried = Config(cluster=cluster_values.changed(Config(cluster=bare), others))
+    policy_input.check(policy.filled_cluster(tried))
+    if not request.uid_pool and any(values.get("security_model") == "pool" for values in hvparams.values()):
+        raise errors.PrereqError("wrong_input", "security_model is pool, but there are no user ids", hint="--uid-pool")
+    return TypedParameters(hvparams=hvparams, beparams=beparams, nicparams=nicparams, others=others)
 
 
 def first_objects(
@@ -110,7 +126,7 @@ def first_objects(
         ctime=now,
         mtime=now,
     )
-    return [cluster, group, node]
+    return [cluster_values.changed(Config(cluster=cluster), typed.others), group, node]
 
 
 def create_cluster(

@@ -10,6 +10,7 @@ from ganeti import errors, settings
 from ganeti.cli import blocks, tables
 from ganeti.cli.blocks import Block
 from ganeti.host import files
+from ganeti.model import ranges
 from ganeti.ops.verbs import Argument, Call, Session, verb
 from ganeti.wire import codec
 
@@ -106,6 +107,8 @@ _CLUSTER_PARAMETERS = (
 
 def _block(facts: dict[str, Any]) -> Block:  # Any: JSON of QueryClusterInfo
     architecture = facts.get("architecture") or ["", ""]
+    pool = ranges.text([(pair[0], pair[1]) for pair in facts.get("uid_pool") or ()])
+    facts = {**facts, "uid_pool": pool}
     parameters = [(title, _flat(facts.get(key))) for title, key in _CLUSTER_PARAMETERS]
     after = 1 + [title for title, _ in parameters].index("preallocation wipe disks")
     parameters.insert(after, ("OS search path", _flat(list(settings.OS_SEARCH_PATH))))

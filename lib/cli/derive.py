@@ -23,8 +23,10 @@ _METAVARS = {
     Parse.DEVICES: "N:KEY=VALUE,...",
     Parse.ONE_DISK: "SIZE",
     Parse.NODE_PAIR: "PRIMARY[:SECONDARY]",
+    Parse.DEVICE_CHANGES: "N:KEY=VALUE,...",
+    Parse.UID_RANGES: "FIRST-LAST,...",
 }
-_REPEATED = (Parse.LIST, Parse.IDENT_KEYVAL, Parse.DEVICES)
+_REPEATED = (Parse.LIST, Parse.IDENT_KEYVAL, Parse.DEVICES, Parse.DEVICE_CHANGES)
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

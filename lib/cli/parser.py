@@ -115,6 +115,8 @@ def collect(given: Sequence[tuple[CommandOption, Any]]) -> dict[str, Any]:
                 found[key] = value
             elif option.is_list and earlier.is_list and isinstance(value, list) and isinstance(found[key], list):
                 found[key] = found[key] + value
+            elif option.parse is Parse.POLICY and earlier.parse is Parse.POLICY and option.also not in found[key]:
+                found[key] = {**found[key], **value}
             else:
                 raise errors.ParameterError(f"{earlier.flags[-1]} and {option.flags[-1]} exclude each other")
             set_by[key] = option

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ganeti import errors
+from ganeti.model import ranges
 from ganeti.model.types import parse_size, parse_span
 from ganeti.ops.base import Parse
 
@@ -130,6 +131,63 @@ def parse_yes_no(text: str) -> bool:
     return word in ("yes", "true")
 
 
+def parse_device_changes(texts: Iterable[str]) -> list[list[Any]]:
+    """`add:size=1g`, `remove`, `2:mode=ro`, `2:add,size=1g`, `NAME:remove` → [action, device, definition]s, in order.
+
+    The device is an index, a name or a uuid; -1 is the last one, for `add` the place behind it.
+    """
+    return [_device_change(text) for text in texts]
+
+
+_ACTIONS = ("add", "remove", "modify", "attach", "detach")
+
+
+def _device_change(text: str) -> list[Any]:
+    ident, _, rest = text.partition(":")
+    values: dict[str, Any] = {**parse_keyval(rest)}
+    if ident in _ACTIONS:
+        action, device = ident, "-1"
+    else:
+        device = ident
+        given = [word for word in _ACTIONS if values.get(word) is True]
+        if len(given) > 1:
+            raise errors.ParameterError(f"{text!r} says both {given[0]} and {given[1]}")
+        action = given[0] if given else "modify"
+        values.pop(action, None)
+    if not device or (action == "modify" and not values):
+        raise errors.ParameterError(
+            f"cannot read {text!r} as a change of a device",
+            hint="write add:key=value,... or N:remove or N:key=value,... with N an index, a name or a uuid",
+        )
+    if isinstance(values.get("size"), str):
+        values["size"] = parse_size(values["size"])
+    number = device.removeprefix("-")
+    return [action, int(device) if number.isascii() and number.isdigit() else device, values]
+
+
+def parse_policy(part: str, text: str) -> Any:
+    """One part of an instance policy; `default` stays as it is."""
+    if text == "default":
+        return text
+    if part == "minmax":
+        return [_bounds(pair) for pair in text.split("//")]
+    if part == "std":
+        return parse_keyval(text)
+    return parse_list(text) if part == "disk-templates" else text
+
+
+def _bounds(text: str) -> dict[str, Any]:
+    found = {}
+    for half in text.split("/"):
+        bound, values = parse_ident_keyval(half)
+        if bound not in ("min", "max") or bound in found:
+            raise errors.ParameterError(
+                f"cannot read {text!r} as bounds", hint="write min:key=value,.../max:key=value,..."
+            )
+        found[bound] = values
+    return found
+
+
 def parse_node_pair(text: str) -> tuple[str, str | None]:
     """`primary[:secondary]`."""
     primary, colon, secondary = text.partition(":")
@@ -166,6 +224,12 @@ def convert(parse: Parse, texts: Sequence[str], dest: str, also: str) -> dict[st
             return {dest: _without_gaps(texts) if dest == "disks" else parse_devices(texts)}
         case Parse.ONE_DISK:
             return {dest: [{"size": parse_size(last)}]}
+        case Parse.DEVICE_CHANGES:
+            return {dest: parse_device_changes(texts)}
+        case Parse.POLICY:
+            return {dest: {also: parse_policy(also, last)}}
+        case Parse.UID_RANGES:
+            return {dest: [list(pair) for pair in ranges.parse(last)]}
         case Parse.NODE_PAIR:
             first, second = parse_node_pair(last)
             return {dest: first} if second is None else {dest: first, also: second}

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ganeti import errors
+from ganeti import errors, paths
 from ganeti.calls.instance import HypervisorValidate
+from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
-from ganeti.logic import candidates, devices, guests
+from ganeti.logic import candidates, cluster_values, devices, guests, hooks
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
-from ganeti.model import params
+from ganeti.model import params, policy, policy_input
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, LockPlan, shared
-from ganeti.model.objects import Cluster, DiskTemplate, Params, Put
+from ganeti.model.objects import Cluster, Disk, DiskTemplate, Params, Put
 from ganeti.ops.cluster import OpClusterSetParams
+
+#: NICs of a cluster whose default is routed bring their own
+_ANY_ADDRESS = "0.0.0.0"
 
 
 class ModifyFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,34 +35,32 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
     async def check(self, env: Env) -> ModifyFacts:
         op, config = self.op, env.config
         old = config.cluster
-        given = (op.enabled_hypervisors, op.enabled_disk_templates, op.hvparams, op.beparams)
-        numbers = (op.candidate_pool_size, op.max_running_jobs, op.max_tracked_jobs)
-        if all(value is None for value in (*given, *numbers)):
+        if cluster_values.is_empty(op):
             raise errors.PrereqError("wrong_input", "nothing to change was given")
-        hypervisors = self._hypervisors(config)
-        hvparams = {**old.hvparams, **self._hvparams(old)}
         changed = msgspec.structs.replace(
-            old,
-            enabled_hypervisors=hypervisors,
+            cluster_values.changed(config, op),
+            enabled_hypervisors=self._hypervisors(config),
             enabled_disk_templates=self._templates(config),
-            hvparams=hvparams,
-            beparams=params.merged(old.beparams, params.parse_be(op.beparams or {})),
-            candidate_pool_size=_positive(op.candidate_pool_size, "candidate pool size", old.candidate_pool_size),
-            max_running_jobs=_positive(op.max_running_jobs, "number of running jobs", old.max_running_jobs),
-            max_tracked_jobs=_positive(op.max_tracked_jobs, "number of tracked jobs", old.max_tracked_jobs),
         )
         new_config = config.apply([Put(changed)])
         params.check_be(params.filled_be(new_config, {}))
+        params.check_nic(params.filled_nic(new_config, {}), _ANY_ADDRESS)
+        policy_input.check(policy.filled_cluster(new_config))
         touched = [
             hypervisor
-            for hypervisor in hypervisors
+            for hypervisor in changed.enabled_hypervisors
             if hypervisor not in old.enabled_hypervisors or hypervisor in (op.hvparams or {})
         ]
         for hypervisor in dict.fromkeys([*touched, *(op.hvparams or {})]):
             parameters.check(hypervisor, guests.cluster_hvparams(new_config, hypervisor))
+        self._check_os_hvp(new_config)
         self._check_instances(new_config)
+        self._check_uid_pool(changed)
+        self._warn_of_policy(env, config, new_config)
         for hypervisor in touched:
             await self._check_on_nodes(env, hypervisor, guests.cluster_hvparams(new_config, hypervisor))
+        for template in (DiskTemplate.FILE, DiskTemplate.SHAREDFILE):
+            await self._check_directory(env, old, changed, template)
         return ModifyFacts(changed=changed)
 
     def _hypervisors(self, config: Config) -> tuple[str, ...]:
@@ -69,11 +71,8 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
             raise errors.PrereqError("wrong_input", "at least one hypervisor must stay enabled")
         for name in wanted:
             parameters.declared(name)
-        for instance in config.instances.values():
-            if instance.hypervisor not in wanted:
-                raise errors.PrereqError(
-                    "wrong_state", f"hypervisor {instance.hypervisor} is in use by instance {instance.name}"
-                )
+        used = [(each.hypervisor, each.name) for each in config.instances.values() if each.hypervisor not in wanted]
+        _refuse_used("hypervisor", used)
         return tuple(dict.fromkeys(wanted))
 
     def _templates(self, config: Config) -> tuple[DiskTemplate, ...]:
@@ -88,37 +87,81 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
                 raise errors.PrereqError(
                     "wrong_input", f"there is no disk template {name!r}", hint="available are " + ", ".join(known)
                 )
-        for instance in config.instances.values():
-            for disk in instance.disks:
-                if disk.template.value not in wanted:
-                    raise errors.PrereqError(
-                        "wrong_state", f"disk template {disk.template.value} is in use by instance {instance.name}"
-                    )
+        used = [
+            (template, each.name)
+            for each in config.instances.values()
+            for template in ({disk.template.value for disk in each.disks} or {DiskTemplate.DISKLESS.value})
+            if template not in wanted
+        ]
+        _refuse_used("disk template", used)
         return tuple(DiskTemplate(name) for name in dict.fromkeys(wanted))
 
-    def _hvparams(self, old: Cluster) -> dict[str, Params]:
-        merged = {}
-        for hypervisor, untrusted in (self.op.hvparams or {}).items():
-            parameters.declared(hypervisor)
-            parsed = guests.parse_hv(hypervisor, untrusted, for_cluster=True)
-            merged[hypervisor] = params.merged(old.hvparams.get(hypervisor, {}), parsed)
-        return merged
+    def _check_os_hvp(self, new_config: Config) -> None:
+        for os, sets in (self.op.os_hvp or {}).items():
+            for hypervisor in sets or {}:
+                defaults = parameters.defaults(hypervisor)
+                filled = params.filled_hv(new_config, defaults, hypervisor=hypervisor, os=os, overrides={})
+                parameters.check(hypervisor, filled)
 
     def _check_instances(self, new_config: Config) -> None:
         """Overrides of instances must still fit the new defaults."""
-        if not (self.op.hvparams or self.op.beparams):
+        op = self.op
+        if not (op.hvparams or op.beparams or op.nicparams or op.os_hvp):
             return
         for instance in new_config.instances.values():
-            if not (instance.hvparams or instance.beparams):
-                continue
             try:
                 params.check_be(guests.beparams(new_config, instance))
-                if instance.hypervisor in (self.op.hvparams or {}):
+                if op.os_hvp or instance.hypervisor in (op.hvparams or {}):
                     parameters.check(instance.hypervisor, guests.hvparams(new_config, instance))
+                if op.nicparams:
+                    for nic in instance.nics:
+                        params.check_nic(params.filled_nic(new_config, nic.params), nic.ip)
             except errors.PrereqError as err:
                 raise errors.PrereqError(
                     err.code, f"instance {instance.name} does not fit the new defaults: {err.message}", hint=err.hint
                 ) from err
+
+    @staticmethod
+    def _check_uid_pool(changed: Cluster) -> None:
+        if changed.uid_pool:
+            return
+        for hypervisor, values in changed.hvparams.items():
+            if values.get("security_model") == "pool":
+                raise errors.PrereqError(
+                    "wrong_input",
+                    f"security_model of {hypervisor} is pool, but there are no user ids",
+                    hint="give --uid-pool",
+                )
+
+    def _warn_of_policy(self, env: Env, config: Config, new_config: Config) -> None:
+        if self.op.ipolicy is None:
+            return
+        found = [
+            instance.name
+            for instance in new_config.instances.values()
+            if guests.policy_violations(new_config, instance) and not guests.policy_violations(config, instance)
+        ]
+        if found:
+            env.warn("these instances break the instance policy now: " + ", ".join(sorted(found)))
+
+    @staticmethod
+    async def _check_directory(env: Env, old: Cluster, changed: Cluster, template: DiskTemplate) -> None:
+        """Nodes have lists of their own, of where file volumes may lie."""
+        where = devices.file_directory(changed, template, "", "instance")
+        if where == devices.file_directory(old, template, "", "instance"):
+            return
+        disk = Disk(
+            uuid=env.new_uuid(), template=template, size=1, logical_id=(devices.FILE_DRIVERS[0], f"{where}/disk")
+        )
+        nodes = [node.uuid for node in env.config.online_nodes if node.vm_capable]
+        answers = await env.rpc.many(nodes, VolumeInfo(disk=disk, owner=env.new_uuid()))
+        for node, answer in answers.items():
+            if isinstance(answer, errors.RpcError):
+                raise errors.PrereqError(
+                    "wrong_input",
+                    f"node {env.config.nodes[node].name} does not take volumes there: {answer}",
+                    hint=f"add the directory to {paths.FILE_STORAGE_PATHS.path} on every node",
+                )
 
     @staticmethod
     async def _check_on_nodes(env: Env, hypervisor: str, complete: Params) -> None:
@@ -133,7 +176,7 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
 
     def hooks(self, facts: ModifyFacts, config: Config) -> HookPlan:
         master = (config.cluster.master_node,)
-        environment = {"OP_TARGET": config.cluster.name, "NEW_VG_NAME": "None"}
+        environment = {"OP_TARGET": config.cluster.name, "NEW_VG_NAME": hooks.text(self.op.vg_name)}
         return HookPlan(environment=environment, pre=master, post=master)
 
     def plan(self, facts: ModifyFacts, env: Env) -> Sequence[Step]:
@@ -145,7 +188,15 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
             await env.membership.publish_trust()
 
 
-def _positive(wanted: int | None, what: str, old: int) -> int:
-    if wanted is not None and wanted < 1:
-        raise errors.PrereqError("wrong_input", f"the {what} is at least 1, not {wanted}")
-    return old if wanted is None else wanted
+def _refuse_used(what: str, used: Sequence[tuple[str, str]]) -> None:
+    """(hypervisor or template, instance) that would be without it."""
+    if not used:
+        return
+    first = min(used)[0]
+    names = sorted(name for each, name in used if each == first)
+    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    raise errors.PrereqError(
+        "wrong_state",
+        f"{what} {first} is in use by instance {shown}" if len(names) == 1 else f"{what} {first} is in use by {shown}",
+        hint="remove or convert them first",
+    )

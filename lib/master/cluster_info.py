@@ -6,8 +6,8 @@ from typing import Any
 
 from ganeti import settings
 from ganeti.hypervisor import parameters
-from ganeti.master.filler import diskparams, parameters_for
-from ganeti.model import params, policy
+from ganeti.master.filler import parameters_for
+from ganeti.model import diskparams, params, policy
 from ganeti.model.config import Config
 from ganeti.model.jobs import Flags
 from ganeti.query import versions
@@ -26,21 +26,23 @@ def describe(config: Config) -> dict[str, Any]:
         "ipolicy": {**policy.builtin(), **cluster.ipolicy},
         "nicparams": {"default": params.filled_nic(config, {})},
         "ndparams": {**params.defaults(params.NODE), **cluster.ndparams},
-        "diskparams": diskparams(config),
-        "uid_pool": [],
+        "diskparams": diskparams.of_cluster(config),
+        "uid_pool": [list(pair) for pair in cluster.uid_pool],
         "default_iallocator": cluster.default_iallocator,
-        "default_iallocator_params": {},
-        "reserved_lvs": [],
-        "hidden_os": [],
-        "blacklisted_os": [],
-        "prealloc_wipe_disks": False,
-        "use_external_mip_script": False,
-        "drbd_usermode_helper": "",
+        "default_iallocator_params": cluster.default_iallocator_params,
+        "reserved_lvs": list(cluster.reserved_lvs),
+        "hidden_os": list(cluster.hidden_os),
+        "blacklisted_os": list(cluster.blacklisted_os),
+        "prealloc_wipe_disks": cluster.prealloc_wipe_disks,
+        "use_external_mip_script": cluster.use_external_mip_script,
+        "drbd_usermode_helper": cluster.drbd_usermode_helper,
+        "hv_state": cluster.hv_state_static,
+        "disk_state": cluster.disk_state_static,
         "gluster_storage_dir": "",
         "install_image": "",
         "instance_communication_network": "",
         "zeroing_image": "",
-        "compression_tools": ["gzip", "gzip-fast", "gzip-slow"],
+        "compression_tools": list(cluster.compression_tools),
         "enabled_data_collectors": {},
         "data_collector_interval": {},
     }

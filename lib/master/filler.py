@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ganeti.hypervisor import parameters
 from ganeti.hypervisor.declare import Kind as HvKind
-from ganeti.model import params, policy
+from ganeti.model import diskparams, params, policy
 from ganeti.model.config import Config
-from ganeti.model.objects import DiskTemplate, Group, Instance, Nic, Node, Params
+from ganeti.model.objects import Group, Instance, Nic, Node, Params
 from ganeti.query.fields import Kind
 
 _HV_KINDS = {
@@ -107,7 +107,7 @@ class Filler:
     def group_disk(self, group: Group) -> dict[str, Params]:
         return {
             name: {**of_cluster, **group.diskparams.get(name, {})}
-            for name, of_cluster in diskparams(self._config).items()
+            for name, of_cluster in diskparams.of_cluster(self._config).items()
         }
 
     def group_ipolicy(self, group: Group) -> Params:
@@ -120,8 +120,3 @@ def parameters_for(config: Config, hypervisor: str, os: str, overrides: Params) 
     return params.filled_hv(
         config, parameters.defaults(hypervisor) if known else {}, hypervisor=hypervisor, os=os, overrides=overrides
     )
-
-
-def diskparams(config: Config) -> dict[str, Params]:
-    """The cluster's, by disk template."""
-    return {template.value: dict(config.cluster.diskparams.get(template.value, {})) for template in DiskTemplate}

@@ -81,6 +81,17 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     max_running_jobs: int = 20
     max_tracked_jobs: int = 25
     default_iallocator: str = ""
+    default_iallocator_params: Params = {}
+    uid_pool: tuple[tuple[int, int], ...] = ()  # (first, last), in order, apart from each other
+    reserved_lvs: tuple[str, ...] = ()  # patterns
+    hidden_os: tuple[str, ...] = ()
+    blacklisted_os: tuple[str, ...] = ()
+    compression_tools: tuple[str, ...] = ("gzip", "gzip-fast", "gzip-slow")
+    prealloc_wipe_disks: bool = False
+    use_external_mip_script: bool = False
+    drbd_usermode_helper: str = ""
+    hv_state_static: dict[str, Params] = {}  # recorded only
+    disk_state_static: dict[str, Params] = {}
     highest_used_port: int = 10999
     tcpudp_port_pool: tuple[int, ...] = ()
     modify_etc_hosts: bool = False

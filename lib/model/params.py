@@ -36,35 +36,35 @@ class Parameter(msgspec.Struct, frozen=True):
 Declarations = Mapping[str, Parameter]
 
 
-def _at_least(low: int) -> Callable[[Any], str]:
+def at_least(low: int) -> Callable[[Any], str]:
     return lambda value: "" if value >= low else f"must be at least {low}"
 
 
-def _one_of(*words: str) -> Callable[[Any], str]:
+def one_of(*words: str) -> Callable[[Any], str]:
     return lambda value: "" if value in words else "must be one of " + ", ".join(words)
 
 
 BACKEND: Declarations = {
-    "minmem": Parameter(Kind.SIZE, 128, _at_least(1)),
-    "maxmem": Parameter(Kind.SIZE, 128, _at_least(1)),
-    "vcpus": Parameter(Kind.INT, 1, _at_least(1)),
+    "minmem": Parameter(Kind.SIZE, 128, at_least(1)),
+    "maxmem": Parameter(Kind.SIZE, 128, at_least(1)),
+    "vcpus": Parameter(Kind.INT, 1, at_least(1)),
     "auto_balance": Parameter(Kind.BOOL, True),
     "always_failover": Parameter(Kind.BOOL, False),
-    "spindle_use": Parameter(Kind.INT, 1, _at_least(0)),
+    "spindle_use": Parameter(Kind.INT, 1, at_least(0)),
 }
 NIC: Declarations = {
-    "mode": Parameter(Kind.TEXT, "bridged", _one_of("bridged", "routed", "openvswitch")),
+    "mode": Parameter(Kind.TEXT, "bridged", one_of("bridged", "routed", "openvswitch")),
     "link": Parameter(Kind.TEXT, "xen-br0"),
     "vlan": Parameter(Kind.TEXT, ""),
 }
 NODE: Declarations = {
     "oob_program": Parameter(Kind.TEXT, ""),
-    "spindle_count": Parameter(Kind.INT, 1, _at_least(0)),
+    "spindle_count": Parameter(Kind.INT, 1, at_least(0)),
     "exclusive_storage": Parameter(Kind.BOOL, False),
     "ovs": Parameter(Kind.BOOL, False),
     "ovs_name": Parameter(Kind.TEXT, "switch1"),
     "ovs_link": Parameter(Kind.TEXT, ""),
-    "ssh_port": Parameter(Kind.INT, 22, _at_least(1)),
+    "ssh_port": Parameter(Kind.INT, 22, at_least(1)),
     "cpu_speed": Parameter(Kind.FLOAT, 1.0),
 }
 
@@ -161,11 +161,17 @@ def parse_be(untrusted: Mapping[str, Any]) -> Params:
             if name in given:
                 raise errors.PrereqError("wrong_input", f"memory sets {name} too: give one of them, not both")
             given[name] = both
+        # a mistake in it is told of the word that was written
+        parse({"memory": BACKEND["maxmem"]}, {"memory": both}, "back-end")
     return parse(BACKEND, given, "back-end")
 
 
 def parse_nic(untrusted: Mapping[str, Any]) -> Params:
     return parse(NIC, untrusted, "NIC")
+
+
+def parse_nd(untrusted: Mapping[str, Any]) -> Params:
+    return parse(NODE, untrusted, "node")
 
 
 def check_be(complete: Params) -> None:

@@ -34,6 +34,11 @@ def filled(config: Config, group: Uuid) -> Params:
     return {**builtin(), **config.cluster.ipolicy, **(found.ipolicy if found is not None else {})}
 
 
+def filled_cluster(config: Config) -> Params:
+    """Complete: built-in, cluster."""
+    return {**builtin(), **config.cluster.ipolicy}
+
+
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """What of an instance the policy is about."""
 

@@ -34,6 +34,9 @@ class Parse(enum.Enum):
     DEVICES = "devices"  # --disk/--net N:k=v → list of dicts by index (micro-syntaxes D, N)
     ONE_DISK = "one_disk"  # 10g → list of one disk of that size
     NODE_PAIR = "node_pair"  # primary[:secondary]
+    DEVICE_CHANGES = "device_changes"  # --disk/--net add:k=v, N:remove → list of [action, device, dict]
+    POLICY = "policy"  # one part of an instance policy; `also` is its key. Several options make one policy
+    UID_RANGES = "uid_ranges"  # 1000-1010,2000 → list of [first, last]
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +45,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...]
     parse: Parse = Parse.PLAIN
     metavar: str = ""
-    also: str = ""  # NODE_PAIR, IDENT_ONE: the second field it sets
+    also: str = ""  # NODE_PAIR, IDENT_ONE: the second field it sets; POLICY: the part of the policy
     required: bool = False
     const: Any = None  # Any: a flag that puts this JSON value (into a list field: adds it)
     absent: Any = None  # Any: what the command sends when the option is not given; None: nothing

@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from ganeti.model.objects import Params
-from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+from ganeti.ops.base import Cli, OpCode, Option, Parse, Rest, operation, opt
+
+#: the parts of an instance policy
+BOUNDS_OPTION = Option(
+    flags=("--ipolicy-bounds-specs",),
+    parse=Parse.POLICY,
+    also="minmax",
+    metavar="min:KEY=VALUE,.../max:KEY=VALUE,...",
+    help="least and greatest instances; // between pairs",
+)
+POLICY_OPTIONS = (
+    Option(
+        flags=("--ipolicy-std-specs",),
+        parse=Parse.POLICY,
+        also="std",
+        metavar="KEY=VALUE,...",
+        help="size of a standard instance",
+    ),
+    Option(
+        flags=("--ipolicy-disk-templates",),
+        parse=Parse.POLICY,
+        also="disk-templates",
+        metavar="A,B,...",
+        help="disk templates that are allowed",
+    ),
+    Option(
+        flags=("--ipolicy-vcpu-ratio",),
+        parse=Parse.POLICY,
+        also="vcpu-ratio",
+        metavar="RATIO",
+        help="most virtual CPUs for a real one",
+    ),
+    Option(
+        flags=("--ipolicy-spindle-ratio",),
+        parse=Parse.POLICY,
+        also="spindle-ratio",
+        metavar="RATIO",
+        help="most instances for a spindle",
+    ),
+)
 
 
 @operation(
@@ -73,7 +112,8 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
         opt("--enabled-hypervisors", help="replaces the list; the first is the default", parse=Parse.LIST),
     ] = None
     enabled_disk_templates: Annotated[
-        tuple[str, ...] | None, opt("--enabled-disk-templates", help="replaces the list", parse=Parse.LIST)
+        tuple[str, ...] | None,
+        opt("--enabled-disk-templates", help="replaces the list; the first is the default", parse=Parse.LIST),
     ] = None
     hvparams: Annotated[
         dict[str, Params] | None,
@@ -82,11 +122,108 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     beparams: Annotated[
         Params | None, opt("-B", "--backend-parameters", help="back-end defaults", parse=Parse.KEYVAL)
     ] = None
+    nicparams: Annotated[
+        Params | None, opt("-N", "--nic-parameters", help="NIC defaults: mode, link, vlan", parse=Parse.KEYVAL)
+    ] = None
+    ndparams: Annotated[Params | None, opt("--node-parameters", help="node defaults", parse=Parse.KEYVAL)] = None
+    diskparams: Annotated[
+        dict[str, Params] | None,
+        opt("-D", "--disk-parameters", help="defaults of a disk template", parse=Parse.IDENT_KEYVAL),
+    ] = None
+    os_hvp: dict[str, dict[str, Params | None] | None] | None = None  # by OS, then hypervisor; None: all taken away
+    osparams: dict[str, Params | None] | None = None  # by OS
+    hidden_os: tuple[tuple[Literal["add", "remove"], str], ...] | None = None
+    blacklisted_os: tuple[tuple[Literal["add", "remove"], str], ...] | None = None
+    # Any: typed by the logic, part by part
+    ipolicy: Annotated[
+        dict[str, Any] | None,
+        opt(
+            *BOUNDS_OPTION.flags,
+            help=BOUNDS_OPTION.help,
+            parse=BOUNDS_OPTION.parse,
+            also=BOUNDS_OPTION.also,
+            metavar=BOUNDS_OPTION.metavar,
+            others=POLICY_OPTIONS,
+        ),
+    ] = None
     candidate_pool_size: Annotated[
         int | None, opt("-C", "--candidate-pool-size", help="wanted number of master candidates")
     ] = None
     max_running_jobs: Annotated[int | None, opt("--max-running-jobs", help="jobs that may run at once")] = None
     max_tracked_jobs: Annotated[int | None, opt("--max-tracked-jobs", help="jobs followed closely")] = None
+    mac_prefix: Annotated[
+        str | None, opt("-m", "--mac-prefix", help="first three octets of generated MAC addresses", metavar="XX:XX:XX")
+    ] = None
+    master_netdev: Annotated[
+        str | None, opt("--master-netdev", help="interface that carries the cluster's address", metavar="DEVICE")
+    ] = None
+    master_netmask: Annotated[
+        int | None, opt("--master-netmask", help="prefix length of the cluster's address", metavar="BITS")
+    ] = None
+    vg_name: Annotated[
+        str | None,
+        opt("--vg-name", help="LVM volume group of plain and drbd disks; empty: none", metavar="VG"),
+    ] = None
+    drbd_helper: Annotated[str | None, opt("--drbd-usermode-helper", help="DRBD's usermode helper", metavar="PATH")] = (
+        None
+    )
+    file_storage_dir: Annotated[
+        str | None, opt("--file-storage-dir", help="base directory of new file disks", metavar="DIR")
+    ] = None
+    shared_file_storage_dir: Annotated[
+        str | None, opt("--shared-file-storage-dir", help="base directory of new sharedfile disks", metavar="DIR")
+    ] = None
+    default_iallocator: Annotated[
+        str | None,
+        opt("-I", "--default-iallocator", help="allocator used when a command names none", metavar="NAME"),
+    ] = None
+    default_iallocator_params: Annotated[
+        Params | None,
+        opt("--default-iallocator-params", help="parameters for the default allocator", parse=Parse.KEYVAL),
+    ] = None
+    maintain_node_health: Annotated[
+        bool | None,
+        opt("--maintain-node-health", help="the watcher may stop unknown instances", parse=Parse.YES_NO),
+    ] = None
+    enabled_user_shutdown: Annotated[
+        bool | None, opt("--user-shutdown", help="a shutdown from inside the guest is meant", parse=Parse.YES_NO)
+    ] = None
+    prealloc_wipe_disks: Annotated[
+        bool | None, opt("--prealloc-wipe-disks", help="overwrite new disks before use", parse=Parse.YES_NO)
+    ] = None
+    use_external_mip_script: Annotated[
+        bool | None,
+        opt("--use-external-mip-script", help="the administrator's master-ip-setup script", parse=Parse.YES_NO),
+    ] = None
+    modify_etc_hosts: Annotated[
+        bool | None, opt("--modify-etc-hosts", help="whether the cluster edits the hosts file", parse=Parse.YES_NO)
+    ] = None
+    reserved_lvs: Annotated[
+        tuple[str, ...] | None,
+        opt("--reserved-lvs", help="patterns of volumes that verify ignores; empty: none", parse=Parse.LIST),
+    ] = None
+    uid_pool: Annotated[
+        tuple[tuple[int, int], ...] | None,
+        opt("--uid-pool", help="user ids for security_model pool; replaces them", parse=Parse.UID_RANGES),
+    ] = None
+    add_uids: Annotated[
+        tuple[tuple[int, int], ...] | None, opt("--add-uids", help="user ids to add", parse=Parse.UID_RANGES)
+    ] = None
+    remove_uids: Annotated[
+        tuple[tuple[int, int], ...] | None, opt("--remove-uids", help="user ids to remove", parse=Parse.UID_RANGES)
+    ] = None
+    compression_tools: Annotated[
+        tuple[str, ...] | None,
+        opt("--compression-tools", help="tools for exports; empty: the usual ones", parse=Parse.LIST),
+    ] = None
+    hv_state: Annotated[
+        dict[str, Params] | None,
+        opt("--hypervisor-state", help="recorded for allocators, by hypervisor", parse=Parse.IDENT_KEYVAL),
+    ] = None
+    disk_state: Annotated[
+        dict[str, Params] | None,
+        opt("--disk-state", help="recorded for allocators, by storage", parse=Parse.IDENT_KEYVAL),
+    ] = None
 
 
 @operation(
