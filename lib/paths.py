@@ -65,6 +65,7 @@ CONFIG_DIR = File(settings.CONFIG_DIR, _ROOT, _ROOT, 0o755)
 HOOKS_DIR = File(f"{settings.CONFIG_DIR}/hooks", _ROOT, _ROOT, 0o755)
 FILE_STORAGE_PATHS = File(f"{settings.CONFIG_DIR}/file-storage-paths", _ROOT, _ROOT, 0o644)
 FILE_STORAGE_DIR = File(settings.FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
+EXPORT_DIR = File(settings.EXPORT_DIR, _ROOT, _ROOT, 0o750)
 SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
 
 DIRECTORIES = (
@@ -132,3 +133,8 @@ class Paths:
     @property
     def os_search_path(self) -> tuple[str, ...]:
         return settings.OS_SEARCH_PATH
+
+    @property
+    def provider_search_path(self) -> tuple[str, ...]:
+        """Of external storage: beside the OS definitions."""
+        return tuple(f"{path.rpartition('/')[0]}/extstorage" for path in settings.OS_SEARCH_PATH)

@@ -22,6 +22,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     node_remove,
     node_set_params,
     os_diagnose,
+    query,
     tags,
     test_delay,
 )

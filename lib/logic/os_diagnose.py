@@ -13,11 +13,10 @@ from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model.config import Config
 from ganeti.model.types import Uuid, nice_key
 from ganeti.ops.os import OpOsDiagnose
+from ganeti.query.os import OS
+from ganeti.query.view import OsRow
 
-FIELDS = (
-    "name", "valid", "node_status", "hidden", "blacklisted", "variants", "api_versions", "parameters", "os_hvp",
-    "osparams", "trusted",
-)  # fmt: skip
+FIELDS = tuple(OS.fields)
 
 
 class OsFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,29 +43,27 @@ class DiagnoseOs(LogicalUnit[OpOsDiagnose, OsFacts]):
                 found[node] = answer
         return OsFacts(rows=self._rows(summarise(env.config, found)))
 
-    def _rows(self, rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
-        missing = [name for name in self.op.names if name not in {row["name"] for row in rows}]
+    def _rows(self, rows: Sequence[OsRow]) -> list[list[Any]]:
+        missing = [name for name in self.op.names if name not in {row.name for row in rows}]
         if missing:
             raise errors.PrereqError("unknown_entity", f"no node has an OS called {missing[0]!r}")
+        wanted = self.op.output_fields
         chosen = [
-            row
-            for row in rows
-            if (not self.op.names or row["name"] in self.op.names)
-            and (row["valid"] or "valid" in self.op.output_fields or "node_status" in self.op.output_fields)
+            row for row in rows if (row.name in self.op.names if self.op.names else OS.is_shown(row, set(wanted)))
         ]
-        return [[row[field] for field in self.op.output_fields] for row in chosen]
+        return [[getattr(row, field) for field in wanted] for row in chosen]
 
     def result(self, facts: OsFacts) -> list[list[Any]]:
         return facts.rows
 
 
-def summarise(config: Config, answers: Mapping[Uuid, tuple[OsDefinition, ...]]) -> list[dict[str, Any]]:
-    """One row of all fields per OS, in natural order of the names."""
+def summarise(config: Config, answers: Mapping[Uuid, tuple[OsDefinition, ...]]) -> list[OsRow]:
+    """One row per OS, in natural order of the names."""
     names = sorted({found.name for definitions in answers.values() for found in definitions}, key=nice_key)
     return [_row(config, name, answers) for name in names]
 
 
-def _row(config: Config, name: str, answers: Mapping[Uuid, tuple[OsDefinition, ...]]) -> dict[str, Any]:
+def _row(config: Config, name: str, answers: Mapping[Uuid, tuple[OsDefinition, ...]]) -> OsRow:
     by_node: dict[str, list[OsDefinition]] = {}
     for node, definitions in answers.items():
         by_node[config.nodes[node].name] = [found for found in definitions if found.name == name]
@@ -75,19 +72,17 @@ def _row(config: Config, name: str, answers: Mapping[Uuid, tuple[OsDefinition, .
     usable = [found for found in used if found is not None and found.valid]
     is_valid = bool(used) and len(usable) == len(used) and _are_equal(usable)
     common = usable[0] if is_valid else None
-    return {
-        "name": name,
-        "valid": is_valid,
-        "node_status": {node: [_status(found) for found in entries] for node, entries in by_node.items()},
-        "hidden": False,
-        "blacklisted": False,
-        "variants": list(common.variants) if common else [],
-        "api_versions": list(common.api_versions) if common else [],
-        "parameters": [list(pair) for pair in common.parameters] if common else [],
-        "os_hvp": config.cluster.os_hvp.get(name, {}),
-        "osparams": config.cluster.osparams.get(name, {}),
-        "trusted": common.trusted if common else True,
-    }
+    return OsRow(
+        name=name,
+        valid=is_valid,
+        node_status={node: [_status(found) for found in entries] for node, entries in by_node.items()},
+        variants=list(common.variants) if common else [],
+        api_versions=list(common.api_versions) if common else [],
+        parameters=[list(pair) for pair in common.parameters] if common else [],
+        os_hvp=config.cluster.os_hvp.get(name, {}),
+        osparams=config.cluster.osparams.get(name, {}),
+        trusted=common.trusted if common else True,
+    )
 
 
 def _are_equal(definitions: Sequence[OsDefinition]) -> bool:

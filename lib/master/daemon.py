@@ -98,6 +98,7 @@ class Master:
             resolve=self._resolve,
             submit=self._submit_children,
             settle=self.debts.settle,
+            questions=lambda: self.queries,
         )
         self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
         self.queries = Queries(

@@ -17,7 +17,7 @@ from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
-from ganeti.logic.base import Membership, StateHolder
+from ganeti.logic.base import Membership, Questions, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, title
 from ganeti.master.commits import Committer
 from ganeti.master.debts import new_debts
@@ -56,6 +56,7 @@ class Parts(msgspec.Struct, kw_only=True, frozen=True):
     submit: Submit
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     settle: Callable[[Uuid], Awaitable[Sequence[Undo]]]  # debts of a node
+    questions: Callable[[], Questions]  # what answers lists; made after the engine
 
 
 class JobEnv:
@@ -92,6 +93,10 @@ class JobEnv:
     @property
     def membership(self) -> Membership:
         return _JobMembership(self, self._parts.membership)
+
+    @property
+    def questions(self) -> Questions:
+        return self._parts.questions()
 
     @property
     def rng(self) -> random.Random:

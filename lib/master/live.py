@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ganeti import errors
+from ganeti.calls.base import Call
+from ganeti.calls.export import ExportList
 from ganeti.calls.instance import GuestSpec, GuestState, InstanceConsole, InstanceList
 from ganeti.calls.node import NodeInfo, NodeInfoReply
+from ganeti.calls.os import OsDiagnose
 from ganeti.calls.port import Rpc
+from ganeti.calls.provider import ProviderDefinition, ProviderDiagnose
+from ganeti.logic import os_diagnose
 from ganeti.master.filler import Filler
 from ganeti.model.config import Config
 from ganeti.model.objects import DiskTemplate, Instance, Node
-from ganeti.model.types import Uuid
-from ganeti.query.view import NODATA, OFFLINE, Absent, GuestFacts, Live, NodeFacts
+from ganeti.model.types import Uuid, nice_key
+from ganeti.query.view import NODATA, OFFLINE, Absent, ExportRow, GuestFacts, Live, NodeFacts, ProviderRow
+
+#: a list waits no longer for a node, in seconds
+LIMIT_S = 20.0
+
+R = TypeVar("R")
+
+
+async def ask(
+    rpc: Rpc, nodes: Iterable[Uuid], call: Call[R], limit_s: float = LIMIT_S
+) -> dict[Uuid, R | errors.RpcError]:
+    """As `Rpc.many`, but a node that hangs is given up sooner: somebody sits before the list."""
+
+    async def one(node: Uuid) -> R | errors.RpcError:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await rpc.one(node, call)
+        except TimeoutError:
+            return errors.RpcError(node, "timeout", f"no answer to {call.call_name} within {limit_s:g} s")
+        except errors.RpcError as err:
+            return err
+
+    wanted = list(dict.fromkeys(nodes))
+    return dict(zip(wanted, await asyncio.gather(*(one(node) for node in wanted)), strict=True))
 
 
 def absent(err: errors.RpcError) -> Absent:
@@ -30,7 +58,7 @@ async def guests(rpc: Rpc, config: Config, instances: Iterable[Instance]) -> Liv
         wanted[inst.uuid] = inst
         nodes.update(node for node in inst.nodes if node in config.nodes)
         hypervisors.add(inst.hypervisor)
-    replies = await rpc.many(sorted(nodes), InstanceList(hypervisors=tuple(sorted(hypervisors))))
+    replies = await ask(rpc, sorted(nodes), InstanceList(hypervisors=tuple(sorted(hypervisors))))
     found: dict[Uuid, list[GuestFacts]] = {}
     silent: dict[tuple[Uuid, str], Absent] = {}
     for node, reply in replies.items():
@@ -65,11 +93,8 @@ async def _console(rpc: Rpc, config: Config, filler: Filler, inst: Instance) -> 
         primary_name=config.nodes[inst.primary_node].name,
         secondary_names=tuple(config.nodes[uuid].name for uuid in inst.secondary_nodes),
     )
-    try:
-        console = await rpc.one(inst.primary_node, InstanceConsole(spec=spec))
-    except errors.RpcError as err:
-        return absent(err)
-    return console.told(inst.name)
+    console = (await ask(rpc, [inst.primary_node], InstanceConsole(spec=spec)))[inst.primary_node]
+    return absent(console) if isinstance(console, errors.RpcError) else console.told(inst.name)
 
 
 def storage_template(config: Config) -> DiskTemplate | None:
@@ -83,7 +108,7 @@ async def nodes(rpc: Rpc, config: Config, wanted: Sequence[Node]) -> Live:
     hypervisor = config.cluster.enabled_hypervisors[0]
     template = storage_template(config)
     call = NodeInfo(hypervisors=(hypervisor,), templates=(template.value,) if template else ())
-    replies = await rpc.many([node.uuid for node in wanted if node.vm_capable and not node.offline], call)
+    replies = await ask(rpc, [node.uuid for node in wanted if node.vm_capable and not node.offline], call)
     found: dict[Uuid, NodeFacts | Absent] = {}
     for uuid, reply in replies.items():
         if isinstance(reply, errors.RpcError):
@@ -108,3 +133,60 @@ def _facts(reply: NodeInfoReply, hypervisor: str, template: str) -> NodeFacts:
         storage_total=space.total if space else None,
         storage_free=space.free if space else None,
     )
+
+
+async def oses(rpc: Rpc, config: Config) -> Live:
+    """OS definitions, as far as nodes that can hold instances told of them."""
+    answers = await ask(rpc, _hosts(config), OsDiagnose())
+    told = {node: found for node, found in answers.items() if not isinstance(found, errors.RpcError)}
+    return Live(oses=os_diagnose.summarise(config, told))
+
+
+async def providers(rpc: Rpc, config: Config) -> Live:
+    """Providers of external storage, as far as nodes that can hold instances told of them."""
+    answers = await ask(rpc, _hosts(config), ProviderDiagnose())
+    told: dict[Uuid, dict[str, ProviderDefinition]] = {
+        node: {definition.name: definition for definition in found}
+        for node, found in answers.items()
+        if not isinstance(found, errors.RpcError)
+    }
+    names = sorted({name for found in told.values() for name in found}, key=nice_key)
+    return Live(providers=[_provider(config, name, told) for name in names])
+
+
+def _hosts(config: Config) -> list[Uuid]:
+    return [node.uuid for node in config.online_nodes if node.vm_capable]
+
+
+def _provider(config: Config, name: str, told: Mapping[Uuid, Mapping[str, ProviderDefinition]]) -> ProviderRow:
+    by_node = {node: found.get(name) for node, found in told.items()}
+    groups: dict[str, bool] = {}
+    for node, found in by_node.items():
+        group = config.groups[config.nodes[node].group].name
+        groups[group] = groups.get(group, True) and found is not None and found.valid
+    usable = [found for found in by_node.values() if found is not None and found.valid]
+    parameters = usable[0].parameters if usable else ()
+    return ProviderRow(
+        name=name,
+        node_status={
+            config.nodes[node].name: (
+                [[found.path, found.valid, found.reason, [list(pair) for pair in found.parameters]]] if found else []
+            )
+            for node, found in by_node.items()
+        },
+        nodegroup_status=groups,
+        parameters=[pair for pair in parameters if all(pair in found.parameters for found in usable)],
+    )
+
+
+async def exports(rpc: Rpc, wanted: Sequence[Node]) -> Live:
+    """Exports on these nodes, a row for each, and one for each node that could not be asked."""
+    answers = await ask(rpc, [node.uuid for node in wanted], ExportList())
+    rows: list[ExportRow] = []
+    for node in wanted:
+        found = answers[node.uuid]
+        if isinstance(found, errors.RpcError):
+            rows.append(ExportRow(node.name, absent(found)))
+        else:
+            rows += [ExportRow(node.name, name) for name in sorted(found, key=nice_key)]
+    return Live(exports=rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,9 +19,10 @@ from ganeti.master.plan_text import lock_name
 from ganeti.master.state import State
 from ganeti.model.config import Config
 from ganeti.model.jobs import ArchivedJob, Job, LogEntry
+from ganeti.model.objects import Node
 from ganeti.model.types import JobId
 from ganeti.ops.catalogue import REGISTRY
-from ganeti.query import group, instance, job, node, others
+from ganeti.query import group, instance, job, node, os, others
 from ganeti.query.fields import Need, Resource
 from ganeti.query.run import CHUNK, Query, Row, chunks, classic, describe, find
 from ganeti.query.view import JobRow, Live, Order, View, WaitsFor
@@ -49,6 +50,8 @@ def resources() -> dict[str, Resource]:
         others.NETWORK,
         others.EXPORT,
         others.CLUSTER,
+        os.OS,
+        os.EXTSTORAGE,
     )
     return {resource.name: resource for resource in every}
 
@@ -97,7 +100,7 @@ class Queries:
     async def classic(self, what: str, names: Sequence[str | int] | None, fields: Sequence[str]) -> list[Row]:
         """Rows of plain values; names empty: all. Raises PrereqError for unknown fields or names."""
         made = classic(self._resource(what), fields)
-        requested = list(names) if names and made.resource.lookup else None
+        requested = list(names) if names and made.resource.has_names else None
         view, objects = await self._collect(made, requested, once=False)
         return await self._rows(made.plain_rows, view, objects)
 
@@ -198,10 +201,12 @@ class Queries:
     ) -> tuple[View, list[Any]]:
         """The view with its live data, and the objects to show."""
         view = self._view(await self._from_archive(made, requested))
+        if made.resource.source is not None:
+            view.live = await self._source(made.resource.source, view, requested)
         if requested is not None:
             objects = find(made.resource, view, requested, once=once)
         else:
-            every = made.resource.every(view)
+            every = made.every(view)
             objects = await self._kept(made, view, every, with_live=False)
         live_needs = made.needs - {Need.ARCHIVE}
         if live_needs:
@@ -218,6 +223,18 @@ class Queries:
         if requested is not None:
             wanted = [found for found in map(job.job_id, requested) if found not in self._state.jobs]
         return {found.job.id: found for found in await self._archive(wanted)}
+
+    async def _source(self, source: Need, view: View, requested: Sequence[str | int] | None) -> Live:
+        """Objects that only nodes know."""
+        if source is Need.OSES:
+            return await live.oses(self._rpc, view.config)
+        if source is Need.PROVIDERS:
+            return await live.providers(self._rpc, view.config)
+        nodes: Iterable[Node] = self._order.of("node", view.config.nodes)
+        if requested is not None:
+            named = (view.config.node(str(name)) for name in requested)
+            nodes = {node.uuid: node for node in named}.values()
+        return await live.exports(self._rpc, list(nodes))
 
     async def _live(self, needs: set[Need], view: View, objects: Sequence[Any]) -> Live:
         if Need.NODES in needs:

@@ -3,6 +3,7 @@
 from ganeti.node import (
     address,
     delay,
+    exports,
     guests,
     hooks,
     info,
@@ -11,6 +12,7 @@ from ganeti.node import (
     migration,
     os,
     os_stop,
+    providers,
     ssconf,
     store,
     tasks,
@@ -21,8 +23,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, guests, hooks, info, leave, mastership, migration, os, os_stop, ssconf, store, tasks, trust, verify,
-    volumes,
+    address, delay, exports, guests, hooks, info, leave, mastership, migration, os, os_stop, providers, ssconf, store,
+    tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

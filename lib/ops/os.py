@@ -11,3 +11,11 @@ class OpOsDiagnose(OpCode, frozen=True, tag="OP_OS_DIAGNOSE"):
 
     output_fields: tuple[str, ...]
     names: tuple[str, ...] = ()
+
+
+@operation()
+class OpExtStorageDiagnose(OpCode, frozen=True, tag="OP_EXT_STORAGE_DIAGNOSE"):
+    """What providers of external storage the nodes have. Result: one row of `output_fields` per provider."""
+
+    output_fields: tuple[str, ...]
+    names: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -31,6 +31,10 @@ class Need(enum.Enum):
     CONSOLE = "console"  # comes with GUESTS
     NODES = "nodes"
     ARCHIVE = "archive"
+    # the objects themselves are known to the nodes alone
+    OSES = "oses"
+    EXPORTS = "exports"
+    PROVIDERS = "providers"
 
 
 class Compare(enum.Enum):
@@ -76,7 +80,17 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     name_field: str = "name"
     # the object behind a name that somebody asked for; raises PrereqError(unknown_entity)
     lookup: Callable[[View, str | int], Any] | None = None
+    # instead of `lookup`, where several objects have the name
+    lookup_all: Callable[[View, str | int], Sequence[Any]] | None = None
     identity: Callable[[Any], object] = id  # what makes two requested names the same object
+    source: Need | None = None  # collected before there are any objects
+    # objects that are left out unless a field with the reason is asked for: whether to show this one
+    is_shown: Callable[[Any, Set[str]], bool] = lambda obj, fields: True
+
+    @property
+    def has_names(self) -> bool:
+        """Whether its objects can be asked for by name."""
+        return self.lookup is not None or self.lookup_all is not None
 
 
 def table(fields: Iterable[Field]) -> dict[str, Field]:

@@ -38,10 +38,11 @@ class Filter:
     def __init__(self, resource: Resource, untrusted: Any) -> None:
         self._resource = resource
         self.needs: set[Need] = set()
+        self.fields: set[str] = set()
         self._with_live = self._compile(untrusted, 0, live=True)
         self._without_live = self._compile(untrusted, 0, live=False)
         found: list[str | int] = []
-        usable = resource.lookup is not None and _names(untrusted, resource.name_field, found)
+        usable = resource.has_names and _names(untrusted, resource.name_field, found)
         self.names = found if usable and found else None
 
     def keeps(self, view: View, obj: Any, *, with_live: bool) -> bool:
@@ -75,6 +76,7 @@ class Filter:
         field = self._resource.fields.get(name) if isinstance(name, str) else None
         if field is None:
             raise errors.ParameterError(f"unknown field {str(name)[:80]!r} in the filter of {self._resource.name}s")
+        self.fields.add(field.name)
         return field
 
     def _condition(self, op: str, operands: list[Any]) -> Callable[[Any], bool]:

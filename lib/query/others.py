@@ -8,8 +8,8 @@ from typing import Any
 from ganeti import errors, settings
 from ganeti.model.objects import Cluster, Network
 from ganeti.query import versions
-from ganeti.query.fields import Field, Kind, Resource, stamps, table
-from ganeti.query.view import UNAVAIL, LockRow, View
+from ganeti.query.fields import Compare, Field, Kind, Need, Resource, stamps, table
+from ganeti.query.view import UNAVAIL, ExportRow, LockRow, View
 
 TEXT, BOOL, NUMBER, OTHER = Kind.TEXT, Kind.BOOL, Kind.NUMBER, Kind.OTHER
 
@@ -105,14 +105,22 @@ NETWORK = Resource(
 
 # -- exports ----------------------------------------------------------------------------------------------------------
 
+
+def _exports_of(view: View, name: str | int) -> list[ExportRow]:
+    node = view.config.node(str(name)).name
+    return [row for row in view.live.exports if row.node == node]
+
+
 EXPORT = Resource(
     name="export",
     fields=table((
-        Field("node", "Node", TEXT, "Node that holds it", lambda _, row: row[0]),
-        Field("export", "Export", TEXT, "Name of the exported instance", lambda _, row: row[1]),
+        Field("node", "Node", TEXT, "Node that holds it", lambda _, row: row.node, compare=Compare.HOST_NAME),
+        Field("export", "Export", TEXT, "Name of the exported instance", lambda _, row: row.export),
     )),
-    every=lambda _: (),
+    every=lambda view: view.live.exports,
     name_field="node",
+    lookup_all=_exports_of,
+    source=Need.EXPORTS,
 )  # fmt: skip
 
 # -- the cluster ------------------------------------------------------------------------------------------------------

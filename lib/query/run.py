@@ -39,6 +39,7 @@ class Query:
         self.filter = None if qfilter is None else Filter(resource, qfilter)
         self.needs = {field.need for field in self.columns if field.need}
         self.needs |= self.filter.needs if self.filter else set()
+        self._mentioned = set(names) | (self.filter.fields if self.filter else set())
 
     @property
     def requested(self) -> list[str | int] | None:
@@ -51,8 +52,13 @@ class Query:
     def candidates(self, view: View) -> Sequence[Any]:
         """Objects to look at, before the filter. Raises PrereqError(unknown_entity) for a name that was asked for."""
         if self.requested is None:
-            return self.resource.every(view)
+            return self.every(view)
         return find(self.resource, view, self.requested, once=True)
+
+    def every(self, view: View) -> Sequence[Any]:
+        """All objects, but for those that are left out as long as nobody asks for the reason."""
+        is_shown, mentioned = self.resource.is_shown, self._mentioned
+        return [obj for obj in self.resource.every(view) if is_shown(obj, mentioned)]
 
     def select(self, view: View, objects: Iterable[Any], *, with_live: bool) -> list[Any]:
         """Those that the filter keeps."""
@@ -78,9 +84,13 @@ class Query:
 
 def find(resource: Resource, view: View, names: Iterable[str | int], *, once: bool = False) -> list[Any]:
     """The objects behind these names, in this order. Raises PrereqError(unknown_entity)."""
-    if resource.lookup is None:
+    one, several = resource.lookup, resource.lookup_all
+    if several is not None:
+        found = [obj for name in names for obj in several(view, name)]
+    elif one is not None:
+        found = [one(view, name) for name in names]
+    else:
         raise errors.PrereqError("wrong_input", f"{resource.name}s cannot be asked for by name")
-    found = [resource.lookup(view, name) for name in names]
     return list({resource.identity(obj): obj for obj in found}.values()) if once else found
 
 

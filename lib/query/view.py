@@ -72,6 +72,38 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     storage_free: int | None = None
 
 
+class OsRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An OS definition as the nodes have it."""
+
+    name: str
+    valid: bool  # on all nodes, with equal properties
+    # by node, its copies in the order of its search path, the one it uses first:
+    # [path, is valid, message, variants, parameters, api versions, is trusted]
+    node_status: dict[str, list[list[Any]]]
+    hidden: bool = False
+    blacklisted: bool = False
+    variants: Sequence[str] = ()
+    api_versions: Sequence[int] = ()
+    parameters: Sequence[Sequence[str]] = ()  # (name, help)
+    os_hvp: Mapping[str, Params] = {}  # by hypervisor
+    osparams: Params = {}
+    trusted: bool = True
+
+
+class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider of external storage as the nodes have it."""
+
+    name: str
+    node_status: dict[str, list[list[Any]]]  # by node: [path, is valid, message, parameters]
+    nodegroup_status: dict[str, bool]  # by group: valid on all its nodes
+    parameters: Sequence[Sequence[str]] = ()  # (name, help)
+
+
+class ExportRow(msgspec.Struct, frozen=True):
+    node: str
+    export: str | Absent  # why there is none: the node could not be asked
+
+
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """What nodes answered."""
 
@@ -80,6 +112,9 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     silent: Mapping[tuple[Uuid, str], Absent] = {}
     consoles: Mapping[Uuid, dict[str, Any] | Absent] = {}  # by instance; Any: JSON for the client
     nodes: Mapping[Uuid, NodeFacts | Absent] = {}
+    oses: Sequence[OsRow] = ()
+    exports: Sequence[ExportRow] = ()
+    providers: Sequence[ProviderRow] = ()
 
 
 #: why a job does not go on: (lock, dependency or limit; name of the lock; the job that must give way or end first)

@@ -26,6 +26,7 @@ from ganeti.master.jobs import Jobs
 from ganeti.master.lockmanager import LockManager
 from ganeti.master.membership import Members
 from ganeti.master.processor import Processor
+from ganeti.master.queries import Queries
 from ganeti.master.reservations import Reservations
 from ganeti.master.ssconf import Distributor
 from ganeti.master.state import State, write_of
@@ -240,6 +241,7 @@ class SimulatedCluster:
             resolve=self._resolve,
             submit=self._submit_children,
             settle=self.debts.settle,
+            questions=lambda: self.queries,
             pause=self._pause,
         )
         distributor = Distributor(
@@ -249,6 +251,7 @@ class SimulatedCluster:
             lambda config, name: parameters.defaults(name),
         )
         self.engine = Engine(parts, Processor(parts, distributor), self.store)
+        self.queries = Queries(self.state, self.rpc, self.locks.rows, self.clock)
 
     async def _resolve(self, name: str) -> tuple[str, str]:
         raise errors.ResolverError(name, -2, "no names here")

@@ -123,11 +123,12 @@ class MasterProcess:
             resolve=self._resolve,
             submit=self._submit_children,
             settle=self.debts.settle,
+            questions=lambda: self.queries,
         )
         self.engine = world.kinds.engine(
             parts, Processor(parts, self.distributor), self.leader, new_env=world.kinds.env
         )
-        queries = Queries(
+        self.queries = Queries(
             self.state,
             self.rpc,
             self.locks.rows,
@@ -142,7 +143,7 @@ class MasterProcess:
             engine=self.engine,
             committer=self.committer,
             leadership=self.leader,
-            queries=queries,
+            queries=self.queries,
         )
 
     def _find(self, uuid: Uuid) -> Node | None:

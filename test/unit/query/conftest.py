@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -70,22 +69,23 @@ class Nodes:
     def __init__(self, guests: dict[str, tuple[Guest, ...]], failing: dict[str, str]) -> None:
         self._guests = guests
         self._failing = failing
-        self.asked: list[tuple[list[str], Call[Any]]] = []
+        self.asked: list[tuple[str, Call[Any]]] = []
+        self.replies: dict[type[Call[Any]], Any] = {}  # by node
 
     async def one(self, node: Uuid, call: Call[Any]) -> Any:
-        assert isinstance(call, InstanceConsole)
-        host = call.spec.primary_name
-        assert call.spec.beparams["vcpus"] == 2
-        return Console(kind="ssh", host=host, command=("cat",))
-
-    async def many(self, nodes: Iterable[Uuid], call: Call[Any]) -> dict[Uuid, Any]:
-        wanted = list(nodes)
-        self.asked.append((wanted, call))
-        return {uuid: self._reply(uuid, call) for uuid in wanted}
+        if isinstance(call, InstanceConsole):
+            assert call.spec.beparams["vcpus"] == 2
+            return Console(kind="ssh", host=call.spec.primary_name, command=("cat",))
+        self.asked.append((node, call))
+        if self._failing.get(node) == "hangs":
+            await asyncio.Event().wait()
+        if node in self._failing:
+            raise errors.RpcError(node, self._failing[node], "does not answer")
+        return self._reply(node, call)
 
     def _reply(self, uuid: Uuid, call: Call[Any]) -> Any:
-        if uuid in self._failing:
-            return errors.RpcError(uuid, self._failing[uuid], "does not answer")
+        if type(call) in self.replies:
+            return self.replies[type(call)].get(uuid, ())
         if isinstance(call, InstanceList):
             return GuestsReply(guests=self._guests.get(uuid, ()))
         assert isinstance(call, NodeInfo)

@@ -6,8 +6,12 @@ import msgspec
 import pytest
 
 from ganeti import errors
-from ganeti.calls.instance import GuestState
+from ganeti.calls.export import ExportList
+from ganeti.calls.instance import GuestsReply, GuestState, InstanceList
 from ganeti.calls.node import NodeInfo
+from ganeti.calls.os import OsDefinition, OsDiagnose
+from ganeti.calls.provider import ProviderDefinition, ProviderDiagnose
+from ganeti.master import live
 from ganeti.master.jobs import Obstacle
 from ganeti.master.locks import LockRow, Pending
 from ganeti.master.queries import resources
@@ -151,9 +155,8 @@ def test_live_data_of_nodes_comes_from_those_that_can_tell(world):
     assert found[0][1:] == [[0, 4096], [0, 300], [0, 0], [0, 1]]
     assert found[2][1:] == [[3, None]] * 4  # not vm_capable
     assert found[3][1:] == [[4, None]] * 4  # offline
-    ((nodes, call),) = world.rpc.asked
-    assert nodes == ["n1", "n2"]
-    assert call == NodeInfo(hypervisors=("fake",), templates=("file",))
+    call = NodeInfo(hypervisors=("fake",), templates=("file",))
+    assert world.rpc.asked == [("n1", call), ("n2", call)]
 
 
 def test_groups_list_their_nodes_and_instances(world):
@@ -270,9 +273,74 @@ def test_networks_count_their_addresses(world):
     assert cells(world, "a", "nic.network.name/0", "nic_network") == [[0, "lan"], [0, "w1"]]
 
 
-def test_there_are_no_exports(world):
-    assert world.ask("export", ["node", "export"]) == []
-    assert asyncio.run(world.queries().classic("export", ["node1"], ["node"])) == []
+def test_exports_are_rows_of_their_nodes_and_silent_nodes_have_a_row_too(world):
+    world.rpc.replies[ExportList] = {"n1": ("web10.example.com", "web2.example.com")}
+    world.put(world.node(3))
+    world.failing["n3"] = "unreachable"
+    first, third, tenth = ("node1.example.com", "node3.example.com", "node10.example.com")
+    assert world.ask("export", ["node", "export"]) == [
+        [[0, first], [0, "web2.example.com"]], [[0, first], [0, "web10.example.com"]],
+        [[0, third], [2, None]], [[0, tenth], [4, None]],
+    ]  # fmt: skip
+    rows = asyncio.run(world.queries().classic("export", ["node3"], ["node", "export"]))
+    assert rows == [[third, None]]
+    found = world.ask("export", ["export"], ["&", ["==", "node", "node1"], ["=~", "export", "10"]])
+    assert found == [[[0, "web10.example.com"]]]
+
+
+def test_exports_of_named_nodes_ask_only_these(world):
+    world.rpc.replies[ExportList] = {}
+    assert world.ask("export", ["node"], ["==", "node", "node2"]) == []
+    assert world.rpc.asked == [("n2", ExportList())]
+    with pytest.raises(errors.PrereqError, match="not known"):
+        world.ask("export", ["node"], ["==", "node", "node7"])
+
+
+# -- OS definitions and providers of external storage
+
+
+def an_os(name, **more):
+    given = {"valid": True, "reason": "", "api_versions": (20,), "variants": ("tiny",), "scripts": ("create",), **more}
+    return OsDefinition(name=name, path=f"/srv/ganeti/os/{name}", **given)
+
+
+def test_oses_that_cannot_be_installed_are_left_out_unless_it_is_asked_why(world):
+    world.rpc.replies[OsDiagnose] = {"n1": (an_os("a"), an_os("b")), "n2": (an_os("a"),)}
+    assert world.ask("os", ["name", "variants", "api_versions", "trusted"]) == [
+        [[0, "a"], [0, ["tiny"]], [0, [20]], [0, True]]
+    ]
+    assert world.ask("os", ["name", "valid"]) == [[[0, "a"], [0, True]], [[0, "b"], [0, False]]]
+    assert world.ask("os", ["name"], ["!", ["?", "valid"]]) == [[[0, "b"]]]
+    ((status,),) = world.ask("os", ["node_status"], ["==", "name", "b"])
+    assert status[1]["node2.example.com"] == []
+    with pytest.raises(errors.PrereqError, match="no node has an OS called 'c'"):
+        world.ask("os", ["name"], ["==", "name", "c"])
+
+
+def test_providers_are_judged_by_group(world):
+    good = ProviderDefinition(name="pool", path="/p/pool", valid=True, reason="", parameters=(("size", "of a unit"),))
+    bad = msgspec.structs.replace(good, valid=False, reason="script grow is missing")
+    world.rpc.replies[ProviderDiagnose] = {"n1": (good,), "n2": (bad,)}
+    assert world.ask("extstorage", ["name", "nodegroup_status", "parameters"]) == [
+        [[0, "pool"], [0, {"default": False}], [0, [["size", "of a unit"]]]]
+    ]
+    ((status,),) = world.ask("extstorage", ["node_status"])
+    assert status[1]["node2.example.com"] == [["/p/pool", False, "script grow is missing", [["size", "of a unit"]]]]
+
+
+# -- nodes that hang
+
+
+def test_a_node_that_hangs_is_given_up_and_the_others_are_told(world):
+    world.failing["n2"] = "hangs"
+
+    async def ask():
+        return await live.ask(world.rpc, ["n1", "n2", "n10"], InstanceList(hypervisors=("fake",)), limit_s=0.01)
+
+    answers = asyncio.run(ask())
+    assert answers["n1"] == GuestsReply(guests=())
+    assert answers["n2"].kind == "timeout"
+    assert answers["n10"].kind == "offline"
 
 
 def test_the_cluster_has_one_row(world):
@@ -345,8 +413,12 @@ def test_a_field_must_have_a_heading_and_a_meaning():
 def test_every_field_of_every_resource_can_be_asked(world, what):
     world.jobs.append(a_job(1, Status.RUNNING))
     world.put(Network(uuid="w1", name="lan", network="192.0.2.0/29"))
+    world.rpc.replies[OsDiagnose] = {"n1": (an_os("a"),), "n2": (an_os("a"),)}
+    world.rpc.replies[ExportList] = {"n1": ("web2.example.com",)}
+    provider = ProviderDefinition(name="pool", path="/p/pool", valid=True, reason="")
+    world.rpc.replies[ProviderDiagnose] = {"n1": (provider,), "n2": (provider,)}
     fields = [field["name"] for field in world.queries().query_fields(what, None)["fields"]]
     locks = [LockRow(LockKey(Level.INSTANCE, "uuid-web2"), (4,), True, ())]
     rows = world.ask(what, fields, locks=locks)
-    assert rows or what == "export"
+    assert rows
     assert all(len(row) == len(fields) and all(cell[0] in (0, 2, 3, 4) for cell in row) for row in rows)
