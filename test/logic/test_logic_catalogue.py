@@ -17,10 +17,12 @@ LIB = Path(ganeti.__file__).parent
 
 #: calls that no logical unit makes, and who does or will
 USED_ELSEWHERE = {
+    "export_list": "lists of exports",
     "hooks_run": "the engine, for all operations",
     "instance_console_log": "the console log command, by a direct query",
     "master_ping": "the taking over of the mastership",
     "master_stop": "the taking over of the mastership",
+    "provider_diagnose": "lists of external storage",
     "request_fence": "the engine, when the end of a call is not known",
     "ssconf_write": "the engine, after commits",
     "trust_push": "the engine, when candidates change",
