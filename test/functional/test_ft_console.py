@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 
-LIMIT_S = 30
+LIMIT_S = 120
 SHORT = kit.INSTANCE.partition(".")[0]
 HEARTBEAT = re.compile(rf"^heartbeat {re.escape(kit.INSTANCE)} (\d+)\r?$", re.MULTILINE)
 

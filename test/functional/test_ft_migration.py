@@ -16,7 +16,7 @@ ROUNDS = int(os.environ.get("GANETI_MIGRATIONS", "3"))
 SEED = int(os.environ.get("GANETI_SEED", "1"))
 MIGRATE = ("gnt-instance", "migrate", "-f", "-n")
 #: of one that is not delayed on purpose, on a machine that has other things to do too
-LONGEST_GAP_MS = 3000
+LONGEST_GAP_MS = 15000
 FAKE = "moving.vc.example"
 
 live = [
