@@ -15,6 +15,7 @@ ABOUT = {
     "gnt-cluster": "the cluster as a whole: create, inspect, check, change, end",
     "gnt-node": "the nodes of the cluster",
     "gnt-instance": "the instances: virtual machines",
+    "gnt-group": "node groups",
     "gnt-os": "operating system definitions",
     "gnt-job": "the job queue",
     "gnt-debug": "looking into the cluster's machinery",

@@ -62,6 +62,7 @@ def _renamed(session: Session, form: dict[str, Any], result: Any) -> int:
 _TELLERS: dict[str, Teller] = {
     "OP_CLUSTER_VERIFY": _verify,
     "OP_NODE_SET_PARAMS": _modified("node", "node_name"),
+    "OP_GROUP_SET_PARAMS": _modified("node group", "group_name"),
     "OP_INSTANCE_SET_PARAMS": _modified(
         "instance",
         "instance_name",

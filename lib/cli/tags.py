@@ -1,4 +1,4 @@
-"""Commands about tags: gnt-cluster, gnt-node and gnt-instance have the same ones."""
+"""Commands about tags: gnt-cluster, gnt-node, gnt-instance, gnt-group and gnt-network have the same ones."""
 
 from __future__ import annotations
 
@@ -49,9 +49,14 @@ def _from_file(session: Session, path: str) -> list[str]:
 
 def _declare(tool: str, kind: TagKind) -> None:
     """The three commands about one kind of object."""
-    target = () if kind == "cluster" else (Argument(name=kind, completes=kind),)
+    word = "group" if kind == "nodegroup" else kind
+    target = () if kind == "cluster" else (Argument(name=word, completes=word),)
     tags = Argument(name="tag", least=0, most=None)
-    noun = "the cluster" if kind == "cluster" else f"{'an' if kind == 'instance' else 'a'} {kind}"
+    noun = (
+        "the cluster"
+        if kind == "cluster"
+        else f"{'an' if kind == 'instance' else 'a'} {'node group' if kind == 'nodegroup' else kind}"
+    )
 
     def list_tags(session: AnySession, call: Call) -> int:
         for tag in sorted(session.call("QueryTags", kind, _split(kind, call)[0])):
@@ -88,6 +93,7 @@ def _declare(tool: str, kind: TagKind) -> None:
 _declare("gnt-cluster", "cluster")
 _declare("gnt-node", "node")
 _declare("gnt-instance", "instance")
+_declare("gnt-group", "nodegroup")
 
 
 @verb(

@@ -145,6 +145,7 @@ def _node(node: Node) -> dict[str, Any]:
         "vm_capable": node.vm_capable,
         "powered": node.powered,
         "ndparams": node.ndparams,
+        **_recorded(node),
         **_common(node),
     }
 
@@ -157,10 +158,18 @@ def _group(group: Group) -> dict[str, Any]:
         "diskparams": group.diskparams,
         "ipolicy": group.ipolicy,
         "networks": group.networks,
-        "hv_state_static": {},
-        "disk_state_static": {},
+        **_recorded(group),
         **_common(group),
     }
+
+
+def _recorded(obj: Node | Group) -> dict[str, Any]:
+    """States that were written down by hand, if there are any."""
+    disks: dict[str, dict[str, Any]] = {}
+    for name, values in obj.disk_state_static.items():
+        storage, _, identifier = name.partition("/")
+        disks.setdefault(storage, {})[identifier] = values
+    return {"hv_state_static": obj.hv_state_static, "disk_state_static": disks}
 
 
 def _instance(instance: Instance) -> dict[str, Any]:

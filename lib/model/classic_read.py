@@ -26,8 +26,8 @@ _CLUSTER_OWN = ("cluster_name", "master_node", "volume_group_name", "enabled_hyp
                 "candidate_certs", "uuid", "serial_no", "ctime", "mtime", "tags", "dsahostkeypub")  # fmt: skip
 #: keys of other objects that say nothing new or nothing that is kept
 _DERIVED = {
-    "group": ("members", "hv_state_static", "disk_state_static"),
-    "node": ("hv_state_static", "disk_state_static"),
+    "group": ("members",),
+    "node": (),
     "instance": ("forthcoming", "osparams_private", "disks", "nics"),
     "network": ("reservations", "ext_reservations"),
     "disk": ("nodes", "iv_name", "serial_no", "ctime", "mtime", "tags", "spindles", "dynamic_params", "children"),
@@ -151,7 +151,8 @@ class _Reader:
         return found
 
     def _group(self, raw: dict[str, Any], path: str) -> Group:
-        return self._make(Group, self._take(Group, raw, "group"), path)
+        values = self._take(Group, raw, "group")
+        return self._make(Group, values | _recorded(values, path), path)
 
     def _node(self, raw: dict[str, Any], path: str) -> Node:
         values = self._take(Node, raw, "node")
@@ -161,7 +162,7 @@ class _Reader:
             values["certificate_digest"] = digest
         if values.get("group") not in self._data["nodegroups"]:
             raise wrong(f"{path}.group", f"there is no node group {values.get('group')!r}")
-        return self._make(Node, values, path)
+        return self._make(Node, values | _recorded(values, path), path)
 
     def _instance(self, raw: dict[str, Any], path: str) -> Instance:
         values = self._take(Instance, raw, "instance")
@@ -192,6 +193,17 @@ class _Reader:
         values = self._take(Network, raw, "network")
         values["reserved"] = tuple(_addresses(raw.get("network"), raw.get("ext_reservations") or "", path))
         return self._make(Network, values, path)
+
+
+def _recorded(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """States of storage by its type and name together."""
+    nested = table(values.get("disk_state_static") or {}, f"{path}.disk_state_static")
+    flat = {
+        f"{storage}/{name}": found
+        for storage, units in nested.items()
+        for name, found in table(units, f"{path}.disk_state_static[{storage!r}]").items()
+    }
+    return {"disk_state_static": flat, "hv_state_static": values.get("hv_state_static") or {}}
 
 
 def _overrides(complete: dict[str, Any], builtin: Mapping[str, Any]) -> Params:

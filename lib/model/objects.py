@@ -116,6 +116,8 @@ class Node(Object, frozen=True, kw_only=True, omit_defaults=True):
     vm_capable: bool = True
     powered: bool = True
     ndparams: Params = {}
+    hv_state_static: dict[str, Params] = {}  # by hypervisor
+    disk_state_static: dict[str, Params] = {}  # by storage type, a slash and its name
 
 
 class Group(Object, frozen=True, kw_only=True, omit_defaults=True):
@@ -126,7 +128,9 @@ class Group(Object, frozen=True, kw_only=True, omit_defaults=True):
     ndparams: Params = {}
     diskparams: dict[str, Params] = {}
     ipolicy: Params = {}
-    networks: dict[str, Params] = {}
+    networks: dict[str, Params] = {}  # by uuid: mode, link and vlan of NICs on them
+    hv_state_static: dict[str, Params] = {}
+    disk_state_static: dict[str, Params] = {}
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

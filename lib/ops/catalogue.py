@@ -1,8 +1,8 @@
 """Importing this module declares every operation."""
 
-from ganeti.ops import cluster, instance, node, os, query, tags, test
+from ganeti.ops import cluster, group, instance, node, os, query, tags, test
 from ganeti.ops.base import REGISTRY
 
-MODULES = (cluster, instance, node, os, query, tags, test)
+MODULES = (cluster, group, instance, node, os, query, tags, test)
 
 __all__ = ["MODULES", "REGISTRY"]

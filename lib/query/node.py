@@ -88,8 +88,8 @@ _STATIC: tuple[Field, ...] = (
     Field("ndparams", "NodeParameters", OTHER, "Node parameters, complete", lambda view, node: view.params.nd(node)),
     Field("custom_ndparams", "CustomNodeParameters", OTHER, "Node parameters set on the node",
           lambda _, node: node.ndparams),
-    Field("hv_state", "HypervisorState", OTHER, "Recorded hypervisor state; not kept", lambda _, node: UNAVAIL),
-    Field("disk_state", "DiskState", OTHER, "Recorded disk state; not kept", lambda _, node: UNAVAIL),
+    Field("hv_state", "HypervisorState", OTHER, "Recorded hypervisor state", lambda _, node: node.hv_state_static),
+    Field("disk_state", "DiskState", OTHER, "Recorded disk state", lambda _, node: node.disk_state_static),
 )  # fmt: skip
 
 _LIVE: tuple[Field, ...] = (

@@ -12,7 +12,12 @@ from ganeti.cli.main import main
 from ganeti.cli.world import World
 from ganeti.paths import Paths
 
-OBJECTS = [("gnt-cluster", "cluster", ()), ("gnt-node", "node", ("n1",)), ("gnt-instance", "instance", ("web1",))]
+OBJECTS = [
+    ("gnt-cluster", "cluster", ()),
+    ("gnt-node", "node", ("n1",)),
+    ("gnt-instance", "instance", ("web1",)),
+    ("gnt-group", "nodegroup", ("rack2",)),
+]
 
 
 @pytest.mark.parametrize(("tool", "kind", "name"), OBJECTS)
