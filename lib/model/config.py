@@ -101,6 +101,8 @@ class _Editor:
         self._config = config
         self._cluster = config.cluster
         self._mutations: dict[str, Any] = {}  # Any: MapMutation of the table's or index's own types
+        # (index, key) → who is there now; made anew once, however many changes there are: a load has all of them
+        self._members: dict[tuple[str, str | int], set[Uuid]] = {}
 
     def _table(self, name: str) -> Any:
         if name not in self._mutations:
@@ -143,15 +145,22 @@ class _Editor:
         if before == after:
             return
         for index, key, instance in before - after:
-            left = self._get(index, key) - {instance}
-            if left:
-                self._table(index)[key] = left
-            else:
-                self._table(index).pop(key)
+            self._members_of(index, key).discard(instance)
         for index, key, instance in after - before:
-            self._table(index)[key] = (self._get(index, key) or frozenset()) | {instance}
+            self._members_of(index, key).add(instance)
+
+    def _members_of(self, index: str, key: str | int) -> set[Uuid]:
+        members = self._members.get((index, key))
+        if members is None:
+            members = self._members[index, key] = set(getattr(self._config, index).get(key, ()))
+        return members
 
     def finish(self) -> dict[str, object]:
+        for (index, key), members in self._members.items():
+            if members:
+                self._table(index)[key] = frozenset(members)
+            else:
+                self._table(index).pop(key, None)
         return {"cluster": self._cluster} | {name: table.finish() for name, table in self._mutations.items()}
 
 
