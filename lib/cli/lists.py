@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.cli import common, failure, tables
+from ganeti.cli import colours, common, failure, tables
 from ganeti.ops.verbs import Argument, Call, Session, verb
-from ganeti.query.filter import filter_of_arguments
+from ganeti.query.filter import blamed, filter_of_arguments, is_filter, marked
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ def show(session: Session, call: Call, listing: Listing, *, also: list[Any] | No
     """Query and print a list; `also` is a filter that has to match too. The exit code."""
     wanted = filter_of_arguments(call.arguments, name_field=listing.name_field, force=call.given("filter"))
     names = wanted_fields(call.options.get("output"), listing.default_fields)
-    answer = session.call("Query", listing.resource, names, both(wanted, also))
+    answer = asked(session, call, listing.resource, names, both(wanted, also))
     fields = [msgspec.convert(raw, tables.Field) for raw in answer["fields"]]
     separator = call.options.get("separator")
     units = call.options.get("units") or ("h" if separator is None else "m")
@@ -52,6 +52,24 @@ def show(session: Session, call: Call, listing: Listing, *, also: list[Any] | No
         session.note(f"Warning: unknown field(s): {', '.join(unknown)}; list-fields shows the known ones")
         return failure.UNKNOWN_FIELD
     return 0
+
+
+def asked(
+    session: Session, call: Call, resource: str, names: Sequence[str], wanted: list[Any] | None
+) -> dict[str, Any]:
+    """The answer. What the master dislikes about a filter that was typed is shown at its place in it. Any: JSON."""
+    try:
+        answer: dict[str, Any] = session.call("Query", resource, list(names), wanted)
+    except errors.ParameterError as err:
+        if not call.given("filter") and not is_filter(call.arguments):
+            raise
+        text = call.arguments[0]
+        place = blamed(text, err.message)
+        if place is None:
+            raise
+        hint = "list-fields shows the known ones" if "unknown field" in err.message else err.hint
+        raise errors.QueryFilterParseError(marked(err.message, text, place), hint=hint) from err
+    return answer
 
 
 def both(first: list[Any] | None, second: list[Any] | None) -> list[Any] | None:
@@ -76,12 +94,31 @@ def _print(
         ]
         for row in data
     ]
-    write_table(session, call, tables.columns_of(fields), rows)
+
+    def painted(line: int, column: int, text: str) -> str:
+        if line < 0:
+            return colours.of_heading(text)
+        status, value = data[line][column]
+        return colours.of_cell(text, fields[column].name, status, value)
+
+    write_table(session, call, tables.columns_of(fields), rows, painted)
 
 
-def write_table(session: Session, call: Call, columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
-    """With the options about headers and separators."""
-    text = tables.render(columns, rows, separator=call.options.get("separator"), headers=not call.given("no_headers"))
+def write_table(
+    session: Session,
+    call: Call,
+    columns: Sequence[tables.Column],
+    rows: Sequence[Sequence[str]],
+    paint: tables.Paint = lambda line, column, text: colours.of_heading(text) if line < 0 else text,
+) -> None:
+    """With the options about headers and separators; painted on a terminal only."""
+    text = tables.render(
+        columns,
+        rows,
+        separator=call.options.get("separator"),
+        headers=not call.given("no_headers"),
+        paint=paint if session.has_colours else None,
+    )
     if text:
         session.out(text.removesuffix("\n"))
 

@@ -27,6 +27,10 @@ class Session:
     def paths(self) -> Paths:
         return self.world.paths
 
+    @property
+    def has_colours(self) -> bool:
+        return self.world.has_colours
+
     def out(self, text: str = "") -> None:
         self.world.out.write(text + "\n")
 

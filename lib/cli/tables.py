@@ -46,8 +46,19 @@ class Column(msgspec.Struct, frozen=True):
     is_right: bool = False
 
 
-def render(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, separator: str | None, headers: bool) -> str:
-    """The table, each line with its end. A left-aligned last column is not padded."""
+#: (line: -1 the headings, column, text with its padding) → the text as it goes to a terminal
+Paint = Callable[[int, int, str], str]
+
+
+def render(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    separator: str | None,
+    headers: bool,
+    paint: Paint | None = None,
+) -> str:
+    """The table, each line with its end. A left-aligned last column is not padded. With a separator unpainted."""
     lines: list[Sequence[str]] = [[column.title for column in columns]] if headers else []
     lines += rows
     if separator is not None:
@@ -55,15 +66,25 @@ def render(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, separato
     widths = [max((len(line[index]) for line in lines), default=0) for index in range(len(columns))]
     if columns and not columns[-1].is_right:
         widths[-1] = 0
-    return "".join(_padded(columns, widths, line) + "\n" for line in lines)
+    first = -1 if headers else 0
+    return "".join(
+        " ".join(_padded(columns, widths, line) if paint is None else _painted(columns, widths, line, number, paint))
+        + "\n"
+        for number, line in enumerate(lines, start=first)
+    )
 
 
-def _padded(columns: Sequence[Column], widths: Sequence[int], line: Sequence[str]) -> str:
-    cells = [
+def _painted(
+    columns: Sequence[Column], widths: Sequence[int], line: Sequence[str], number: int, paint: Paint
+) -> list[str]:
+    return [paint(number, column, cell) for column, cell in enumerate(_padded(columns, widths, line))]
+
+
+def _padded(columns: Sequence[Column], widths: Sequence[int], line: Sequence[str]) -> list[str]:
+    return [
         cell.rjust(width) if column.is_right else cell.ljust(width)
         for column, width, cell in zip(columns, widths, line, strict=True)
     ]
-    return " ".join(cells)
 
 
 def columns_of(fields: Sequence[Field]) -> list[Column]:

@@ -118,6 +118,12 @@ class World:
             return self._connect(self.paths, self.environ)
         return connect(self.paths, self.environ, self._tell)
 
+    @property
+    def has_colours(self) -> bool:
+        """Whether standard output is a terminal that shows them, and nobody objects (no-color.org)."""
+        is_plain = bool(self.environ.get("NO_COLOR")) or self.environ.get("TERM", "dumb") == "dumb"
+        return self.out.isatty() and not is_plain
+
     def _tell(self, line: str) -> None:
         self.out.flush()
         self.err.write(line + "\n")

@@ -99,6 +99,11 @@ class Session(Protocol):
     @property
     def paths(self) -> Paths: ...
 
+    @property
+    def has_colours(self) -> bool:
+        """Whether standard output is a terminal that shows colours."""
+        ...
+
     def out(self, text: str = "") -> None:
         """A line on standard output."""
         ...

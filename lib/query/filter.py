@@ -14,6 +14,7 @@ _FILTER_CHARACTERS = frozenset(" \t\n\r\f\v!\"'()/<>=\\~")
 _GLOB_CHARACTERS = frozenset("*?")
 _KEYWORDS = ("and", "or", "not", "in")
 _REGEX_DELIMITERS = "/#^|"
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_/.]*")
 
 # Any: JSON lists of text, numbers and lists.
 Json = Any
@@ -61,13 +62,25 @@ def parse_text(text: str) -> Json:
         return _grammar()(text)
     except pp.ParseBaseException as err:
         message, place = _common_mistake(text) or (err.msg, err.loc)
-        start = text.rfind("\n", 0, place) + 1
-        line = text[start:].partition("\n")[0]
-        raise errors.QueryFilterParseError(
-            f"{message} at column {place - start + 1}\n  {line}\n  {' ' * (place - start)}^"
-        ) from err
+        raise errors.QueryFilterParseError(marked(message, text, place)) from err
     except RecursionError as err:
         raise errors.QueryFilterParseError("the filter is nested too deeply") from err
+
+
+def marked(message: str, text: str, place: int) -> str:
+    """The message, and below it the line of `text` with a caret under that place."""
+    start = text.rfind("\n", 0, place) + 1
+    line = text[start:].partition("\n")[0]
+    return f"{message} at column {place - start + 1}\n  {line}\n  {' ' * (place - start)}^"
+
+
+def blamed(text: str, message: str) -> int | None:
+    """Where the field stands that a message about the filter names in quotes; None: it names none of them."""
+    bare = _TEXTS.sub(lambda found: " " * len(found[0]), text)
+    for found in _FIELD.finditer(bare):
+        if found[0] not in _KEYWORDS and f"field {found[0]!r}" in message:
+            return found.start()
+    return None
 
 
 _PATTERN = "|".join(rf"{mark}(?:\\.|[^\\{mark}])*{mark}" for mark in map(re.escape, _REGEX_DELIMITERS))
@@ -95,7 +108,7 @@ def _grammar() -> Callable[[str], Json]:
 
     words = {word: pp.Keyword(word) for word in _KEYWORDS}
     keyword = pp.MatchFirst(list(words.values()))
-    field = (~keyword + pp.Regex(r"[A-Za-z][A-Za-z0-9_/.]*")).set_name("field name")
+    field = (~keyword + pp.Regex(_FIELD)).set_name("field name")
     number = pp.Regex(r"[-+]?[0-9]+").set_parse_action(lambda found: int(found[0]))
     quoted = (pp.QuotedString('"') | pp.QuotedString("'")).set_name("quoted text")
     value = (number | quoted).set_name("number or quoted text")

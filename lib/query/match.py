@@ -232,7 +232,7 @@ def _regex(field: Field, value: str | int) -> Callable[[Any], bool]:
     except re2.error as err:
         reason = err.args[0].decode("utf-8", "replace") if isinstance(err.args[0], bytes) else str(err)
         raise errors.ParameterError(
-            f"{value[:80]!r} is not a regular expression that can be used: {reason};"
+            f"field {field.name!r}: {value[:80]!r} is not a regular expression that can be used: {reason};"
             " look-around and back references are not available"
         ) from err
 

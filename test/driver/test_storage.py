@@ -294,6 +294,14 @@ def test_space_is_that_of_the_file_system(node):
     assert node.storage.verify() == ""
 
 
+def test_a_virtual_node_has_no_space_of_others_and_none_that_its_volumes_were_promised(node):
+    before = node.storage.space()
+    node.storage.create(node.disk(size=64), OWNER)
+    after = node.storage.space()
+    assert before.total == before.free
+    assert after.total - after.free == 64
+
+
 def test_diskless_has_nothing_to_remove_and_nothing_to_open(tmp_path):
     storage = registry.drivers(Paths(str(tmp_path)), HostRunner(Paths(str(tmp_path))))[DiskTemplate.DISKLESS]
     disk = Disk(uuid="d", template=DiskTemplate.DISKLESS, size=1, logical_id=())

@@ -114,7 +114,19 @@ class FileStorage:
             local = os.path.dirname(local)
         with _told(f"cannot ask for the space of {self._home.path}"):
             found = os.statvfs(local)
-        return StorageInfo(total=found.f_blocks * found.f_frsize // _MIB, free=found.f_bavail * found.f_frsize // _MIB)
+        total, free = (blocks * found.f_frsize // _MIB for blocks in (found.f_blocks, found.f_bavail))
+        if not self._paths.is_virtual:
+            return StorageInfo(total=total, free=free)
+        # Virtual nodes share one file system: what the others have on it is not this one's, and what its own
+        # sparse volumes were promised is not free.
+        own = list(self._stats())
+        total = free + sum(volume.st_blocks * 512 for volume in own) // _MIB
+        return StorageInfo(total=total, free=max(0, total - sum(volume.st_size for volume in own) // _MIB))
+
+    def _stats(self) -> Iterator[os.stat_result]:
+        for logical in self.volumes():
+            with suppress(FileNotFoundError):  # being made, or being removed
+                yield os.lstat(self._paths.local(logical))
 
     def verify(self) -> str:
         problems = list(self._allowed().problems)

@@ -87,6 +87,11 @@ class Keyboard:
         return self._lines.pop(0)
 
 
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 class Ended(NamedTuple):
     code: int
     out: str
@@ -100,8 +105,9 @@ def run(
     keyboard: Keyboard | None = None,
     environ: Mapping[str, str] | None = None,
     root: Path = Path("/nonexistent"),
+    is_terminal: bool = False,
 ) -> Ended:
-    out, err = io.StringIO(), io.StringIO()
+    out, err = _Screen() if is_terminal else io.StringIO(), io.StringIO()
     numbers = iter(range(1, 100))
     world = World(
         out=out,

@@ -1,5 +1,7 @@
 """Lists: filters, fields, units, signs, exit codes."""
 
+import re
+
 import pytest
 from unit.cli.kit import FixedClock, Master, check_golden, rows, run
 
@@ -96,6 +98,62 @@ def test_bad_filter_shows_the_place():
     assert ended.err.startswith("Error while parsing query filter: ")
     assert "^" in ended.err
     assert master.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "caret"),
+    [
+        (("os == 'a' and colour == 'red'",), "unknown field 'colour' in the filter of instances", "colour"),
+        (("-F", "colour"), "unknown field 'colour' in the filter of instances", "colour"),
+        (('os == "colour" or be/memory == "x"',), "field 'be/memory' (unit) cannot be compared with 'x'", "be/memory"),
+        (("os =~ m/be/ or be/memory =~ /x/",), "field 'be/memory' (unit) cannot be matched by 'x'", "be/memory"),
+    ],
+)
+def test_what_the_master_dislikes_is_shown_at_its_place(words, message, caret):
+    ended, _ = listed(*words, answer=errors.ParameterError(message))
+    text, line, mark, *_ = ended.err.splitlines()
+    assert ended.code == 1
+    assert text.startswith(f"Error while parsing query filter: {message} at column ")
+    assert line == f"  {words[-1]}"
+    assert line[mark.index("^") :].startswith(caret)
+
+
+def test_what_the_master_dislikes_about_names_is_told_as_it_is():
+    ended, _ = listed("web1", answer=errors.ParameterError("field 'name' is odd"))
+    assert (ended.code, ended.err) == (1, "Failure: unknown/wrong parameter: field 'name' is odd\n")
+
+
+# -- on a terminal
+
+COLOURED = rows(
+    [("name", "Instance", "text"), ("status", "Status", "text"), ("oper_ram", "Memory", "unit")],
+    ["web1", "running", 512],
+    ["web2", "ERROR_down", (2, None)],
+    ["db", "ADMIN_down", (3, None)],
+)
+
+
+def test_a_terminal_gets_colours_and_the_same_table():
+    plain, _ = listed(answer=COLOURED)
+    painted = run("gnt-instance", "list", master=Master(Query=COLOURED), environ={"TERM": "xterm"}, is_terminal=True)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted.out) == plain.out
+    assert "\x1b[32mrunning\x1b[0m   " in painted.out
+    assert "\x1b[31mERROR_down\x1b[0m" in painted.out
+    assert "\x1b" not in plain.out
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"TERM": "dumb"}, ()),
+        ({}, ()),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, ()),
+        ({"TERM": "xterm"}, ("--separator=:",)),
+    ],
+)
+def test_no_colours_where_they_would_harm(environ, words):
+    ended = run("gnt-instance", "list", *words, master=Master(Query=COLOURED), environ=environ, is_terminal=True)
+    assert "\x1b" not in ended.out
 
 
 def test_words_from_the_environment_go_first():
