@@ -60,3 +60,36 @@ class VolumeRename(ChangingCall[VolumeReply], frozen=True, tag="volume_rename"):
     disk: Disk  # as it is
     new: Disk  # as it shall be
     owner: Uuid
+
+
+@call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeGrow(ChangingCall[VolumeReply], frozen=True, tag="volume_grow"):
+    """Make it at least `size` MiB large on this node; that large already: fine. Cannot be taken back.
+
+    Of a mirror only what lies below it grows: `MirrorResize` lets it use the space when both nodes have it.
+    """
+
+    disk: Disk
+    owner: Uuid
+    size: int  # MiB
+
+
+@call(reply=VolumeReply, time=Time.LONG, reserve=Reserve.STORAGE)
+class VolumeSnapshot(ChangingCall[VolumeReply], frozen=True, tag="volume_snapshot"):
+    """Keep the present content of a disk as the volume of `snapshot`; there already with our mark: made anew.
+
+    `model.disks.snapshot_of` says what a snapshot is called. It is opened, closed and removed as any other volume.
+    """
+
+    disk: Disk
+    snapshot: Disk
+    owner: Uuid
+
+
+@call(reply=None, time=Time.LONG, reserve=Reserve.STORAGE)
+class VolumeWipe(ChangingCall[None], frozen=True, tag="volume_wipe"):
+    """Overwrite an open disk with zeroes, from `offset` MiB to its end."""
+
+    disk: Disk
+    owner: Uuid
+    offset: int = 0  # MiB

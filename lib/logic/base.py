@@ -106,6 +106,10 @@ class Env(Protocol):
         """Unused TCP port of 11000 to 14999, reserved until the operation ends."""
         ...
 
+    def new_minor(self, node: Uuid) -> int:
+        """Unused DRBD minor of the node, reserved until the operation ends."""
+        ...
+
     def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
         """Raises PrereqError(insufficient_resources) when `free` less what other jobs reserved is too small."""
         ...

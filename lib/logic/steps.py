@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall
+from ganeti.calls.mirror import MirrorSync
 from ganeti.model.jobs import Recovery, Resolve, Undo
 from ganeti.model.locks import Level
 from ganeti.model.objects import Change
@@ -63,6 +64,15 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     call: Call[Any]  # Any: the reply is not used here
 
 
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask until the mirrors have no synchronisation to do; how far they are is told meanwhile."""
+
+    title: str
+    node: Uuid
+    call: MirrorSync
+    on_failure: OnFailure = OnFailure.UNDO  # what is degraded in the end, or a node that does not answer for a minute
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Give locks back early, so that others need not wait for the rest."""
 
@@ -71,7 +81,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] = ()  # names of these levels that are held on, one by one
 
 
-Step = Effect | Parallel | Commit | Record | Ask | Release
+Step = Effect | Parallel | Commit | Record | Ask | Wait | Release
 
 
 def title(step: Step) -> str:

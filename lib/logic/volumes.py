@@ -9,12 +9,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganeti.calls.base import ChangingCall
-from ganeti.calls.volume import VolumeClose, VolumeCreate, VolumeRemove, VolumeRename
+from ganeti.calls.volume import (
+    VolumeClose,
+    VolumeCreate,
+    VolumeGrow,
+    VolumeRemove,
+    VolumeRename,
+    VolumeSnapshot,
+    VolumeWipe,
+)
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
+from ganeti.model.disks import is_mirror, snapshot_of
 from ganeti.model.objects import Disk, Instance
-from ganeti.model.types import RequestId, Uuid
+from ganeti.model.types import MiB, RequestId, Uuid
 
 Make = Callable[[Disk, RequestId], tuple[ChangingCall[Any], ChangingCall[Any] | None]]
 
@@ -80,3 +89,42 @@ def rename(config: Config, env: Env, instance: Instance, renamed: Instance) -> l
     if instance.disks == renamed.disks:
         return []
     return _on(config, env, instance, nodes=instance.nodes, verb="rename", make=make)
+
+
+def grow(config: Config, env: Env, instance: Instance, disk: Disk, size: MiB) -> list[Step]:
+    """On all its nodes. What has grown stays so: nothing is lost by it, and a repeat uses it."""
+    index = instance.disks.index(disk)
+    return [
+        Effect(
+            title=f"grow disk {index} of {instance.name} on {config.nodes[node].name} to {size} MiB",
+            node=node,
+            call=VolumeGrow(disk=disk, owner=instance.uuid, size=size, request=env.new_request()),
+        )
+        for node in (instance.nodes if is_mirror(disk) else instance.nodes[:1])
+    ]
+
+
+def snapshot(config: Config, env: Env, instance: Instance, disk: Disk) -> tuple[Effect, Disk]:
+    """On the primary node, and the volume that it makes; taken back by removing it. Raises StorageError."""
+    made = snapshot_of(disk, env.new_uuid())
+    request = env.new_request()
+    index = instance.disks.index(disk)
+    effect = Effect(
+        title=f"take a snapshot of disk {index} of {instance.name} on {config.nodes[instance.primary_node].name}",
+        node=instance.primary_node,
+        call=VolumeSnapshot(disk=disk, snapshot=made, owner=instance.uuid, request=request),
+        undo=VolumeRemove(disk=made, owner=instance.uuid, request=env.new_request(), undoes=request),
+    )
+    return effect, made
+
+
+def wipe(env: Env, instance: Instance, disks: Sequence[tuple[Disk, MiB]]) -> list[Step]:
+    """Zeroes over each disk, from its offset in MiB on; the disks are open."""
+    return [
+        Effect(
+            title=f"wipe disk {instance.disks.index(disk)} of {instance.name}",
+            node=instance.primary_node,
+            call=VolumeWipe(disk=disk, owner=instance.uuid, offset=offset, request=env.new_request()),
+        )
+        for disk, offset in disks
+    ]

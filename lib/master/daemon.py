@@ -22,6 +22,7 @@ from ganeti.master.debts import DebtPayer
 from ganeti.master.engine import Engine
 from ganeti.master.env import Parts
 from ganeti.master.jobs import Jobs
+from ganeti.master.links import LinkedRpc
 from ganeti.master.lockmanager import LockManager
 from ganeti.master.membership import Members
 from ganeti.master.processor import Processor
@@ -78,7 +79,7 @@ class Master:
         self._clock = SystemClock()
         self.state = State()
         self.rpc = Client(where, me, nodes=self._node, term=lambda: self.leader.term)
-        self.debts = DebtPayer(self.state, self.rpc)
+        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
         self.leader = Leader(database, me.uuid, self.rpc, self._clock, name_of=self._name_of)
         self.committer = Committer(self.state, self.leader, self._clock)
         self.jobs = Jobs(self.state, self._clock)
@@ -93,7 +94,7 @@ class Master:
             locks=self.locks,
             rpc=self.debts,
             membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, rng),
+            reservations=Reservations(lambda: self.committer.tip, rng, self.debts.mirrors),
             clock=self._clock,
             rng=rng,
             resolve=self._resolve,

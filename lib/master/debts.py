@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -13,10 +13,11 @@ from ganeti import errors
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Progress, Rpc
+from ganeti.master import links
 from ganeti.master.commits import Committer
 from ganeti.master.state import State, row
 from ganeti.model.jobs import Debt, Flags, Undo
-from ganeti.model.objects import Node
+from ganeti.model.objects import Disk, Node
 from ganeti.model.types import JobId, Uuid
 from ganeti.store.api import Note, Write
 from ganeti.wire import codec
@@ -101,6 +102,15 @@ class DebtPayer:
         """Pay, then tell what the node could not do. Raises RpcError when it cannot be reached."""
         await self.pay(node)
         return tuple(debt.undo for debt in self._owes(node))
+
+    def mirrors(self, node: Uuid | None) -> Iterator[Disk]:
+        """Mirrored disks that the node (None: any) still has to give up: their minors and ports are not free."""
+        for debt in self._state.debts.values():
+            if node is None or debt.node == node:
+                try:
+                    yield from links.mirrors(decode_call(debt.undo.call))
+                except codec.CodecError:
+                    continue  # of another version; told about when it is tried
 
     def _owes(self, node: Uuid) -> list[Debt]:
         return sorted((d for d in self._state.debts.values() if d.node == node), key=lambda debt: debt.serial)

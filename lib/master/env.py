@@ -18,7 +18,7 @@ from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
 from ganeti.logic.base import Membership, Questions, StateHolder
-from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, title
+from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait, title
 from ganeti.master.commits import Committer
 from ganeti.master.debts import new_debts
 from ganeti.master.jobs import Jobs, Wish
@@ -36,6 +36,8 @@ from ganeti.store.api import Note
 
 #: shortest time between two lines about the progress of one call, in seconds
 PROGRESS_S = 2.0
+#: a node that is asked how far it is may miss so many questions in a row, so many seconds apart
+MISSES, MISS_S = 10, 6.0
 
 Submit = Callable[[JobId, Sequence[Sequence[OpCode]]], Awaitable[list[tuple[bool, JobId | str]]]]
 
@@ -130,6 +132,9 @@ class JobEnv:
 
     def new_port(self) -> int:
         return self._parts.reservations.new_port(self._job)
+
+    def new_minor(self, node: Uuid) -> int:
+        return self._parts.reservations.new_minor(self._job, node)
 
     def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
         self._parts.reservations.memory(self._job, node, wanted, free)
@@ -268,12 +273,39 @@ class JobEnv:
                 await self.rpc.one(step.node, step.call)
             except errors.RpcError as err:
                 raise errors.ExecError(f"cannot {step.title}: {err}") from err
+        elif isinstance(step, Wait):
+            await self._wait(step)
         else:
             if isinstance(step, Effect) and self._passed:
                 step = msgspec.structs.replace(step, call=msgspec.structs.replace(step.call, **self._passed))
                 self._passed = {}
             effects = step.effects if isinstance(step, Parallel) else (step,)
             await self._effects(effects)
+
+    async def _wait(self, step: Wait) -> None:
+        lines = ProgressLines(self.report, self._parts.clock)
+        misses = 0
+        while True:
+            try:
+                reply = await self.rpc.one(step.node, step.call)
+            except errors.RpcError as err:
+                misses += 1
+                if misses >= MISSES or err.kind == "offline":
+                    return self._waited(step, str(err))
+                await self.sleep(MISS_S)
+                continue
+            misses = 0
+            if reply.is_done:
+                lines.end()
+                return self._waited(step, reply.problem)
+            lines.take({"text": reply.text})
+            await self.sleep(reply.wait)
+
+    def _waited(self, step: Wait, problem: str) -> None:
+        if problem and step.on_failure is OnFailure.UNDO:
+            raise errors.ExecError(f"could not {step.title}: {problem}")
+        if problem:
+            self.warn(f"could not {step.title}: {problem}")
 
     async def _effects(self, effects: Sequence[Effect]) -> None:
         undos = [_undo(effect) for effect in effects if effect.undo is not None]

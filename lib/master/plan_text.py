@@ -7,7 +7,7 @@ from typing import Any
 
 from ganeti.calls.base import ChangingCall
 from ganeti.logic import steps
-from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Step
+from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Step, Wait
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve, Undo
 from ganeti.model.locks import ALL, LEVEL_NAMES, Level, LockKey
@@ -50,7 +50,7 @@ def _details(step: Step, config: Config) -> Iterator[str]:
     elif isinstance(step, Effect):
         back = f"taken back by {_call(step.undo)}" if step.undo is not None else "not taken back"
         yield f"{_call(step.call)} on {_node(step.node, config)}; {back}"
-    elif isinstance(step, Ask):
+    elif isinstance(step, Ask | Wait):
         yield f"{step.call.call_name} on {_node(step.node, config)}; changes nothing"
     elif isinstance(step, Commit):
         if step.is_final:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ganeti import errors
 from ganeti.model.config import Config
+from ganeti.model.disks import MINORS, Mirror, used_minors
+from ganeti.model.objects import Disk
 from ganeti.model.types import JobId, MiB, Uuid
 
 PORTS = range(11000, 15000)
@@ -15,8 +17,16 @@ PORTS = range(11000, 15000)
 class Reservations:
     """Belongs to the loop. Each reservation ends with its job's opcode."""
 
-    def __init__(self, config: Callable[[], Config], rng: random.Random) -> None:
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        rng: random.Random,
+        owed: Callable[[Uuid | None], Iterable[Disk]] = lambda node: (),
+    ) -> None:
+        """`owed` tells the mirrors that a node, or any, still has to remove."""
         self._config = config
+        self._owed = owed
+        self._minors: dict[tuple[Uuid, int], JobId] = {}
         self._rng = rng
         self._macs: dict[str, JobId] = {}
         self._ports: dict[int, JobId] = {}
@@ -39,12 +49,23 @@ class Reservations:
         self._macs[mac] = job
 
     def new_port(self, job: JobId) -> int:
-        used = self._config().ports
+        used = {*self._config().ports, *(Mirror.of(disk).port for disk in self._owed(None))}
         for port in PORTS:
             if port not in used and port not in self._ports:
                 self._ports[port] = job
                 return port
         raise errors.PrereqError("insufficient_resources", f"all ports from {PORTS[0]} to {PORTS[-1]} are in use")
+
+    def new_minor(self, job: JobId, node: Uuid) -> int:
+        config = self._config()
+        used = used_minors(config, node, self._owed(node))
+        for minor in MINORS:
+            if minor not in used and (node, minor) not in self._minors:
+                self._minors[node, minor] = job
+                return minor
+        raise errors.PrereqError(
+            "insufficient_resources", f"all {len(MINORS)} DRBD minors of node {config.nodes[node].name} are in use"
+        )
 
     def memory(self, job: JobId, node: Uuid, wanted: MiB, free: MiB) -> None:
         taken = self._memory.setdefault(node, {})
@@ -61,5 +82,6 @@ class Reservations:
     def release(self, job: JobId) -> None:
         self._macs = {mac: holder for mac, holder in self._macs.items() if holder != job}
         self._ports = {port: holder for port, holder in self._ports.items() if holder != job}
+        self._minors = {place: holder for place, holder in self._minors.items() if holder != job}
         for taken in self._memory.values():
             taken.pop(job, None)

@@ -13,6 +13,7 @@ from ganeti.model.objects import (
     AnyObject,
     Change,
     Cluster,
+    DiskTemplate,
     Group,
     Instance,
     Network,
@@ -173,6 +174,9 @@ def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
     found.update(("macs", nic.mac, obj.uuid) for nic in obj.nics)
     if obj.network_port is not None:
         found.add(("ports", obj.network_port, obj.uuid))
+    for disk in obj.disks:
+        if disk.template is DiskTemplate.DRBD:
+            found.add(("ports", disk.logical_id[2], obj.uuid))
     return found
 
 

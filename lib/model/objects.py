@@ -142,6 +142,17 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     params: Params = {}  # overrides: mode, link, vlan
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One node's end of a mirror, as that node is told; never in the configuration."""
+
+    minor: int
+    peer_minor: int
+    port: int
+    secret: str
+    address: str = ""  # empty: it cannot be connected
+    peer_address: str = ""
+
+
 class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One disk of an instance; the index is its place in `Instance.disks`."""
 
@@ -149,13 +160,14 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     template: DiskTemplate
     size: MiB
     # how the back end finds it: file/sharedfile (driver, logical path); plain (vg, lv);
-    # drbd (node a, node b, port, minor a, minor b, secret reference)
+    # drbd (node a, node b, port, minor a, minor b, secret), see `model.disks.Mirror`
     logical_id: tuple[str | int, ...]
     mode: DiskMode = DiskMode.RW
     name: str = ""
     exportable: bool = True
     params: Params = {}
-    children: tuple[Disk, ...] = ()
+    children: tuple[Disk, ...] = ()  # drbd: data and metadata, called the same on both nodes
+    link: Link | None = None  # filled in on the way to a node
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from ganeti.node import (
     leave,
     mastership,
     migration,
+    mirrors,
     os,
     os_stop,
     providers,
@@ -23,8 +24,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, exports, guests, hooks, info, leave, mastership, migration, os, os_stop, providers, ssconf, store,
-    tasks, trust, verify, volumes,
+    address, delay, exports, guests, hooks, info, leave, mastership, migration, mirrors, os, os_stop, providers, ssconf,
+    store, tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

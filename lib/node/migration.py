@@ -74,7 +74,7 @@ def prepare(call: MigrationPrepare, env: NodeEnv, context: Context) -> Endpoint:
     try:
         return migration.prepare(call.migration, call.departure, disk_paths, address=call.address, tuning=call.tuning)
     except errors.GanetiError:
-        volumes.close_all(instance.disks, instance.uuid, env)
+        volumes.release_all(instance.disks, instance.uuid, env)
         raise
 
 
@@ -94,14 +94,14 @@ def source_done(call: MigrationSourceDone, env: NodeEnv, context: Context) -> No
     migration = _migration(call.hypervisor, env)
     migration.depart(call.migration, call.name, call.uuid)
     if migration.half(call.name, call.uuid).side is Side.NONE:
-        volumes.close_all(call.disks, call.uuid, env)
+        volumes.release_all(call.disks, call.uuid, env)
 
 
 @handles(MigrationAbort)
 def abort(call: MigrationAbort, env: NodeEnv, context: Context) -> Half:
     left = _migration(call.hypervisor, env).abort(call.migration, call.name, call.uuid, resume=call.resume)
     if left.side is Side.NONE:
-        volumes.close_all(call.disks, call.uuid, env)
+        volumes.release_all(call.disks, call.uuid, env)
     return left
 
 

@@ -8,20 +8,21 @@ from ganeti import errors
 from ganeti.calls.volume import (
     VolumeClose,
     VolumeCreate,
+    VolumeGrow,
     VolumeInfo,
     VolumeOpen,
     VolumeRemove,
     VolumeRename,
     VolumeReply,
+    VolumeSnapshot,
+    VolumeWipe,
 )
-from ganeti.model.objects import Disk, DiskTemplate, Instance
+from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.storage.base import NotOurs, Storage
 
 log = logging.getLogger(__name__)
-
-_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER)
 
 
 def storage_of(disk: Disk, env: NodeEnv) -> Storage:
@@ -56,9 +57,25 @@ def close_all(disks: tuple[Disk, ...], owner: Uuid, env: NodeEnv) -> None:
         raise errors.StorageError("; ".join(problems))
 
 
+def release_all(disks: tuple[Disk, ...], owner: Uuid, env: NodeEnv) -> None:
+    """A guest has left for the other node: mirrors stay up, but nobody writes here any more; others are closed."""
+    problems = []
+    for disk in disks:
+        try:
+            storage = storage_of(disk, env)
+            if storage.mirror is None:
+                storage.close(disk, owner)
+            else:
+                storage.mirror.demote(disk, owner)
+        except errors.GanetiError as err:
+            problems.append(str(err))
+    if problems:
+        raise errors.StorageError("; ".join(problems))
+
+
 def local_path(disk: Disk, logical: str, env: NodeEnv) -> str:
     """What a program of this node opens: files lie below a virtual node's root, devices are the kernel's."""
-    return env.paths.local(logical) if disk.template in _FILES else logical
+    return logical if logical.startswith("/dev/") else env.paths.local(logical)
 
 
 @handles(VolumeCreate)
@@ -95,3 +112,18 @@ def close(call: VolumeClose, env: NodeEnv, context: Context) -> None:
 @handles(VolumeRename)
 def rename(call: VolumeRename, env: NodeEnv, context: Context) -> VolumeReply:
     return storage_of(call.disk, env).rename(call.disk, call.new, call.owner)
+
+
+@handles(VolumeGrow)
+def grow(call: VolumeGrow, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).grow(call.disk, call.owner, size=call.size)
+
+
+@handles(VolumeSnapshot)
+def snapshot(call: VolumeSnapshot, env: NodeEnv, context: Context) -> VolumeReply:
+    return storage_of(call.disk, env).snapshot(call.disk, call.snapshot, call.owner, context)
+
+
+@handles(VolumeWipe)
+def wipe(call: VolumeWipe, env: NodeEnv, context: Context) -> None:
+    storage_of(call.disk, env).wipe(call.disk, call.owner, offset=call.offset, watch=context)

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 from ganeti import errors
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.model.objects import Disk
-from ganeti.model.types import Uuid
+from ganeti.model.types import MiB, Uuid
 
 
 class NotOurs(errors.StorageError):
     """Something is there that does not carry our mark for this owner and disk: it is not touched."""
 
 
+class Watch(Protocol):
+    """How a long step is watched: it looks whether it shall stop, and tells how far it is. Plain attributes."""
+
+    stop: threading.Event
+    progress: dict[str, float | str]  # `text` is for people
+
+
+class Mirror(Protocol):
+    """What a mirrored template can do besides; `calls.mirror` says what each step means. May all be repeated."""
+
+    def assemble(self, disk: Disk, owner: Uuid) -> None: ...
+
+    def promote(self, disk: Disk, owner: Uuid, *, force: bool) -> None: ...
+
+    def demote(self, disk: Disk, owner: Uuid) -> None: ...
+
+    def two_primaries(self, disk: Disk, owner: Uuid, *, allowed: bool) -> None: ...
+
+    def disconnect(self, disk: Disk, owner: Uuid) -> None: ...
+
+    def detach(self, disk: Disk, owner: Uuid) -> None: ...
+
+    def attach(self, disk: Disk, owner: Uuid) -> None: ...
+
+    def resize(self, disk: Disk, owner: Uuid, *, size: MiB) -> None: ...
+
+    def pause(self, disk: Disk, owner: Uuid, *, paused: bool) -> None: ...
+
+    def status(self, disk: Disk, owner: Uuid) -> MirrorStatus: ...
+
+    def minors(self) -> tuple[int, ...]:
+        """All that are in use on this node."""
+        ...
+
+
 class Storage(Protocol):
     """Volumes of one disk template on one node. Paths handed in and out are logical. Raises StorageError."""
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """None: the template is not mirrored."""
+        ...
 
     def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
         """Make and mark it. There already with our mark for this owner and disk: fine; anything else: NotOurs."""
@@ -36,6 +78,21 @@ class Storage(Protocol):
 
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         """Done already: fine."""
+        ...
+
+    def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
+        """At least so large when it returns; of a mirror, what lies below it on this node."""
+        ...
+
+    def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: Watch) -> VolumeReply:
+        """Keep the present content as another volume of this node. One of ours under that name is made anew.
+
+        A driver that has to copy does not see to it that nobody writes meanwhile.
+        """
+        ...
+
+    def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
+        """Zeroes from `offset` on; it is open."""
         ...
 
     def space(self) -> StorageInfo: ...

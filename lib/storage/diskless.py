@@ -6,11 +6,14 @@ from ganeti import errors
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.model.objects import Disk
-from ganeti.model.types import Uuid
+from ganeti.model.types import MiB, Uuid
+from ganeti.storage.base import Watch
 
 
 class DisklessStorage:
     """An instance without disks never asks; a disk of this template is a mistake of the caller."""
+
+    mirror = None
 
     def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
         raise _has_none(disk)
@@ -28,6 +31,15 @@ class DisklessStorage:
         """Nothing was ever open: fine."""
 
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
+        raise _has_none(disk)
+
+    def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
+        raise _has_none(disk)
+
+    def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: Watch) -> VolumeReply:
+        raise _has_none(disk)
+
+    def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         raise _has_none(disk)
 
     def space(self) -> StorageInfo:

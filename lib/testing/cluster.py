@@ -23,6 +23,7 @@ from ganeti.master.debts import DebtPayer
 from ganeti.master.engine import Engine
 from ganeti.master.env import Parts
 from ganeti.master.jobs import Jobs
+from ganeti.master.links import LinkedRpc
 from ganeti.master.lockmanager import LockManager
 from ganeti.master.membership import Members
 from ganeti.master.processor import Processor
@@ -225,7 +226,7 @@ class SimulatedCluster:
         self.committer = Committer(self.state, self.store, self.clock)
         self.jobs = Jobs(self.state, self.clock)
         self.locks = LockManager(self.clock)
-        self.debts = DebtPayer(self.state, self.rpc)
+        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
         self.debts.attach(self.committer)
         self.members = Members(self.state, self.committer, self.store, self.rpc)
         parts = Parts(
@@ -235,7 +236,7 @@ class SimulatedCluster:
             locks=self.locks,
             rpc=self.debts,
             membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, self.rng),
+            reservations=Reservations(lambda: self.committer.tip, self.rng, self.debts.mirrors),
             clock=self.clock,
             rng=self.rng,
             resolve=self._resolve,

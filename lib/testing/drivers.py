@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.hypervisor.base import Hypervisor, Migration, Watch
 from ganeti.model.objects import Disk, Params
-from ganeti.model.types import Uuid
-from ganeti.storage.base import Storage
+from ganeti.model.types import MiB, Uuid
+from ganeti.storage.base import Mirror, Storage
+from ganeti.storage.base import Watch as StorageWatch
 
 T = TypeVar("T")
 
@@ -133,6 +135,17 @@ class FailingStorage(_Failing):
     def __init__(self, inner: Storage) -> None:
         super().__init__(Storage)
         self.inner = inner
+        self._mirror = FailingMirror(inner.mirror, self._do) if inner.mirror is not None else None
+
+    @property
+    def mirror(self) -> FailingMirror | None:
+        return self._mirror
+
+    def fail_next(self, method: str, error: Exception, *, after: bool = False) -> None:
+        if hasattr(Mirror, method):
+            self._planned.setdefault(method, []).append((error, after))
+        else:
+            super().fail_next(method, error, after=after)
 
     def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
         return self._do("create", lambda: self.inner.create(disk, owner))
@@ -152,6 +165,15 @@ class FailingStorage(_Failing):
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         return self._do("rename", lambda: self.inner.rename(disk, new, owner))
 
+    def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
+        return self._do("grow", lambda: self.inner.grow(disk, owner, size=size))
+
+    def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: StorageWatch) -> VolumeReply:
+        return self._do("snapshot", lambda: self.inner.snapshot(disk, snapshot, owner, watch))
+
+    def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: StorageWatch) -> None:
+        self._do("wipe", lambda: self.inner.wipe(disk, owner, offset=offset, watch=watch))
+
     def space(self) -> StorageInfo:
         return self._do("space", self.inner.space)
 
@@ -160,3 +182,46 @@ class FailingStorage(_Failing):
 
     def volumes(self) -> tuple[str, ...]:
         return self._do("volumes", self.inner.volumes)
+
+
+class FailingMirror:
+    """The mirror half of a `FailingStorage`, whose plans it shares."""
+
+    def __init__(self, inner: Mirror, do: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self.inner = inner
+        self._do = do  # Any: each method has its own result
+
+    def assemble(self, disk: Disk, owner: Uuid) -> None:
+        self._do("assemble", lambda: self.inner.assemble(disk, owner))
+
+    def promote(self, disk: Disk, owner: Uuid, *, force: bool) -> None:
+        self._do("promote", lambda: self.inner.promote(disk, owner, force=force))
+
+    def demote(self, disk: Disk, owner: Uuid) -> None:
+        self._do("demote", lambda: self.inner.demote(disk, owner))
+
+    def two_primaries(self, disk: Disk, owner: Uuid, *, allowed: bool) -> None:
+        self._do("two_primaries", lambda: self.inner.two_primaries(disk, owner, allowed=allowed))
+
+    def disconnect(self, disk: Disk, owner: Uuid) -> None:
+        self._do("disconnect", lambda: self.inner.disconnect(disk, owner))
+
+    def detach(self, disk: Disk, owner: Uuid) -> None:
+        self._do("detach", lambda: self.inner.detach(disk, owner))
+
+    def attach(self, disk: Disk, owner: Uuid) -> None:
+        self._do("attach", lambda: self.inner.attach(disk, owner))
+
+    def resize(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
+        self._do("resize", lambda: self.inner.resize(disk, owner, size=size))
+
+    def pause(self, disk: Disk, owner: Uuid, *, paused: bool) -> None:
+        self._do("pause", lambda: self.inner.pause(disk, owner, paused=paused))
+
+    def status(self, disk: Disk, owner: Uuid) -> MirrorStatus:
+        found: MirrorStatus = self._do("status", lambda: self.inner.status(disk, owner))
+        return found
+
+    def minors(self) -> tuple[int, ...]:
+        found: tuple[int, ...] = self._do("minors", self.inner.minors)
+        return found

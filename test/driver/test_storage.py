@@ -1,6 +1,7 @@
 """What every storage driver of volumes has to do, and what is special about files."""
 
 import os
+import threading
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ganeti import errors, settings
 from ganeti.host import faults
 from ganeti.host.run import HostRunner
+from ganeti.model import disks
 from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.paths import FILE_STORAGE_PATHS, Paths
 from ganeti.storage import registry
@@ -285,6 +287,73 @@ def test_a_size_beyond_what_the_file_system_can_hold_is_refused_and_can_be_taken
         node.storage.create(disk, OWNER)
     node.storage.remove(disk, OWNER)
     assert node.volumes() == ()
+
+
+def test_grow_keeps_the_content_and_may_be_repeated(node):
+    disk = node.disk(size=2)
+    node.storage.create(disk, OWNER)
+    with open(node.local(disk), "r+b") as file:
+        file.write(b"precious")
+    for _ in range(2):
+        assert node.storage.grow(disk, OWNER, size=5).size == 5
+    assert node.storage.grow(disk, OWNER, size=4).size == 5
+    with open(node.local(disk), "rb") as file:
+        assert file.read(8) == b"precious"
+
+
+def test_grow_of_another_s_volume_is_refused(node):
+    node.storage.create(node.disk(), OWNER)
+    with pytest.raises(NotOurs):
+        node.storage.grow(node.disk(), "instance-2", size=9)
+
+
+class Watch:
+    def __init__(self):
+        self.stop = threading.Event()
+        self.progress = {}
+
+
+def test_a_snapshot_keeps_the_content_is_made_anew_and_goes_as_any_volume(node):
+    disk = node.disk(size=9)
+    kept = disks.snapshot_of(disk, "disk-2")
+    node.storage.create(disk, OWNER)
+    for content in (b"first", b"later"):
+        with open(node.local(disk), "r+b") as file:
+            file.seek(5 << 20)
+            file.write(content)
+        assert node.storage.snapshot(disk, kept, OWNER, Watch()).size == 9
+    with open(node.local(disk), "r+b") as file:
+        file.write(b"not in it")
+    with open(node.local(kept), "rb") as file:
+        assert file.read(5) == bytes(5)
+        file.seek(5 << 20)
+        assert file.read(5) == b"later"
+    node.storage.remove(kept, OWNER)
+    assert node.volumes() == (disk.logical_id[1],)
+
+
+def test_a_snapshot_never_replaces_what_is_not_ours(node):
+    disk = node.disk()
+    kept = disks.snapshot_of(disk, "disk-2")
+    node.storage.create(disk, OWNER)
+    with open(node.local(kept), "w") as file:
+        file.write("precious")
+    with pytest.raises(NotOurs):
+        node.storage.snapshot(disk, kept, OWNER, Watch())
+
+
+def test_wipe_writes_zeroes_from_its_offset_on_and_tells_how_far_it_is(node):
+    disk, watch = node.disk(size=6), Watch()
+    node.storage.create(disk, OWNER)
+    with open(node.local(disk), "r+b") as file:
+        file.write(b"x" * (6 << 20))
+    node.storage.wipe(disk, OWNER, offset=1, watch=watch)
+    with open(node.local(disk), "rb") as file:
+        assert file.read() == b"x" * (1 << 20) + bytes(5 << 20)
+    assert watch.progress["text"] == "80% of 5 MiB"
+    watch.stop.set()
+    with pytest.raises(errors.StorageError, match="stopped on request"):
+        node.storage.wipe(disk, OWNER, offset=0, watch=watch)
 
 
 def test_space_is_that_of_the_file_system(node):

@@ -17,7 +17,8 @@ from ganeti.calls.os import OsDefinition, OsDiagnose, OsRename
 from ganeti.calls.volume import VolumeInfo, VolumeReply
 from ganeti.logic import catalogue
 from ganeti.logic.base import UNITS, LogicalUnit, StateHolder
-from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step
+from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait
+from ganeti.model import disks
 from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
 from ganeti.model.locks import ALL, Level
@@ -218,6 +219,7 @@ class PlanEnv:
         self.reserved: dict[Uuid, int] = {}
         self.addresses: dict[str, tuple[str, str]] = {}
         self.slept: list[float] = []
+        self.minors: list[tuple[Uuid, int]] = []
         self.locked: dict[Level, tuple[str, ...]] = {}  # where not everything is held
         self._count = 0
 
@@ -246,6 +248,12 @@ class PlanEnv:
 
     def new_port(self) -> int:
         return 11000
+
+    def new_minor(self, node: Uuid) -> int:
+        used = disks.used_minors(self.config, node) | {minor for holder, minor in self.minors if holder == node}
+        minor = next(number for number in disks.MINORS if number not in used)
+        self.minors.append((node, minor))
+        return minor
 
     def reserve_memory(self, node: Uuid, wanted: int, free: int) -> None:
         if wanted > free:
@@ -344,7 +352,7 @@ def execute(op: OpCode, env: PlanEnv) -> Any:
     return asyncio.run(whole())
 
 
-def tag(step: Effect | Ask) -> str:
+def tag(step: Effect | Ask | Wait) -> str:
     # not `call.call_name`: some calls have an argument of that name
     return str(step.call.__struct_config__.tag)
 
@@ -362,6 +370,8 @@ def shape(steps: Iterable[Step]) -> list[str]:
             words.append("release " + " ".join(level.name.lower() for level in step.levels))
         elif isinstance(step, Parallel):
             words.append("parallel " + " ".join(tag(effect) for effect in step.effects))
+        elif isinstance(step, Wait):
+            words.append("wait " + tag(step))
         else:
             words.append(tag(step))
     return words

@@ -15,8 +15,8 @@ from ganeti.host import faults, files
 from ganeti.model.objects import Disk
 from ganeti.model.types import MiB, Uuid
 from ganeti.paths import File, Paths
-from ganeti.storage.base import NotOurs
-from ganeti.storage.file import mark, places
+from ganeti.storage.base import NotOurs, Watch
+from ganeti.storage.file import content, mark, places
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ RENAMED = faults.register("storage.file.renamed")  # the volume has its new name
 
 class FileStorage:
     """Volumes below `home` and below the directories that the node's administrator allowed."""
+
+    mirror = None
 
     def __init__(self, node_paths: Paths, home: File) -> None:
         self._paths = node_paths
@@ -107,6 +109,26 @@ class FileStorage:
                 self._guard(old_logical)
                 self._move(old, local, is_marked=is_marked, old_mark=theirs, new_mark=ours, old_logical=old_logical)
         return self.open(new, owner)
+
+    def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
+        found = self.open(disk, owner)
+        if found.size < size:
+            with _told(f"cannot grow volume {found.path}"):
+                content.grow(self._paths.local(found.path), size * _MIB)
+        return self.info(disk, owner)
+
+    def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: Watch) -> VolumeReply:
+        source = self.open(disk, owner)
+        self.remove(snapshot, owner)
+        made = self.create(snapshot, owner)
+        with _told(f"cannot copy volume {source.path}"):
+            content.copy(self._paths.local(source.path), self._paths.local(made.path), watch)
+        return self.info(snapshot, owner)
+
+    def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
+        found = self.open(disk, owner)
+        with _told(f"cannot wipe volume {found.path}"):
+            content.wipe(self._paths.local(found.path), offset * _MIB, disk.size * _MIB, watch)
 
     def space(self) -> StorageInfo:
         local = self._paths.local(self._home)

@@ -14,6 +14,7 @@ from ganeti.master.daemon import cluster_hvparams
 from ganeti.master.debts import DebtPayer
 from ganeti.master.env import Parts
 from ganeti.master.jobs import Jobs
+from ganeti.master.links import LinkedRpc
 from ganeti.master.lockmanager import LockManager
 from ganeti.master.membership import Members
 from ganeti.master.processor import Processor
@@ -93,7 +94,7 @@ class MasterProcess:
         self.state = State()
         self.leader: Leader
         self.rpc = SimClient(world, self.process, self._node.identity, nodes=self._find, term=lambda: self.leader.term)
-        self.debts = DebtPayer(self.state, self.rpc)
+        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
         self.leader = world.kinds.leader(
             database,
             self._node.uuid,
@@ -117,7 +118,7 @@ class MasterProcess:
             locks=self.locks,
             rpc=self.debts,
             membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, rng),
+            reservations=Reservations(lambda: self.committer.tip, rng, self.debts.mirrors),
             clock=clock,
             rng=rng,
             resolve=self._resolve,
