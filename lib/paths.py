@@ -138,3 +138,7 @@ class Paths:
     def provider_search_path(self) -> tuple[str, ...]:
         """Of external storage: beside the OS definitions."""
         return tuple(f"{path.rpartition('/')[0]}/extstorage" for path in settings.OS_SEARCH_PATH)
+
+    @property
+    def iallocator_search_path(self) -> tuple[str, ...]:
+        return settings.IALLOCATOR_SEARCH_PATH

@@ -16,6 +16,10 @@ OS_SEARCH_PATH = (
     "/usr/lib/ganeti/os",
     "/usr/share/ganeti/os",
 )
+IALLOCATOR_SEARCH_PATH = (
+    "/usr/local/lib/ganeti/iallocators",
+    "/usr/lib/ganeti/iallocators",
+)
 
 MASTERD_USER = "root"
 RAPI_USER = "root"

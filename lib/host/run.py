@@ -136,8 +136,11 @@ class HostRunner:
         stop: threading.Event,
         max_output: int = 64 * 1024 * 1024,
         begun: Callable[[int], None] | None = None,
+        complaints: IO[bytes] | None = None,
     ) -> int:
         """Run a script with exactly `environment`, its output to an open file; returns its status.
+
+        What it writes to standard error goes there too, unless `complaints` is a file of its own for it.
 
         Its whole process group ends with it. Raises CommandFailed on the time limit, on more than `max_output`
         bytes of output, and when `stop` is set. `begun` gets the process before the script begins, which it never
@@ -150,7 +153,7 @@ class HostRunner:
                 command if begun is None else (*_GATE, *command),
                 stdin=subprocess.DEVNULL if begun is None else subprocess.PIPE,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if complaints is None else complaints,
                 env=dict(environment),
                 cwd=cwd,
                 start_new_session=True,
@@ -173,7 +176,8 @@ class HostRunner:
                     raise errors.CommandFailed(command, None, "", why="stopped on request")
                 if left <= 0:
                     raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s")
-                if os.fstat(output.fileno()).st_size > max_output:
+                written = (output,) if complaints is None else (output, complaints)
+                if any(os.fstat(file.fileno()).st_size > max_output for file in written):
                     raise errors.CommandFailed(command, None, "", why=f"more than {max_output} bytes of output")
         finally:
             kill_group(process.pid)

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from ganeti.calls.port import Rpc
+from ganeti.logic.allocation import A, Request
 from ganeti.logic.steps import Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Recovery, Undo
@@ -112,6 +113,15 @@ class Env(Protocol):
 
     def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
         """Raises PrereqError(insufficient_resources) when `free` less what other jobs reserved is too small."""
+        ...
+
+    async def allocate(self, request: Request[A], allocator: str) -> A:
+        """What that allocator (`builtin`, or the name of an external one) answers.
+
+        What a `Placed` or `MultiPlaced` takes is reserved until the operation ends; of the own earlier answers about
+        the same instance only the last counts. Locks on the nodes that may be chosen are the operation's part.
+        Raises PrereqError(insufficient_resources) when there is no room, ExecError when the allocator itself fails.
+        """
         ...
 
     async def resolve(self, name: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
 from ganeti.logic import checks, devices, guests, hooks, placement, starting, volumes
+from ganeti.logic.allocation import Allocate, NewDisk, NewNic
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Release, Step
 from ganeti.model import params
@@ -76,11 +77,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         params.check_be(be)
         space = sum(disk.size for disk in wanted.disks)
         if allocator:
-            group = env.config.group(op.group_name).uuid if op.group_name else None
-            need = placement.Need(
-                hypervisor=wanted.hypervisor, template=wanted.template, memory=be["maxmem"], disk=space
-            )
-            node = await placement.choose(env, need, group, without=self._locked_by_others(env, wanted.template))
+            answer = await env.allocate(self.allocation(env, wanted), allocator)
+            node = env.config.nodes[answer.nodes[0]]
             env.report(f"chose node {node.name}")
         else:
             node = env.config.node(op.pnode)
@@ -95,6 +93,30 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             nodes=(node.name,),
             is_installed=bool(instance.disks) and not op.no_install,
             is_started=self._starts,
+        )
+
+    def allocation(self, env: Env, wanted: Wanted) -> Allocate:
+        """What an allocator is asked."""
+        op, config = self.op, env.config
+        be = params.filled_be(config, wanted.beparams)
+        nics = [(nic, params.filled_nic(config, nic.params)) for nic in wanted.nics]
+        taken = self._locked_by_others(env, wanted.template)
+        return Allocate(
+            name=wanted.name,
+            hypervisor=wanted.hypervisor,
+            template=wanted.template,
+            memory=be["maxmem"],
+            vcpus=be["vcpus"],
+            spindle_use=be["spindle_use"],
+            disks=tuple(NewDisk(size=disk.size, mode=disk.mode) for disk in wanted.disks),
+            nics=tuple(
+                NewNic(mac=nic.mac, ip=nic.ip, mode=filled["mode"], link=filled["link"]) for nic, filled in nics
+            ),
+            tags=wanted.tags,
+            os=op.os_type,
+            group=config.group(op.group_name).uuid if op.group_name else None,
+            restrict_to=tuple(node for node in config.nodes if node not in taken) if taken else None,
+            ignore_ipolicy=op.ignore_ipolicy,
         )
 
     @staticmethod

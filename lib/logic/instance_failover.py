@@ -10,6 +10,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.volume import VolumeInfo
 from ganeti.logic import checks, devices, guests, hooks, placement, stale, starting, stopping, whereabouts
+from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
@@ -63,9 +64,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         await self._check_source(env, instance, source)
         memory = guests.beparams(config, instance)["maxmem"] if is_up else 0
         if target is None:
-            template = DiskTemplate(instance.disk_template)
-            need = placement.Need(hypervisor=instance.hypervisor, template=template, memory=memory, disk=0)
-            target = await placement.choose(env, need, source.group, without=(source.uuid,))
+            answer = await env.allocate(Relocate(instance=instance.uuid, memory=memory), allocator)
+            target = env.config.nodes[answer.nodes[0]]
             env.report(f"chose node {target.name}")
         elif is_up:
             free = await checks.free_memory(env, target.uuid, instance.hypervisor)

@@ -17,6 +17,7 @@ from ganeti.calls.migration import (
     Tuning,
 )
 from ganeti.logic import checks, guests, hooks, moving, placement, stale, whereabouts
+from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_failover import FailoverFacts, InstanceFailover
 from ganeti.logic.steps import Commit, Effect, Step
@@ -98,7 +99,7 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             departure = await self._departure(env, instance, source)
             memory = _memory(config, instance, departure)
             if target is None:
-                target = await self._choose(env, instance, source, memory)
+                target = await self._choose(env, instance, memory, allocator)
             await self._check_on(env, departure, tuning, target)
         except _CannotMigrate as err:
             hint = f"{err.hint}; " if err.hint else ""
@@ -157,11 +158,10 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             )
         return found
 
-    async def _choose(self, env: Env, instance: Instance, source: Node, memory: MiB) -> Node:
-        need = placement.Need(
-            hypervisor=instance.hypervisor, template=DiskTemplate(instance.disk_template), memory=memory, disk=0
-        )
-        target = await placement.choose(env, need, source.group, without=(source.uuid,))
+    @staticmethod
+    async def _choose(env: Env, instance: Instance, memory: MiB, allocator: str) -> Node:
+        answer = await env.allocate(Relocate(instance=instance.uuid, memory=memory), allocator)
+        target = env.config.nodes[answer.nodes[0]]
         env.report(f"chose node {target.name}")
         return target
 

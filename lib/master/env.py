@@ -17,8 +17,10 @@ from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
+from ganeti.logic.allocation import A, Request
 from ganeti.logic.base import Membership, Questions, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait, title
+from ganeti.master.allocator import Allocator
 from ganeti.master.commits import Committer
 from ganeti.master.debts import new_debts
 from ganeti.master.jobs import Jobs, Wish
@@ -59,6 +61,7 @@ class Parts(msgspec.Struct, kw_only=True, frozen=True):
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     settle: Callable[[Uuid], Awaitable[Sequence[Undo]]]  # debts of a node
     questions: Callable[[], Questions]  # what answers lists; made after the engine
+    allocator: Allocator = msgspec.field(default_factory=Allocator)
 
 
 class JobEnv:
@@ -138,6 +141,9 @@ class JobEnv:
 
     def reserve_memory(self, node: Uuid, wanted: MiB, free: MiB) -> None:
         self._parts.reservations.memory(self._job, node, wanted, free)
+
+    async def allocate(self, request: Request[A], allocator: str) -> A:
+        return await self._parts.allocator.allocate(self, self._parts.reservations, request, allocator)
 
     async def resolve(self, name: str) -> tuple[str, str]:
         try:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from ganeti import errors
+from ganeti.logic.capacity import Promise
 from ganeti.model.config import Config
 from ganeti.model.disks import MINORS, Mirror, used_minors
 from ganeti.model.objects import Disk
@@ -30,7 +31,8 @@ class Reservations:
         self._rng = rng
         self._macs: dict[str, JobId] = {}
         self._ports: dict[int, JobId] = {}
-        self._memory: dict[Uuid, dict[JobId, MiB]] = {}
+        # a check that is repeated promises the same again, in place of what it had
+        self._promises: dict[JobId, dict[tuple[Uuid, str], Promise]] = {}
 
     def new_mac(self, job: JobId, prefix: str) -> str:
         used = self._config().macs
@@ -68,8 +70,7 @@ class Reservations:
         )
 
     def memory(self, job: JobId, node: Uuid, wanted: MiB, free: MiB) -> None:
-        taken = self._memory.setdefault(node, {})
-        others = sum(amount for holder, amount in taken.items() if holder != job)
+        others = sum(promise.memory for promise in self.promises(besides=job) if promise.node == node)
         if wanted > free - others:
             name = self._config().nodes[node].name
             promised = f", {others} MiB of it promised to running jobs" if others else ""
@@ -77,11 +78,18 @@ class Reservations:
                 "insufficient_resources",
                 f"not enough memory on node {name}: {wanted} MiB wanted, {free} MiB free{promised}",
             )
-        taken[job] = wanted
+        self.promise(job, [Promise(node=node, instance="", memory=wanted)])
+
+    def promise(self, job: JobId, promises: Iterable[Promise]) -> None:
+        own = self._promises.setdefault(job, {})
+        own.update({(promise.node, promise.instance): promise for promise in promises})
+
+    def promises(self, *, besides: JobId) -> list[Promise]:
+        """What all other jobs were promised."""
+        return [each for job, own in self._promises.items() if job != besides for each in own.values()]
 
     def release(self, job: JobId) -> None:
         self._macs = {mac: holder for mac, holder in self._macs.items() if holder != job}
         self._ports = {port: holder for port, holder in self._ports.items() if holder != job}
         self._minors = {place: holder for place, holder in self._minors.items() if holder != job}
-        for taken in self._memory.values():
-            taken.pop(job, None)
+        self._promises.pop(job, None)

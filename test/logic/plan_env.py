@@ -16,8 +16,11 @@ from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply, NodeVersi
 from ganeti.calls.os import OsDefinition, OsDiagnose, OsRename
 from ganeti.calls.volume import VolumeInfo, VolumeReply
 from ganeti.logic import catalogue
+from ganeti.logic.allocation import A, Request
 from ganeti.logic.base import UNITS, LogicalUnit, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait
+from ganeti.master.allocator import Allocator
+from ganeti.master.reservations import Reservations
 from ganeti.model import disks
 from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
@@ -221,6 +224,8 @@ class PlanEnv:
         self.slept: list[float] = []
         self.minors: list[tuple[Uuid, int]] = []
         self.locked: dict[Level, tuple[str, ...]] = {}  # where not everything is held
+        self._allocator = Allocator()
+        self._promises = Reservations(lambda: self.config, self.rng)
         self._count = 0
 
     def _next(self) -> int:
@@ -259,6 +264,12 @@ class PlanEnv:
         if wanted > free:
             raise errors.PrereqError("insufficient_resources", f"{wanted} MiB wanted, {free} MiB free")
         self.reserved[node] = wanted
+
+    async def allocate(self, request: Request[A], allocator: str) -> A:
+        answer = await self._allocator.allocate(self, self._promises, request, allocator)
+        for promise in self._promises.promises(besides=JobId(0)):
+            self.reserved[promise.node] = promise.memory
+        return answer
 
     async def resolve(self, name: str) -> tuple[str, str]:
         if name not in self.addresses:

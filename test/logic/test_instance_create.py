@@ -185,7 +185,7 @@ def test_started_with_the_filled_parameters():
         ({"pnode": "node3"}, "wrong_state", "drained"),
         ({"pnode": ""}, "wrong_input", "neither a node nor an allocator"),
         ({"iallocator": "hail"}, "wrong_input", "both a node and an allocator"),
-        ({"pnode": "", "iallocator": "hail"}, "wrong_input", "not available"),
+        ({"pnode": "", "iallocator": "../hail"}, "wrong_input", "not the name of an allocator"),
         ({"ip_check": True}, "wrong_input", "--name-check"),
         ({"name_check": True}, "resolver_error", "no address"),
         ({"os_type": "plan9"}, "unknown_entity", "it has busybox"),

@@ -19,6 +19,7 @@ LIB = Path(ganeti.__file__).parent
 USED_ELSEWHERE = {
     "export_list": "lists of exports",
     "hooks_run": "the engine, for all operations",
+    "iallocator_run": "the engine, when an allocator is asked",
     "instance_console_log": "the console log command, by a direct query",
     "master_ping": "the taking over of the mastership",
     "master_stop": "the taking over of the mastership",

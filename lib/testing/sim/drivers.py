@@ -112,6 +112,7 @@ class SimRunner(HostRunner):
         stop: threading.Event,
         max_output: int = 64 * 1024 * 1024,
         begun: Callable[[int], None] | None = None,
+        complaints: IO[bytes] | None = None,
     ) -> int:
         if stop.wait(self._chance.between(0.05, 6.0)):
             raise errors.CommandFailed(tuple(argv), None, "", why="stopped on request")
