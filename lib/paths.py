@@ -51,7 +51,12 @@ INIT_MARK = File(f"{_DATA}/init-in-progress", _ROOT, _ROOT, 0o600)  # there unti
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
 SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
+WATCHER_PAUSE = File(f"{_DATA}/watcher.pause", _ROOT, _DAEMONS, 0o644)  # epoch seconds until which the watcher rests
+WATCHER_LOCK = File(f"{settings.LOCK_DIR}/ganeti-watcher.lock", _ROOT, _ROOT, 0o644)
+CRYPTO_DIR = File(f"{_RUN}/crypto", _ROOT, _ROOT, 0o700)  # keys of transfers between clusters
+CLEANER_LOG_DIR = File(f"{_LOG}/cleaner", _ROOT, _ADMIN, 0o750)
 RUN_DIR = File(_RUN, _ROOT, _DAEMONS, 0o775)
+INSTANCE_STATUS = File(f"{_RUN}/instance-status", _ROOT, _DAEMONS, 0o644)  # what the watcher saw last
 SOCKET_DIR = File(f"{_RUN}/socket", _MASTERD, _DAEMONS, 0o770)
 QUERY_SOCKET = File(f"{_RUN}/socket/ganeti-query", _MASTERD, _DAEMONS, 0o660)
 MASTER_SOCKET = File(f"{_RUN}/socket/ganeti-master", _MASTERD, _DAEMONS, 0o660)
@@ -70,7 +75,7 @@ SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0
 
 DIRECTORIES = (
     DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
-    OS_LOG_DIR, CONSOLE_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
+    OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
 )  # fmt: skip
 
 
@@ -80,6 +85,19 @@ def ssconf(name: str) -> File:
 
 def pid_file(daemon: str) -> File:
     return File(f"{_RUN}/{daemon}.pid", _ROOT, _ROOT, 0o644)
+
+
+def watcher_state(group: str) -> File:
+    return File(f"{_DATA}/watcher.{group}.data", _ROOT, _ROOT, 0o600)
+
+
+def watcher_status(group: str) -> File:
+    """What the watcher saw of a node group's instances."""
+    return File(f"{_DATA}/watcher.{group}.instance-status", _ROOT, _DAEMONS, 0o644)
+
+
+def watcher_lock(group: str) -> File:
+    return File(f"{settings.LOCK_DIR}/ganeti-watcher-{group}.lock", _ROOT, _ROOT, 0o644)
 
 
 def log_file(name: str) -> File:

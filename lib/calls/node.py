@@ -59,6 +59,10 @@ class TrustPush(Call[None], frozen=True, tag="trust_push"):
     digests: dict[str, str]  # SHA-256 (lower-case hex) of a certificate → node name
 
 
+#: travels with the ssconf files, but is the watcher's own file
+WATCHER_PAUSE = "watcher_pause"
+
+
 @call(reply=int, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)
 class SsconfWrite(Call[int], frozen=True, tag="ssconf_write"):
     """Store ssconf files; only those whose content differs are rewritten. Replies how many were."""

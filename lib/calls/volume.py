@@ -13,6 +13,7 @@ class VolumeReply(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # logical path of the device or file
     size: int  # MiB
     exists: bool = True
+    is_open: bool = True  # usable on this node; storage that needs no opening is always so
 
 
 @call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
@@ -93,3 +94,20 @@ class VolumeWipe(ChangingCall[None], frozen=True, tag="volume_wipe"):
     disk: Disk
     owner: Uuid
     offset: int = 0  # MiB
+
+
+class Owned(msgspec.Struct, frozen=True):
+    disk: Disk
+    owner: Uuid
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    volume: VolumeReply
+    problem: str = ""  # why nothing is known about it
+
+
+@call(reply=tuple[Look, ...], time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumesLook(Call[tuple[Look, ...]], frozen=True, tag="volumes_look"):
+    """`VolumeInfo` of many disks at once, in their order; one that cannot be asked does not spoil the others."""
+
+    volumes: tuple[Owned, ...]

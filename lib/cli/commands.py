@@ -12,7 +12,10 @@ from ganeti.ops.verbs import VERBS, Call, Session, Verb
 
 #: tool → (modules searched first, modules searched after the derived commands)
 TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "gnt-cluster": (("ganeti.cli.cluster", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
+    "gnt-cluster": (
+        ("ganeti.cli.cluster", "ganeti.cli.disks", "ganeti.cli.watcher", "ganeti.cli.tags"),
+        ("ganeti.bootstrap.commands",),
+    ),
     "gnt-node": (("ganeti.cli.node", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
     "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.tags"), ()),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),

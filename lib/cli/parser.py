@@ -153,13 +153,14 @@ def _check_count(verb: Verb, arguments: Sequence[str]) -> None:
         raise ArgumentCount(f"Command {verb.name} expects at least {least} argument(s)")
     if most is not None and count > most:
         raise ArgumentCount(f"Command {verb.name} expects only {most} argument(s)")
-    if verb.arguments and verb.arguments[0].choices:
-        argument = verb.arguments[0]
-        for word in arguments:
-            if word not in argument.choices:
-                raise errors.PrereqError(
-                    "wrong_input", f"unknown word {word!r}", hint="it is one of " + ", ".join(argument.choices)
-                )
+    last = verb.arguments[-1] if verb.arguments else None
+    for number, word in enumerate(arguments):
+        # only the last one may stand for several words
+        argument = verb.arguments[number] if number < len(verb.arguments) else last
+        if argument is not None and argument.choices and word not in argument.choices:
+            raise errors.PrereqError(
+                "wrong_input", f"unknown word {word!r}", hint="it is one of " + ", ".join(argument.choices)
+            )
 
 
 def _form(verb: Verb, found: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:

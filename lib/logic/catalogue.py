@@ -3,8 +3,10 @@
 from ganeti.logic import (  # noqa: F401 - each registers its units and resolvers
     cluster_destroy,
     cluster_redist_conf,
+    cluster_repair_disk_sizes,
     cluster_set_params,
     cluster_verify,
+    cluster_verify_disks,
     cluster_verify_group,
     group_assign_nodes,
     group_names,

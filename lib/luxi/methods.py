@@ -62,6 +62,10 @@ class Archiving(Args, frozen=True, array_like=True):
     timeout_s: float = 89.0
 
 
+class Purging(Args, frozen=True, array_like=True):
+    age_s: float
+
+
 class Switch(Args, frozen=True, array_like=True):
     value: bool
 
@@ -143,6 +147,7 @@ METHODS: dict[str, Method] = {
     "ChangeJobPriority": Method(NewPriority),
     "ArchiveJob": Method(OneJob, is_bare=_is_scalar),
     "AutoArchiveJobs": Method(Archiving, is_bare=_is_scalar),
+    "PurgeArchive": Method(Purging, is_bare=_is_scalar),
     "SetDrainFlag": Method(Switch, is_bare=_is_scalar),
     "SetWatcherPause": Method(Pause, is_bare=_is_scalar),
     "Query": Method(Querying, is_question=True),

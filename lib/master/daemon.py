@@ -86,7 +86,13 @@ class Master:
         self.locks = LockManager(self._clock)
         self.members = Members(self.state, self.committer, self.leader, self.rpc)
         rng = random.SystemRandom()
-        self.distributor = Distributor(lambda: self.state.config, lambda: self.state.serial, self.rpc, cluster_hvparams)
+        self.distributor = Distributor(
+            lambda: self.state.config,
+            lambda: self.state.serial,
+            self.rpc,
+            cluster_hvparams,
+            pause=lambda: self.state.flags.watcher_pause,
+        )
         parts = Parts(
             state=self.state,
             committer=self.committer,
@@ -119,6 +125,7 @@ class Master:
             committer=self.committer,
             leadership=self.leader,
             queries=self.queries,
+            distribute=self.distributor.distribute,
         )
 
     def _node(self, uuid: Uuid) -> Node | None:

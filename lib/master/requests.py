@@ -10,13 +10,14 @@ import msgspec
 
 from ganeti import errors
 from ganeti.hypervisor import parameters
+from ganeti.master.archive import Archive, age_time
 from ganeti.master.commits import Committer
 from ganeti.master.engine import Engine
 from ganeti.master.jobs import Jobs
 from ganeti.master.queries import Queries
 from ganeti.master.state import State, job_key
 from ganeti.model import classic
-from ganeti.model.jobs import ArchivedJob, Flags, Job
+from ganeti.model.jobs import ArchivedJob, Flags
 from ganeti.model.types import JobId
 from ganeti.store.api import Leadership, Note
 from ganeti.wire import codec
@@ -25,6 +26,10 @@ from ganeti.wire import codec
 MAX_WAIT_S = 89.0
 
 Handler = Callable[..., Awaitable[Any]]  # each method has its own arguments
+
+
+async def _nothing() -> None:
+    return None
 
 
 class Requests:
@@ -39,13 +44,17 @@ class Requests:
         committer: Committer,
         leadership: Leadership,
         queries: Queries,
+        distribute: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
+        """`distribute` gives the nodes their files of now."""
         self._state = state
         self._jobs = jobs
         self._engine = engine
         self._committer = committer
         self._leadership = leadership
         self._queries = queries
+        self._distribute = distribute
+        self._archive = Archive(state, committer, leadership)
         self._methods: dict[str, Handler] = {
             "SubmitJob": self.submit_job,
             "SubmitJobToDrainedQueue": self.submit_job_to_drained_queue,
@@ -56,6 +65,7 @@ class Requests:
             "ChangeJobPriority": self.change_job_priority,
             "ArchiveJob": self.archive_job,
             "AutoArchiveJobs": self.auto_archive_jobs,
+            "PurgeArchive": self.purge_archive,
             "SetDrainFlag": self.set_drain_flag,
             "SetWatcherPause": self.set_watcher_pause,
             "Query": self.query,
@@ -151,12 +161,17 @@ class Requests:
         """(archived, not looked at). Age -1: all that have ended."""
         limit = self._jobs.stamp()[0] - age_s
         old = [
-            job.id for job in self._state.jobs.values() if job.status.is_final and (age_s < 0 or _age_time(job) < limit)
+            job.id for job in self._state.jobs.values() if job.status.is_final and (age_s < 0 or age_time(job) < limit)
         ]
         archived = 0
         for start in range(0, len(old), 1000):
             archived += await self._engine.archive(sorted(old)[start : start + 1000])
         return archived, 0
+
+    async def purge_archive(self, age_s: float) -> int:
+        """Drop archived jobs that ended longer ago; how many."""
+        self._leadership.check_quorum()
+        return await self._archive.purge(self._jobs.stamp()[0] - age_s)
 
     # Switches
 
@@ -170,6 +185,7 @@ class Requests:
         await self._set_flags(
             f"watcher pause: {until}", lambda flags: msgspec.structs.replace(flags, watcher_pause=until)
         )
+        await self._distribute()
         return until
 
     async def _set_flags(self, reason: str, change: Callable[[Flags], Flags]) -> None:
@@ -216,8 +232,3 @@ def _only(results: list[tuple[bool, JobId | str]]) -> JobId:
     if not ok:
         raise errors.PrereqError("wrong_input", str(answer))
     return JobId(int(answer))
-
-
-def _age_time(job: Job) -> int:
-    stamp = job.end_timestamp or job.start_timestamp or job.received_timestamp
-    return stamp[0] if stamp else 0

@@ -11,7 +11,7 @@ from typing import Any
 from immutables import Map
 
 from ganeti import errors, settings
-from ganeti.calls.node import SsconfWrite
+from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
 from ganeti.calls.port import Rpc
 from ganeti.model.config import Config
 from ganeti.model.objects import Node, Params
@@ -149,6 +149,7 @@ class Distributor:
         rpc: Rpc,
         hvparams: Callable[[Config, str], Params],
         *,
+        pause: Callable[[], float | None] = lambda: None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._patience_s = patience_s
@@ -156,11 +157,12 @@ class Distributor:
         self._serial = serial
         self._rpc = rpc
         self._hvparams = hvparams
+        self._pause = pause
         self._sent: dict[Uuid, dict[str, str]] = {}  # what each node is known to have
         self._away: set[Uuid] = set()  # missed something: nobody waits for them
         self._senders: dict[Uuid, asyncio.Task[None]] = {}
         self._waiters: dict[Uuid, list[tuple[int, asyncio.Future[None]]]] = {}  # with the serial they wait for
-        self._rendered: tuple[Config, dict[str, str]] | None = None
+        self._rendered: tuple[Config, float | None, dict[str, str]] | None = None
         self._instances = InstanceList()
 
     async def distribute(self) -> None:
@@ -191,18 +193,21 @@ class Distributor:
         self._away.discard(node)
 
     def _files(self, config: Config) -> dict[str, str]:
-        old = self._rendered
-        if old is not None and old[0] is config:
-            return old[1]
+        old, pause = self._rendered, self._pause()
+        if old is not None and old[0] is config and old[1] == pause:
+            return old[2]
         self._instances.follow(config)
         instances = self._instances.text
         if old is None or _differ(old[0], config):
             files = render(config, lambda name: self._hvparams(config, name), instances=instances)
-        elif old[1]["instance_list"] is instances:
-            files = old[1]
+        elif old[2]["instance_list"] is instances:
+            files = old[2]
         else:
-            files = {**old[1], "instance_list": instances}
-        self._rendered = (config, files)
+            files = {**old[2], "instance_list": instances}
+        wanted = "" if pause is None else f"{pause:.0f}\n"
+        if files.get(WATCHER_PAUSE) != wanted:
+            files = {**files, WATCHER_PAUSE: wanted}
+        self._rendered = (config, pause, files)
         return files
 
     def _begin(self, *, away_too: bool) -> dict[asyncio.Future[None], Uuid]:

@@ -31,6 +31,7 @@ def remove_files(where: Paths) -> None:
     """ssconf files and what the daemons keep of the state. The request table is still in use."""
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
     doomed += glob.glob(glob.escape(where.local(paths.STATE_DIR)) + "/*")
+    doomed += glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/watcher.*")
     doomed.append(where.local(paths.SSCONF_SERIAL))
     for path in doomed:
         if os.path.isfile(path):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from ganeti import errors, paths
-from ganeti.calls.node import SsconfWrite
+from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
 from ganeti.host import faults, files
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.node.base import Context, NodeEnv, handles
@@ -102,7 +102,7 @@ def _forget(where: Paths) -> None:
 
 
 def _replace(where: Paths, name: str, text: str) -> bool:
-    file = paths.ssconf(name)
+    file = paths.WATCHER_PAUSE if name == WATCHER_PAUSE else paths.ssconf(name)
     if files.read_text(where.local(file)) == text:
         return False
     files.write(where, file, text.encode())

@@ -6,6 +6,8 @@ import logging
 
 from ganeti import errors
 from ganeti.calls.volume import (
+    Look,
+    Owned,
     VolumeClose,
     VolumeCreate,
     VolumeGrow,
@@ -14,6 +16,7 @@ from ganeti.calls.volume import (
     VolumeRemove,
     VolumeRename,
     VolumeReply,
+    VolumesLook,
     VolumeSnapshot,
     VolumeWipe,
 )
@@ -97,6 +100,18 @@ def remove(call: VolumeRemove, env: NodeEnv, context: Context) -> None:
 @handles(VolumeInfo)
 def info(call: VolumeInfo, env: NodeEnv, context: Context) -> VolumeReply:
     return storage_of(call.disk, env).info(call.disk, call.owner)
+
+
+@handles(VolumesLook)
+def look(call: VolumesLook, env: NodeEnv, context: Context) -> tuple[Look, ...]:
+    return tuple(_look(each, env) for each in call.volumes)
+
+
+def _look(each: Owned, env: NodeEnv) -> Look:
+    try:
+        return Look(volume=storage_of(each.disk, env).info(each.disk, each.owner))
+    except errors.GanetiError as err:
+        return Look(volume=VolumeReply(path="", size=0, exists=False), problem=str(err))
 
 
 @handles(VolumeOpen)

@@ -109,7 +109,13 @@ class MasterProcess:
         self.jobs = Jobs(self.state, clock)
         self.locks = LockManager(clock)
         self.members = Members(self.state, self.committer, self.leader, self.rpc)
-        self.distributor = Distributor(lambda: self.state.config, lambda: self.state.serial, self.rpc, cluster_hvparams)
+        self.distributor = Distributor(
+            lambda: self.state.config,
+            lambda: self.state.serial,
+            self.rpc,
+            cluster_hvparams,
+            pause=lambda: self.state.flags.watcher_pause,
+        )
         rng = random.Random(world.chance.rng.getrandbits(64))
         parts = Parts(
             state=self.state,

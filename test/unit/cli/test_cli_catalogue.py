@@ -26,6 +26,7 @@ DELIBERATE = {
     ("OP_CLUSTER_SET_PARAMS", "osparams"): "gnt-os modify sets it",
     ("OP_CLUSTER_SET_PARAMS", "hidden_os"): "gnt-os modify sets it",
     ("OP_CLUSTER_SET_PARAMS", "blacklisted_os"): "gnt-os modify sets it",
+    ("OP_CLUSTER_REPAIR_DISK_SIZES", "instances"): "the words of the command",
     ("OP_NODE_ADD", "primary_ip"): "the join finds it out",
     ("OP_NODE_ADD", "node_uuid"): "the join chooses it",
     ("OP_NODE_ADD", "certificate_digest"): "the join makes the certificate",

@@ -1,0 +1,106 @@
+"""ganeti-daemons: starts and stops the daemons of this node, for boot scripts and for people."""
+
+from __future__ import annotations
+
+import optparse
+import sys
+from collections.abc import Callable, Sequence
+
+from ganeti import errors, settings
+from ganeti.host import running, starting
+from ganeti.host.starting import Daemon
+from ganeti.paths import Paths
+from ganeti.rpc import identity
+
+NAME = "ganeti-daemons"
+ACTIONS = ("start", "stop", "restart", "status")
+#: of the master daemon where it is not wanted: that is how it should be
+_NOT_MASTER = 11
+#: of `status`: one that should run does not
+EXIT_DOWN = 3
+
+
+class Control:
+    """`start` and `stop` act on one daemon of this node by its name; `tell` gets what people should know."""
+
+    def __init__(
+        self,
+        where: Paths,
+        *,
+        start: Callable[[str], None],
+        stop: Callable[[str], bool],
+        is_running: Callable[[str], bool],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._paths = where
+        self._start, self._stop, self._is_running, self._tell = start, stop, is_running, tell
+
+    def run(self, action: str, names: Sequence[str]) -> int:
+        """The exit status. Raises ExecError. A host in no cluster has nothing to start: that is no error."""
+        chosen = [daemon for daemon in starting.DAEMONS if not names or daemon.name in names]
+        if action in ("stop", "restart"):
+            for daemon in reversed(chosen):
+                if self._stop(daemon.name):
+                    self._tell(f"{daemon.name} stopped")
+        if action in ("start", "restart"):
+            if identity.load(self._paths) is None:
+                self._tell("this host is in no cluster: nothing to start")
+                return 0
+            for daemon in chosen:
+                self._begin(daemon)
+        return self._status(chosen) if action == "status" else 0
+
+    def _begin(self, daemon: Daemon) -> None:
+        if self._is_running(daemon.name):
+            return
+        try:
+            self._start(daemon.name)
+        except errors.ExecError as err:
+            cause = err.__cause__
+            if daemon.on_master_only and isinstance(cause, errors.CommandFailed) and cause.status == _NOT_MASTER:
+                return
+            raise
+        self._tell(f"{daemon.name} started")
+
+    def _status(self, chosen: Sequence[Daemon]) -> int:
+        is_complete = True
+        for daemon in chosen:
+            runs = self._is_running(daemon.name)
+            is_complete = is_complete and (runs or daemon.on_master_only)
+            self._tell(f"{daemon.name} {'runs' if runs else 'does not run'}")
+        return 0 if is_complete else EXIT_DOWN
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    known = [daemon.name for daemon in starting.DAEMONS]
+    parser = optparse.OptionParser(
+        prog=NAME,
+        usage="%prog {" + "|".join(ACTIONS) + "} [daemon...]",
+        version=f"{NAME} (ganeti {settings.VERSION}) {settings.VERSION}",
+        description="Starts or stops the daemons of this node, or tells which run (exit status"
+        f" {EXIT_DOWN}: one is missing). Without names: all of {', '.join(known)}. The master daemon ends at once on a"
+        " node that is not the master; that is no error.",
+    )
+    _, words = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
+    if not words or words[0] not in ACTIONS:
+        parser.error("the first word is one of " + ", ".join(ACTIONS))
+    unknown = [word for word in words[1:] if word not in known]
+    if unknown:
+        parser.error(f"there is no daemon {unknown[0]}, only " + ", ".join(known))
+    where = Paths.from_environment()
+    control = Control(
+        where,
+        start=lambda name: starting.start(where, name),
+        stop=lambda name: running.stop(where, name),
+        is_running=lambda name: running.is_running(where, name),
+        tell=_say,
+    )
+    try:
+        return control.run(words[0], words[1:])
+    except errors.GanetiError as err:
+        sys.stderr.write(f"{NAME}: {err}\n")
+        return 1

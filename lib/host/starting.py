@@ -1,0 +1,89 @@
+"""Starts the programs and daemons of this node."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from ganeti import errors, paths
+from ganeti.host.run import PATH, HostRunner
+from ganeti.host.running import is_running
+from ganeti.paths import Paths
+
+NODED, MASTERD = "ganeti-noded", "ganeti-masterd"
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """One of our daemons, in the table below."""
+
+    name: str
+    log_name: str
+    on_master_only: bool = False
+
+
+#: in the order in which they start; they are stopped the other way round
+DAEMONS = (
+    Daemon(name=NODED, log_name="node-daemon"),
+    Daemon(name=MASTERD, log_name="master-daemon", on_master_only=True),
+)
+LOG_NAMES = {daemon.name: daemon.log_name for daemon in DAEMONS}
+
+START_LIMIT_S = 30.0
+#: how much of a log's end is looked at
+TAIL_SIZE = 1 << 16
+
+
+def program(name: str, *, bin_dir: str = "") -> str:
+    """Full path of one of our programs: beside the running one, beside the interpreter, or on the search path.
+
+    Raises PrereqError(environment_error).
+    """
+    places = [bin_dir] if bin_dir else []
+    places += [os.path.dirname(os.path.abspath(sys.argv[0])), os.path.dirname(sys.executable), *PATH.split(":")]
+    for place in places:
+        if os.access(f"{place}/{name}", os.X_OK):
+            return f"{place}/{name}"
+    raise errors.PrereqError(
+        "environment_error",
+        f"the program {name} is not found",
+        hint=f"looked in {', '.join(dict.fromkeys(places))}; is the installation complete?",
+    )
+
+
+def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[str] = ()) -> None:
+    """Returns when it runs; running already: nothing to do. Raises ExecError with what it said."""
+    if is_running(where, daemon):
+        return
+    try:
+        HostRunner(where).run(
+            (program(daemon, bin_dir=bin_dir), *arguments),
+            timeout_s=START_LIMIT_S,
+            environment={name: os.environ[name] for name in ("GANETI_FAULT",) if name in os.environ},
+        )
+    except errors.CommandFailed as err:
+        said = err.output.strip().splitlines()[-5:]
+        if not said and (last := last_error(where.local(paths.log_file(LOG_NAMES[daemon])), daemon)):
+            said = [f"{err.message}; the last that it logged:", last]
+        raise errors.ExecError(
+            f"{daemon} did not start" + (": " + " ".join(said) if said else f" ({err.message})"),
+            hint=f"its log is in {where.local(paths.LOG_DIR)}",
+        ) from err
+
+
+def last_error(log_path: str, daemon: str) -> str:
+    """The last warning or error of the last process of that daemon in its log; empty: there is none."""
+    try:
+        with open(log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_SIZE))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    form = re.compile(rf".*?: {re.escape(daemon)} pid=(\d+) ([A-Z]+) (.*)")
+    entries = [found.groups() for found in map(form.fullmatch, lines) if found]
+    last = entries[-1][0] if entries else ""
+    told = [text for pid, level, text in entries if pid == last and level in ("WARNING", "ERROR", "CRITICAL")]
+    return told[-1] if told else ""

@@ -1,0 +1,89 @@
+"""OP_CLUSTER_VERIFY_DISKS, OP_GROUP_VERIFY_DISKS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.logic import disk_looks
+from ganeti.logic.base import Env, LogicalUnit, implements
+from ganeti.model.config import Config
+from ganeti.model.locks import ALL, Level, LockPlan, shared
+from ganeti.model.objects import Instance
+from ganeti.model.types import Uuid, nice_key
+from ganeti.ops.upkeep import OpClusterVerifyDisks, OpGroupVerifyDisks
+
+
+@implements(OpClusterVerifyDisks)
+class ClusterVerifyDisks(LogicalUnit[OpClusterVerifyDisks, tuple[str, ...]]):
+    """The facts are the names of the groups."""
+
+    async def check(self, env: Env) -> tuple[str, ...]:
+        config = env.config
+        if self.op.group_name:
+            return (config.group(self.op.group_name).name,)
+        return tuple(sorted((group.name for group in config.groups.values()), key=nice_key))
+
+    async def execute(self, facts: tuple[str, ...], env: Env) -> dict[str, Any]:
+        jobs = [[OpGroupVerifyDisks(group_name=name, is_strict=self.op.is_strict)] for name in facts]
+        return {"jobs": [list(pair) for pair in await env.submit(jobs)]}
+
+
+class DiskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    instances: tuple[Uuid, ...]
+
+
+@implements(OpGroupVerifyDisks)
+class GroupVerifyDisks(LogicalUnit[OpGroupVerifyDisks, DiskFacts]):
+    """A node that does not answer makes nothing missing: what it holds is not known."""
+
+    def locks(self, config: Config) -> LockPlan:
+        wanted = _wanted(config, self.op.group_name)
+        nodes = sorted({node for instance in wanted for node in instance.nodes})
+        instances = sorted(instance.uuid for instance in wanted)
+        levels = () if self.op.is_strict else (Level.INSTANCE, Level.NODE, Level.NODE_RES)
+        return LockPlan.of(instances=shared(*instances), nodes=shared(*nodes), node_res=shared(*nodes), optional=levels)
+
+    async def check(self, env: Env) -> DiskFacts:
+        held = env.held(Level.INSTANCE)
+        wanted = _wanted(env.config, self.op.group_name)
+        return DiskFacts(instances=tuple(each.uuid for each in wanted if ALL in held or each.uuid in held))
+
+    async def execute(self, facts: DiskFacts, env: Env) -> list[Any]:
+        config = env.config
+        instances = [config.instances[uuid] for uuid in facts.instances]
+        looks, silent = await disk_looks.look(env, instances)
+        problems = {config.nodes[node].name: _text(err) for node, err in silent.items() if err.kind != "offline"}
+        inactive: list[str] = []
+        missing: dict[str, list[list[str]]] = {}
+        for instance in instances:
+            for (_, node, index), found in sorted(
+                (place, each) for place, each in looks.items() if place[0] == instance.uuid
+            ):
+                name = config.nodes[node].name
+                if found.problem:
+                    env.warn(f"disk {index} of {instance.name} on {name}: {found.problem}")
+                elif not found.volume.exists:
+                    volume = disk_looks.volume_name(instance.disks[index])
+                    missing.setdefault(instance.name, []).append([name, volume])
+                elif not found.volume.is_open and instance.name not in inactive:
+                    inactive.append(instance.name)
+        return [problems, inactive, missing]
+
+
+def _wanted(config: Config, group_name: str) -> list[Instance]:
+    """Instances of the group whose disks are to be active, by name."""
+    group = config.group(group_name).uuid
+    found = [
+        config.instances[uuid]
+        for node in config.nodes.values()
+        if node.group == group
+        for uuid in config.primaries.get(node.uuid, ())
+    ]
+    return sorted((each for each in found if each.disks_active and each.disks), key=lambda each: nice_key(each.name))
+
+
+def _text(err: errors.RpcError) -> str:
+    return str(err)[-400:]

@@ -1,0 +1,83 @@
+"""ganeti-daemons."""
+
+import pytest
+
+from ganeti import errors, paths
+from ganeti.bootstrap.control import Control, main
+from ganeti.host import files
+from ganeti.paths import Paths
+from ganeti.rpc import identity
+from ganeti.rpc.identity import Identity
+
+
+class Host:
+    def __init__(self, root, *, member=True):
+        self.paths = Paths(str(root), "node1")
+        files.make_directory(self.paths, paths.DATA_DIR)
+        if member:
+            identity.store(self.paths, Identity(cluster="c", node="node1", uuid="u1", address="127.0.0.1"))
+        self.running, self.said = set(), []
+        self.refusals = {}  # daemon → exit status with which it does not start
+
+    def start(self, name):
+        if name in self.refusals:
+            try:
+                raise errors.CommandFailed((name,), self.refusals[name], "")
+            except errors.CommandFailed as err:
+                raise errors.ExecError(f"{name} did not start") from err
+        self.running.add(name)
+
+    def stop(self, name):
+        was = name in self.running
+        self.running.discard(name)
+        return was
+
+    def run(self, action, *names):
+        control = Control(
+            self.paths,
+            start=self.start,
+            stop=self.stop,
+            is_running=lambda name: name in self.running,
+            tell=self.said.append,
+        )
+        return control.run(action, names)
+
+
+def test_all_daemons_start_and_stop_in_order(tmp_path):
+    host = Host(tmp_path)
+    assert host.run("start") == 0
+    assert host.run("stop") == 0
+    assert host.said == [
+        "ganeti-noded started",
+        "ganeti-masterd started",
+        "ganeti-masterd stopped",
+        "ganeti-noded stopped",
+    ]
+
+
+def test_master_daemon_that_is_not_wanted_here_is_no_error(tmp_path):
+    host = Host(tmp_path)
+    host.refusals["ganeti-masterd"] = 11
+    assert host.run("start") == 0
+    assert host.run("status") == 0
+    host.refusals["ganeti-masterd"] = 1
+    with pytest.raises(errors.ExecError):
+        host.run("restart", "ganeti-masterd")
+
+
+def test_status_tells_when_the_node_daemon_is_missing(tmp_path):
+    host = Host(tmp_path)
+    assert host.run("status") == 3
+    assert host.said == ["ganeti-noded does not run", "ganeti-masterd does not run"]
+
+
+def test_nothing_is_started_on_a_host_without_cluster(tmp_path):
+    host = Host(tmp_path, member=False)
+    assert host.run("start") == 0
+    assert host.running == set()
+
+
+@pytest.mark.parametrize("words", [[], ["begin"], ["start", "httpd"]])
+def test_unknown_words_are_refused(words):
+    with pytest.raises(SystemExit):
+        main(words)
