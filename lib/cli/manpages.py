@@ -16,6 +16,7 @@ ABOUT = {
     "gnt-node": "the nodes of the cluster",
     "gnt-instance": "the instances: virtual machines",
     "gnt-group": "node groups",
+    "gnt-storage": "providers of external storage",
     "gnt-os": "operating system definitions",
     "gnt-job": "the job queue",
     "gnt-debug": "looking into the cluster's machinery",

@@ -131,6 +131,11 @@ async def os_on_node(
     env: Env, node: Node, os: str, hypervisor: str, *, force_variant: bool, parameters: Iterable[str]
 ) -> None:
     """It can be installed there, and knows these parameters."""
+    blacklist = env.config.cluster.blacklisted_os
+    if os in blacklist or os.partition("+")[0] in blacklist:
+        raise errors.PrereqError(
+            "wrong_state", f"OS {os} is blacklisted", hint=f"run gnt-os modify --blacklisted=no {os} to allow it"
+        )
     definitions = await ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
     found = os_definitions.installable(definitions, os, hypervisor, node.name, force_variant=force_variant)
     unknown = os_definitions.unknown_parameters(found, sorted(parameters))

@@ -76,6 +76,8 @@ def _row(config: Config, name: str, answers: Mapping[Uuid, tuple[OsDefinition, .
         name=name,
         valid=is_valid,
         node_status={node: [_status(found) for found in entries] for node, entries in by_node.items()},
+        hidden=name in config.cluster.hidden_os,
+        blacklisted=name in config.cluster.blacklisted_os,
         variants=list(common.variants) if common else [],
         api_versions=list(common.api_versions) if common else [],
         parameters=[list(pair) for pair in common.parameters] if common else [],

@@ -232,6 +232,14 @@ def test_variants_must_be_named_and_known():
     assert check(op(os_type="busybox+tiny"), env).instance.os == "busybox+tiny"
 
 
+@pytest.mark.parametrize("listed", ["busybox", "busybox+tiny"])
+def test_a_blacklisted_os_is_refused(listed):
+    env = PlanEnv(make_config(blacklisted_os=(listed,)))
+    env.rpc.answers[OsDiagnose] = (msgspec.structs.replace(BUSYBOX, variants=("tiny", "big")),)
+    assert "is blacklisted" in str(refused(op(os_type="busybox+tiny"), env))
+    assert (listed == "busybox") is ("blacklisted" in str(refused(op(os_type="busybox+huge"), env)))
+
+
 def test_name_check_takes_the_full_name_and_the_address():
     env = PlanEnv(make_config())
     env.addresses["web1"] = ("web1.example.com", "192.0.2.50")

@@ -262,8 +262,9 @@ GOOD = ["/srv/os/good", True, "", ["default"], [["size", "how big"]], [20], True
 BAD = ["/srv/os/bad", False, "no create script", [], [], [], True]
 
 
-def test_os_list_has_a_line_for_each_variant():
-    master = job_master([["plain", True, []], ["deb", True, ["a", "b"]], ["broken", False, []]])
+def test_os_list_has_a_line_for_each_variant_that_is_not_hidden():
+    rows_ = [["plain", []], ["deb", ["a", "b", "c", "d"]]]
+    master = job_master(rows_, QueryClusterInfo={"hidden_os": ["deb+c"], "blacklisted_os": ["deb+d"]})
     assert run("gnt-os", "list", master=master).out == "Name\nplain\ndeb+a\ndeb+b\n"
     assert run("gnt-os", "list", "--no-headers", master=job_master([])).out == ""
 
@@ -271,12 +272,59 @@ def test_os_list_has_a_line_for_each_variant():
 def test_os_diagnose():
     statuses = {"n1": [BAD], "n2": [GOOD, BAD], "n3": []}
     master = job_master(
-        [["deb", False, [], statuses], ["good", True, ["default"], {"n1": [GOOD]}], ["bad", False, [], {"n1": [BAD]}]]
+        [
+            ["deb", False, [], statuses, False, True],
+            ["good", True, ["default"], {"n1": [GOOD]}, True, False],
+            ["bad", False, [], {"n1": [BAD]}, False, False],
+        ]
     )
     ended = run("gnt-os", "diagnose", master=master)
     assert ended.code == 1
     check_golden("os-diagnose", ended.out)
-    assert run("gnt-os", "diagnose", master=job_master([["good", True, [], {"n1": [GOOD]}]])).code == 0
+    fine = job_master([["good", True, [], {"n1": [GOOD]}, False, False]])
+    assert run("gnt-os", "diagnose", master=fine).code == 0
+
+
+def os_master():
+    found = ["good", True, False, True, [20, 15], ["a", "b"], [["size", "how big"]], {"kvm": {"acpi": False}}, {}, True]
+    facts = {"os_hvp": {"good": {"kvm": {"acpi": False}}}, "osparams": {"gone": {"size": "1"}}}
+    return job_master([found], QueryClusterInfo=facts)
+
+
+def test_os_info_shows_definitions_and_what_the_cluster_keeps():
+    ended = run("gnt-os", "info", master=os_master())
+    assert ended.code == 0
+    check_golden("os-info", ended.out)
+    assert run("gnt-os", "show", "gone", master=os_master()).out.startswith("gone:\n")
+
+
+def test_os_info_of_what_nobody_knows_fails():
+    ended = run("gnt-os", "info", "nosuch", "good", master=os_master())
+    assert ended.code == 1
+    assert "'nosuch'" in ended.err
+    assert ended.out.startswith("good:\n")
+
+
+PROVIDER = ["/srv/ganeti/extstorage/pool", True, "", [["size", "of a unit"]]]
+
+
+def test_storage_diagnose():
+    bad = ["/srv/ganeti/extstorage/pool", False, "script grow is missing", []]
+    master = job_master([["pool", {"n1": [PROVIDER], "n2": [bad], "n3": []}, {"default": False, "other": True}]])
+    ended = run("gnt-storage", "diagnose", master=master)
+    assert ended.code == 0
+    check_golden("storage-diagnose", ended.out)
+    assert run("gnt-storage", "diagnose", master=job_master([])).code == 1
+
+
+def test_storage_info():
+    rows_ = [["pool", {"default": False, "other": True}, [["size", "of a unit"]]]]
+    assert run("gnt-storage", "info", master=job_master(rows_)).out == (
+        "pool:\n  valid in groups: other\n  parameters:\n    size: of a unit\n"
+    )
+    ended = run("gnt-storage", "info", "nosuch", "pool", master=job_master(rows_))
+    assert ended.code == 1
+    assert ended.out.startswith("nosuch: Not Found\npool:\n")
 
 
 def test_submit_job_reads_files(tmp_path):

@@ -63,6 +63,7 @@ def os_master(*rows: list[object]) -> Master:
     results = [["success", ["success"], [list(rows)]]]
     more = {
         "SubmitJob": 7,
+        "QueryClusterInfo": {},
         "QueryJobs": lambda ids, fields: (
             [["success"]] if fields == ["status"] else results if ids == [7] else [["success", ["success"], [None]]]
         ),
@@ -71,7 +72,7 @@ def os_master(*rows: list[object]) -> Master:
 
 
 def test_reinstall_with_a_menu_takes_the_number():
-    master = os_master(["busybox", True, []], ["broken", False, []], ["debian", True, ["min", "full"]])
+    master = os_master(["busybox", []], ["debian", ["min", "full"]])
     keyboard = Keyboard("7", "", "2", "y")
     assert run("gnt-instance", "reinstall", "--select-os", "web1", master=master, keyboard=keyboard).code == 0
     assert "Available OS templates:\n  0: busybox\n  1: debian+min\n  2: debian+full\n" in keyboard.shown
@@ -81,13 +82,13 @@ def test_reinstall_with_a_menu_takes_the_number():
 
 @pytest.mark.parametrize("keyboard", [Keyboard("x"), Keyboard(), None])
 def test_reinstall_with_a_menu_that_is_left_does_nothing(keyboard):
-    master = os_master(["busybox", True, []])
+    master = os_master(["busybox", []])
     assert run("gnt-instance", "reinstall", "--select-os", "web1", master=master, keyboard=keyboard).code == 1
     assert master.sent("SubmitManyJobs") == []
 
 
 def test_reinstall_with_a_menu_of_nothing():
-    ended = run("gnt-instance", "reinstall", "--select-os", "web1", master=os_master(["broken", False, []]))
+    ended = run("gnt-instance", "reinstall", "--select-os", "web1", master=os_master())
     assert ended.code == 1
     assert "gnt-os diagnose" in ended.err
 
