@@ -76,16 +76,29 @@ def marked(message: str, text: str, place: int) -> str:
 
 def blamed(text: str, message: str) -> int | None:
     """Where the field stands that a message about the filter names in quotes; None: it names none of them."""
-    bare = _TEXTS.sub(lambda found: " " * len(found[0]), text)
-    for found in _FIELD.finditer(bare):
+    for found in _FIELD.finditer(_bare(text)):
         if found[0] not in _KEYWORDS and f"field {found[0]!r}" in message:
             return found.start()
     return None
 
 
+def _bare(text: str) -> str:
+    """With zeros in the place of patterns and quoted text."""
+    return _TEXTS.sub(lambda found: "0" * len(found[0]), text)
+
+
 _PATTERN = "|".join(rf"{mark}(?:\\.|[^\\{mark}])*{mark}" for mark in map(re.escape, _REGEX_DELIMITERS))
 #: patterns and quoted text; the group is a quote that nothing closes
 _TEXTS = re.compile(rf"""[=!]~\s*m?(?:{_PATTERN})|"[^"]*"|'[^']*'|(["'])""", re.DOTALL)
+
+
+#: what people write who know other languages; the group is the place
+_SLIPS = (
+    (re.compile(r"(&+|\|+)"), "conditions are joined by the words and, or"),
+    (re.compile(r"\b(AND|OR|NOT|IN)\b"), "words are written in lower case: and, or, not, in"),
+    (re.compile(r"(?:[=!]\*|[=!]=|=|[<>]=?)\s*([A-Za-z_*?][^\s()]*)"), "text stands between quotes"),
+    (re.compile(r"(![\sA-Za-z(])"), "a condition is turned round by the word not"),
+)
 
 
 def _common_mistake(text: str) -> tuple[str, int] | None:
@@ -98,6 +111,11 @@ def _common_mistake(text: str) -> tuple[str, int] | None:
                 'a pattern stands between slashes (=~ /pattern/), a glob between quotes (=* "glob*"): quote',
                 found.start(),
             )
+    bare = _bare(text)
+    for pattern, message in _SLIPS:
+        slip = pattern.search(bare)
+        if slip:
+            return message, slip.start(1)
     return None
 
 

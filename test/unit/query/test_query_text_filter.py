@@ -55,6 +55,24 @@ def test_caret_stands_below_the_mistake():
     assert line[caret.index("^") :] == "xx"
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "marked"),
+    [
+        ("name == web1", "text stands between quotes", "web1"),
+        ("be/memory > big and oper_state", "text stands between quotes", "big and oper_state"),
+        ("name =* web*", "text stands between quotes", "web*"),
+        ('name == "a && b" && oper_state', "joined by the words and, or", "&& oper_state"),
+        ('name == "OR" OR oper_state', "lower case", "OR oper_state"),
+        ("!oper_state", "turned round by the word not", "!oper_state"),
+    ],
+)
+def test_what_other_languages_write_is_explained_at_its_place(text, message, marked):
+    with pytest.raises(errors.QueryFilterParseError, match=message) as caught:
+        parse_text(text)
+    line, caret = str(caught.value).splitlines()[1:]
+    assert line[caret.index("^") :] == marked
+
+
 def test_unknown_regex_flag_is_refused():
     with pytest.raises(errors.QueryFilterParseError, match="unknown flag 'x'"):
         parse_text("name =~ /a/ix")
