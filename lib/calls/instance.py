@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
-from ganeti.model.objects import Disk, Instance, Params
+from ganeti.model.objects import Disk, Instance, Network, Params
 from ganeti.model.types import Uuid
 
 
@@ -39,6 +39,7 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     hvparams: Params  # complete
     beparams: Params
     nicparams: tuple[Params, ...] = ()  # complete, by NIC
+    networks: tuple[Network, ...] = ()  # that its NICs are on
     osparams: Params = {}
     primary_name: str = ""
     secondary_names: tuple[str, ...] = ()

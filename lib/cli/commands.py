@@ -20,6 +20,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.tags"), ()),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),
     "gnt-storage": (("ganeti.cli.storage",), ()),
+    "gnt-network": (("ganeti.cli.network", "ganeti.cli.tags"), ()),
     "gnt-os": (("ganeti.cli.os", "ganeti.cli.os_modify"), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
     "gnt-debug": (("ganeti.cli.debug",), ()),

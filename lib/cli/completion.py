@@ -16,6 +16,7 @@ _NAMES = {
     "instance": f'cat {_DATA}/ssconf_instance_list" 2>/dev/null',
     "node": f'cat {_DATA}/ssconf_node_list" 2>/dev/null',
     "group": f'cut -d" " -f2 {_DATA}/ssconf_nodegroups" 2>/dev/null',
+    "network": f'cut -d" " -f2 {_DATA}/ssconf_networks" 2>/dev/null',
     "job": "gnt-job list --no-headers -o id 2>/dev/null",
 }
 

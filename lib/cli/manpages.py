@@ -17,6 +17,7 @@ ABOUT = {
     "gnt-instance": "the instances: virtual machines",
     "gnt-group": "node groups",
     "gnt-storage": "providers of external storage",
+    "gnt-network": "networks and their addresses",
     "gnt-os": "operating system definitions",
     "gnt-job": "the job queue",
     "gnt-debug": "looking into the cluster's machinery",

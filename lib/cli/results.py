@@ -59,10 +59,16 @@ def _renamed(session: Session, form: dict[str, Any], result: Any) -> int:
     return 0
 
 
+def _network_modified(session: Session, form: dict[str, Any], result: Any) -> int:
+    session.out(f"Modified network {form['network_name']}")
+    return 0
+
+
 _TELLERS: dict[str, Teller] = {
     "OP_CLUSTER_VERIFY": _verify,
     "OP_NODE_SET_PARAMS": _modified("node", "node_name"),
     "OP_GROUP_SET_PARAMS": _modified("node group", "group_name"),
+    "OP_NETWORK_SET_PARAMS": _network_modified,
     "OP_INSTANCE_SET_PARAMS": _modified(
         "instance",
         "instance_name",

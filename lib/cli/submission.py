@@ -58,7 +58,7 @@ def _run_many(session: Session, call: Call, cli: Cli) -> int:
     forms = [(name, checked({**call.form, cli.many: name})) for name in names]
     jobs = session.submit_many([(name, [session.stamp(form)]) for name, form in forms])
     if call.given("submit"):
-        return _tell_submitted(session, jobs)
+        return tell_submitted(session, jobs)
     if len(jobs) == 1 and jobs[0].job is not None:
         answer = follow.wait(session, jobs[0].job)
         return results.tell(session, forms[0][1], answer[0])
@@ -66,7 +66,7 @@ def _run_many(session: Session, call: Call, cli: Cli) -> int:
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _tell_submitted(session: Session, jobs: list[follow.Submitted]) -> int:
+def tell_submitted(session: Session, jobs: list[follow.Submitted]) -> int:
     for item in jobs:
         if item.job is None:
             session.note(f"Failed to submit job for {item.name}: {item.why}")

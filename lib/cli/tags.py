@@ -94,6 +94,7 @@ _declare("gnt-cluster", "cluster")
 _declare("gnt-node", "node")
 _declare("gnt-instance", "instance")
 _declare("gnt-group", "nodegroup")
+_declare("gnt-network", "network")
 
 
 @verb(

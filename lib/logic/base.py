@@ -103,6 +103,20 @@ class Env(Protocol):
         """Raises PrereqError(resource_not_unique) when an instance or another job has it."""
         ...
 
+    def new_ip(self, network: Uuid) -> str:
+        """A free address of the network, reserved until the operation ends.
+
+        Raises PrereqError(insufficient_resources).
+        """
+        ...
+
+    def reserve_ip(self, network: Uuid, ip: str, *, from_outside: bool = True) -> None:
+        """Raises PrereqError when an instance or another job has it, or it cannot be given to a NIC.
+
+        `from_outside`: nor if it is one that was reserved by the administrator.
+        """
+        ...
+
     def new_port(self) -> int:
         """Unused TCP port of 11000 to 14999, reserved until the operation ends."""
         ...

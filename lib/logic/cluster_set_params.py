@@ -115,7 +115,7 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
                     parameters.check(instance.hypervisor, guests.hvparams(new_config, instance))
                 if op.nicparams:
                     for nic in instance.nics:
-                        params.check_nic(params.filled_nic(new_config, nic.params), nic.ip)
+                        params.check_nic(guests.nic_params(new_config, instance, nic), nic.ip)
             except errors.PrereqError as err:
                 raise errors.PrereqError(
                     err.code, f"instance {instance.name} does not fit the new defaults: {err.message}", hint=err.hint

@@ -28,7 +28,7 @@ EXTERNAL = (
 AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES)
 
 _DISK_KEYS = ("size", "mode", "name")
-_NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name")
+_NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name", "network")
 _LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
 _DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
 
@@ -41,7 +41,8 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = "auto"  # auto, generate, or an address in lower case
-    ip: str | None = None  # auto: the one of the instance's name
+    ip: str | None = None  # auto: the one of the instance's name; pool: any free one of the network
+    network: str = ""  # uuid
     name: str = ""
     params: Params = {}
 
@@ -139,23 +140,32 @@ def nics(untrusted: Iterable[Mapping[str, Any]], config: Config) -> tuple[NicSpe
 
 
 def _nic(untrusted: Mapping[str, Any], what: str, config: Config) -> NicSpec:
-    if "network" in untrusted:
-        raise _wrong(f"{what}: networks are not available in this version", hint="give mode and link")
     _known(untrusted, _NIC_KEYS, what)
-    ip = _ip(untrusted.get("ip"), what)
+    network = _network(untrusted.get("network"), config)
+    ip = _ip(untrusted.get("ip"), what, on_network=bool(network))
     own = {key: untrusted[key] for key in ("mode", "link", "vlan") if untrusted.get(key) is not None}
     bridge = untrusted.get("bridge")
     if bridge is not None:
         if "link" in own:
             raise _wrong(f"{what}: bridge is another word for link: give one of them")
         own["link"] = bridge
+    if network and own:
+        raise _wrong(
+            f"{what}: a network decides about {' and '.join(sorted(own))} itself",
+            hint="leave them out, or leave out the network",
+        )
     parsed = params.merged({}, params.parse_nic(own))
     filled = params.filled_nic(config, parsed)
     if bridge is not None and filled["mode"] == "routed":
         raise _wrong(f"{what}: a routed NIC has no bridge", hint="give link, the routing table")
-    params.check_nic(filled, ip)
+    if not network:  # else it depends on the node group
+        params.check_nic(filled, ip)
     return NicSpec(
-        mac=mac(untrusted.get("mac", "auto"), what), ip=ip, name=_label(untrusted.get("name"), what), params=parsed
+        mac=mac(untrusted.get("mac", "auto"), what),
+        ip=ip,
+        name=_label(untrusted.get("name"), what),
+        network=network,
+        params=parsed,
     )
 
 
@@ -171,13 +181,22 @@ def mac(value: Any, what: str) -> str:
     return lower
 
 
-def _ip(value: Any, what: str) -> str | None:
+def _network(value: Any, config: Config) -> str:
+    """Uuid of the network, or empty."""
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
+        return ""
+    return config.network(str(value)).uuid
+
+
+def _ip(value: Any, what: str, *, on_network: bool) -> str | None:
     if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
         return None
     if isinstance(value, str) and value.lower() == "auto":
         return "auto"
     if isinstance(value, str) and value.lower() == "pool":
-        raise _wrong(f"{what}: ip=pool needs a network, and networks are not available in this version")
+        if not on_network:
+            raise _wrong(f"{what}: ip=pool needs a network", hint="add network=NAME")
+        return "pool"
     try:
         return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
     except ValueError as err:

@@ -10,7 +10,7 @@ from ganeti.calls.instance import GuestSpec
 from ganeti.hypervisor import parameters
 from ganeti.model import params, policy
 from ganeti.model.config import Config
-from ganeti.model.objects import Instance, Params
+from ganeti.model.objects import Instance, Network, Nic, Params
 
 
 def parse_hv(hypervisor: str, untrusted: Mapping[str, Any], *, for_cluster: bool = False) -> Params:
@@ -50,7 +50,19 @@ def beparams(config: Config, instance: Instance, temporary: Params | None = None
 
 
 def nicparams(config: Config, instance: Instance) -> tuple[Params, ...]:
-    return tuple(params.filled_nic(config, nic.params) for nic in instance.nics)
+    return tuple(nic_params(config, instance, nic) for nic in instance.nics)
+
+
+def nic_params(config: Config, instance: Instance, nic: Nic) -> Params:
+    """Complete: a network decides by the node group that the instance is in."""
+    node = config.nodes.get(instance.primary_node)
+    return params.filled_nic(config, nic.params, params.of_connection(config, nic, node.group if node else None))
+
+
+def networks(config: Config, instance: Instance) -> tuple[Network, ...]:
+    """That its NICs are on."""
+    uuids = dict.fromkeys(nic.network for nic in instance.nics if nic.network is not None)
+    return tuple(config.networks[uuid] for uuid in uuids if uuid in config.networks)
 
 
 def guest_spec(config: Config, instance: Instance, *, hv: Params | None = None, be: Params | None = None) -> GuestSpec:
@@ -60,6 +72,7 @@ def guest_spec(config: Config, instance: Instance, *, hv: Params | None = None, 
         hvparams=hvparams(config, instance, hv),
         beparams=beparams(config, instance, be),
         nicparams=nicparams(config, instance),
+        networks=networks(config, instance),
         osparams=params.filled_os(config, instance.os, instance.osparams),
         primary_name=config.nodes[instance.primary_node].name,
         secondary_names=tuple(config.nodes[node].name for node in instance.secondary_nodes),

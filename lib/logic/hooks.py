@@ -7,7 +7,6 @@ from typing import Any
 
 from ganeti.logic import guests
 from ganeti.logic.base import HookPlan
-from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
 from ganeti.model.types import Uuid
@@ -42,7 +41,7 @@ def instance_environment(config: Config, instance: Instance) -> dict[str, str]:
         "INSTANCE_TAGS": " ".join(sorted(instance.tags)),
     }
     for index, nic in enumerate(instance.nics):
-        found |= {f"INSTANCE_NIC{index}_{name}": value for name, value in _nic(config, nic).items()}
+        found |= {f"INSTANCE_NIC{index}_{name}": value for name, value in _nic(config, instance, nic).items()}
     for index, disk in enumerate(instance.disks):
         found |= {f"INSTANCE_DISK{index}_{name}": value for name, value in _disk(config, disk).items()}
     found |= {f"INSTANCE_BE_{name}": text(value) for name, value in be.items()}
@@ -51,8 +50,8 @@ def instance_environment(config: Config, instance: Instance) -> dict[str, str]:
     return found
 
 
-def _nic(config: Config, nic: Nic) -> dict[str, str]:
-    filled = params.filled_nic(config, nic.params)
+def _nic(config: Config, instance: Instance, nic: Nic) -> dict[str, str]:
+    filled = guests.nic_params(config, instance, nic)
     found = {
         "IP": nic.ip or "",
         "MAC": nic.mac,
@@ -67,17 +66,7 @@ def _nic(config: Config, nic: Nic) -> dict[str, str]:
         found["NAME"] = nic.name
     network = config.networks.get(nic.network) if nic.network else None
     if network is not None:
-        values = {
-            "NAME": network.name,
-            "UUID": network.uuid,
-            "SUBNET": network.network,
-            "GATEWAY": network.gateway,
-            "SUBNET6": network.network6,
-            "GATEWAY6": network.gateway6,
-            "MAC_PREFIX": network.mac_prefix,
-            "TAGS": " ".join(sorted(network.tags)),
-        }
-        found |= {f"NETWORK_{name}": value for name, value in values.items() if value}
+        found |= {f"NETWORK_{name}": value for name, value in network.environment().items()}
     return found
 
 

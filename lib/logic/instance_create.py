@@ -10,14 +10,14 @@ from ganeti import errors, settings
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
-from ganeti.logic import checks, devices, guests, hooks, placement, starting, volumes
+from ganeti.logic import checks, devices, guests, hooks, networking, placement, starting, volumes
 from ganeti.logic.allocation import Allocate, NewDisk, NewNic
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Release, Step
 from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, Level, LockPlan, exclusive, new_name, shared
-from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Nic, Node, Params, Put
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node, Params, Put
 from ganeti.model.types import MiB, Uuid
 from ganeti.ops.instance import OpInstanceCreate
 
@@ -53,14 +53,22 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     def locks(self, config: Config) -> LockPlan:
         op = self.op
         name = exclusive(new_name(op.instance_name))
+        networks = shared(*networking.locked(config, op.nics or ()))
         has_disks = self._template(config) is not DiskTemplate.DISKLESS
         if not op.pnode:
             # only named locks can be taken one by one
             every = shared(*config.nodes) if op.opportunistic_locking else shared(ALL)
             optional = (Level.NODE, Level.NODE_RES) if op.opportunistic_locking else ()
-            return LockPlan.of(instances=name, nodes=every, node_res=every if has_disks else None, optional=optional)
+            return LockPlan.of(
+                instances=name,
+                nodes=every,
+                node_res=every if has_disks else None,
+                networks=networks,
+                optional=optional,
+            )
         node = config.node(op.pnode).uuid
-        return LockPlan.of(instances=name, nodes=shared(node), node_res=exclusive(node) if has_disks else None)
+        resources = exclusive(node) if has_disks else None
+        return LockPlan.of(instances=name, nodes=shared(node), node_res=resources, networks=networks)
 
     def _template(self, config: Config) -> DiskTemplate:
         enabled = config.cluster.enabled_disk_templates
@@ -100,7 +108,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         op, config = self.op, env.config
         be = params.filled_be(config, wanted.beparams)
         nics = [(nic, params.filled_nic(config, nic.params)) for nic in wanted.nics]
-        taken = self._locked_by_others(env, wanted.template)
+        unusable = self._locked_by_others(env, wanted.template) | networking.without(config, wanted.nics)
         return Allocate(
             name=wanted.name,
             hypervisor=wanted.hypervisor,
@@ -110,12 +118,19 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             spindle_use=be["spindle_use"],
             disks=tuple(NewDisk(size=disk.size, mode=disk.mode) for disk in wanted.disks),
             nics=tuple(
-                NewNic(mac=nic.mac, ip=nic.ip, mode=filled["mode"], link=filled["link"]) for nic, filled in nics
+                NewNic(
+                    mac=nic.mac,
+                    ip=None if nic.ip in ("auto", networking.FROM_POOL) else nic.ip,
+                    mode=filled["mode"],
+                    link=filled["link"],
+                    network=Uuid(nic.network) if nic.network else None,
+                )
+                for nic, filled in nics
             ),
             tags=wanted.tags,
             os=op.os_type,
             group=config.group(op.group_name).uuid if op.group_name else None,
-            restrict_to=tuple(node for node in config.nodes if node not in taken) if taken else None,
+            restrict_to=tuple(node for node in config.nodes if node not in unusable) if unusable else None,
             ignore_ipolicy=op.ignore_ipolicy,
         )
 
@@ -211,7 +226,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             hypervisor=wanted.hypervisor,
             admin_state=AdminState.DOWN,
             disks=self._disks(env, wanted),
-            nics=tuple(self._nic(env, spec, address) for spec in wanted.nics),
+            nics=tuple(networking.new_nic(env, spec, address, node, check=op.conflicts_check) for spec in wanted.nics),
             hvparams=wanted.hvparams,
             beparams=wanted.beparams,
             osparams=dict(op.osparams),
@@ -229,16 +244,6 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             devices.file_disk(spec, env.new_uuid(), wanted.template, wanted.file_driver, f"{directory}/disk{index}")
             for index, spec in enumerate(wanted.disks)
         )
-
-    @staticmethod
-    def _nic(env: Env, spec: devices.NicSpec, address: str) -> Nic:
-        if spec.mac in ("auto", "generate"):
-            mac = env.new_mac(env.config.cluster.mac_prefix)
-        else:
-            mac = spec.mac
-            env.reserve_mac(mac)
-        ip = address if spec.ip == "auto" else spec.ip
-        return Nic(uuid=env.new_uuid(), mac=mac, name=spec.name, ip=ip, params=spec.params)
 
     def _check_policy(self, env: Env, instance: Instance) -> None:
         broken = guests.policy_violations(env.config, instance)

@@ -9,7 +9,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.volume import VolumeInfo
-from ganeti.logic import checks, devices, guests, hooks, placement, stale, starting, stopping, whereabouts
+from ganeti.logic import checks, devices, guests, hooks, networking, placement, stale, starting, stopping, whereabouts
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
@@ -71,6 +71,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             free = await checks.free_memory(env, target.uuid, instance.hypervisor)
             env.reserve_memory(target.uuid, memory, free)
         placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
+        networking.check_move(env.config, instance, target)
         await _check_disks(env, instance, target)
         if is_up:
             complete = guests.hvparams(config, instance)

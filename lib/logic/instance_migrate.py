@@ -16,7 +16,7 @@ from ganeti.calls.migration import (
     MigrationRun,
     Tuning,
 )
-from ganeti.logic import checks, guests, hooks, moving, placement, stale, whereabouts
+from ganeti.logic import checks, guests, hooks, moving, networking, placement, stale, whereabouts
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_failover import FailoverFacts, InstanceFailover
@@ -116,6 +116,7 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             free = await checks.free_memory(env, target.uuid, instance.hypervisor)
             env.reserve_memory(target.uuid, memory, free)
         placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
+        networking.check_move(env.config, instance, target)
         return MigrateFacts(instance=instance, source=source, target=target, departure=departure, tuning=tuning)
 
     def _tuning(self, config: Config, instance: Instance) -> Tuning:

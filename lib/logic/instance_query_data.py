@@ -140,10 +140,10 @@ def details(config: Config, instance: Instance, live: Live | None) -> dict[str, 
 def _nic(config: Config, instance: Instance, index: int) -> list[Any]:
     """(name, uuid, ip, mac, mode, link, vlan, network, netinfo), as clients know it."""
     nic = instance.nics[index]
-    filled = params.filled_nic(config, nic.params)
-    network = config.networks[nic.network].name if nic.network else None
+    filled = guests.nic_params(config, instance, nic)
+    network = config.networks.get(nic.network) if nic.network else None
     head = [nic.name or None, nic.uuid, nic.ip, nic.mac]
-    return [*head, filled["mode"], filled["link"], filled["vlan"], network, None]
+    return [*head, filled["mode"], filled["link"], filled["vlan"], network.name if network else None, None]
 
 
 def _disk(instance: Instance, disk: Disk, index: int, live: Live | None) -> dict[str, Any]:

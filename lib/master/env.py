@@ -133,6 +133,12 @@ class JobEnv:
     def reserve_mac(self, mac: str) -> None:
         self._parts.reservations.mac(self._job, mac)
 
+    def new_ip(self, network: Uuid) -> str:
+        return self._parts.reservations.new_ip(self._job, network)
+
+    def reserve_ip(self, network: Uuid, ip: str, *, from_outside: bool = True) -> None:
+        self._parts.reservations.ip(self._job, network, ip, from_outside=from_outside)
+
     def new_port(self) -> int:
         return self._parts.reservations.new_port(self._job)
 

@@ -95,8 +95,11 @@ class Filler:
             base = self._os[instance.os] = params.filled_os(self._config, instance.os, {})
         return {**base, **instance.osparams}
 
-    def nic(self, nic: Nic) -> Params:
-        return {**self._nic, **nic.params}
+    def nic(self, instance: Instance, nic: Nic) -> Params:
+        if nic.network is None:
+            return {**self._nic, **nic.params}
+        group = self._config.nodes[instance.primary_node].group
+        return {**self._nic, **params.of_connection(self._config, nic, group), **nic.params}
 
     def nd(self, node: Node) -> Params:
         return params.filled_nd(self._config, node)

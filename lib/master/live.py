@@ -88,7 +88,7 @@ async def _console(rpc: Rpc, config: Config, filler: Filler, inst: Instance) -> 
         instance=inst,
         hvparams=filler.complete_hv(inst),
         beparams=filler.be(inst),
-        nicparams=tuple(filler.nic(nic) for nic in inst.nics),
+        nicparams=tuple(filler.nic(inst, nic) for nic in inst.nics),
         osparams=filler.os(inst),
         primary_name=config.nodes[inst.primary_node].name,
         secondary_names=tuple(config.nodes[uuid].name for uuid in inst.secondary_nodes),

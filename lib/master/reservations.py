@@ -1,4 +1,4 @@
-"""What running jobs have taken before it stands in the configuration: MACs, ports, memory."""
+"""What running jobs have taken before it stands in the configuration: MACs, addresses, ports, memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from ganeti import errors
 from ganeti.logic.capacity import Promise
+from ganeti.model import pool
 from ganeti.model.config import Config
 from ganeti.model.disks import MINORS, Mirror, used_minors
 from ganeti.model.objects import Disk
@@ -31,6 +32,7 @@ class Reservations:
         self._rng = rng
         self._macs: dict[str, JobId] = {}
         self._ports: dict[int, JobId] = {}
+        self._ips: dict[tuple[Uuid, str], JobId] = {}  # by network and address
         # a check that is repeated promises the same again, in place of what it had
         self._promises: dict[JobId, dict[tuple[Uuid, str], Promise]] = {}
 
@@ -69,6 +71,28 @@ class Reservations:
             "insufficient_resources", f"all {len(MINORS)} DRBD minors of node {config.nodes[node].name} are in use"
         )
 
+    def new_ip(self, job: JobId, network: Uuid) -> str:
+        config = self._config()
+        found = config.networks[network]
+        promised = {ip for (of, ip) in self._ips if of == network}
+        ip = pool.first_free(config, found, promised)
+        if ip is None:
+            raise errors.PrereqError(
+                "insufficient_resources", f"all addresses of network {found.name} ({found.network}) are in use"
+            )
+        self._ips[network, ip] = job
+        return ip
+
+    def ip(self, job: JobId, network: Uuid, ip: str, *, from_outside: bool) -> None:
+        config = self._config()
+        problem = pool.obstacle(config, config.networks[network], ip, from_outside=from_outside)
+        if not problem and self._ips.get((network, ip), job) != job:
+            problem = f"{ip} of network {config.networks[network].name} was promised to a running job"
+        if problem:
+            code = "wrong_input" if not pool.contains(config.networks[network], ip) else "resource_not_unique"
+            raise errors.PrereqError(code, problem)
+        self._ips[network, ip] = job
+
     def memory(self, job: JobId, node: Uuid, wanted: MiB, free: MiB) -> None:
         others = sum(promise.memory for promise in self.promises(besides=job) if promise.node == node)
         if wanted > free - others:
@@ -91,5 +115,6 @@ class Reservations:
     def release(self, job: JobId) -> None:
         self._macs = {mac: holder for mac, holder in self._macs.items() if holder != job}
         self._ports = {port: holder for port, holder in self._ports.items() if holder != job}
+        self._ips = {place: holder for place, holder in self._ips.items() if holder != job}
         self._minors = {place: holder for place, holder in self._minors.items() if holder != job}
         self._promises.pop(job, None)

@@ -40,6 +40,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     secondaries: Map[Uuid, frozenset[Uuid]] = Map()
     macs: Map[str, frozenset[Uuid]] = Map()  # address → instances that have it: one, unless something went wrong
     ports: Map[int, frozenset[Uuid]] = Map()
+    ips: Map[str, frozenset[Uuid]] = Map()  # `nic_address` → instances that have it on that network
 
     @classmethod
     def load(cls, objects: Iterable[AnyObject]) -> Self:
@@ -165,6 +166,11 @@ class _Editor:
         return {"cluster": self._cluster} | {name: table.finish() for name, table in self._mutations.items()}
 
 
+def nic_address(network: Uuid, ip: str) -> str:
+    """Key of the index `ips`: the same address may be in use on several networks."""
+    return f"{network} {ip}"
+
+
 def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
     """(index, key, instance)."""
     if not isinstance(obj, Instance):
@@ -172,6 +178,7 @@ def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
     found: set[tuple[str, str | int, Uuid]] = {("primaries", obj.primary_node, obj.uuid)}
     found.update(("secondaries", node, obj.uuid) for node in obj.secondary_nodes)
     found.update(("macs", nic.mac, obj.uuid) for nic in obj.nics)
+    found.update(("ips", nic_address(nic.network, nic.ip), obj.uuid) for nic in obj.nics if nic.network and nic.ip)
     if obj.network_port is not None:
         found.add(("ports", obj.network_port, obj.uuid))
     for disk in obj.disks:

@@ -233,6 +233,20 @@ class Network(Object, frozen=True, kw_only=True, omit_defaults=True):
     mac_prefix: str = ""
     reserved: tuple[str, ...] = ()  # addresses reserved from outside
 
+    def environment(self) -> dict[str, str]:
+        """What scripts are told of it; what is not set is left out."""
+        values = {
+            "NAME": self.name,
+            "UUID": self.uuid,
+            "SUBNET": self.network,
+            "GATEWAY": self.gateway,
+            "SUBNET6": self.network6,
+            "GATEWAY6": self.gateway6,
+            "MAC_PREFIX": self.mac_prefix,
+            "TAGS": " ".join(sorted(self.tags)),
+        }
+        return {name: value for name, value in values.items() if value}
+
 
 AnyObject = Cluster | Node | Group | Instance | Network
 KINDS: dict[str, type[AnyObject]] = {cls.kind: cls for cls in (Cluster, Node, Group, Instance, Network)}

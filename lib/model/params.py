@@ -10,8 +10,8 @@ import msgspec
 
 from ganeti import errors
 from ganeti.model.config import Config
-from ganeti.model.objects import Node, Params
-from ganeti.model.types import parse_size
+from ganeti.model.objects import Nic, Node, Params
+from ganeti.model.types import Uuid, parse_size
 
 #: value words that take an override away
 _RESET_WORDS = ("default",)
@@ -207,6 +207,12 @@ def filled_be(config: Config, overrides: Params, temporary: Params | None = None
 def filled_nic(config: Config, overrides: Params, in_group: Params | None = None) -> Params:
     """Complete: built-in, cluster, network in its group, NIC."""
     return {**defaults(NIC), **config.cluster.nicparams, **(in_group or {}), **overrides}
+
+
+def of_connection(config: Config, nic: Nic, group: Uuid | None) -> Params:
+    """What the NIC's network says about it in that node group."""
+    found = config.groups.get(group) if group is not None and nic.network is not None else None
+    return found.networks.get(nic.network, {}) if found is not None and nic.network is not None else {}
 
 
 def filled_nd(config: Config, node: Node) -> Params:

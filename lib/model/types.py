@@ -19,6 +19,7 @@ MiB = int
 ObjectName = Annotated[str, Meta(min_length=1, max_length=255)]
 InstanceName = Annotated[str, Meta(min_length=1, max_length=255, extra={"completes": "instance"})]
 NodeName = Annotated[str, Meta(min_length=1, max_length=255, extra={"completes": "node"})]
+NetworkName = Annotated[str, Meta(min_length=1, max_length=255, extra={"completes": "network"})]
 GroupName = Annotated[str, Meta(min_length=1, max_length=255, extra={"completes": "group"})]
 DiskIndex = Annotated[int, Meta(ge=0, lt=16)]
 

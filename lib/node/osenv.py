@@ -36,7 +36,7 @@ def base(spec: GuestSpec, definition: OsDefinition, disk_paths: Sequence[str], *
     for index, (disk, path) in enumerate(zip(instance.disks, disk_paths, strict=True)):
         environment |= _disk(f"DISK_{index}", disk, path, spec.hvparams)
     for index, (nic, params) in enumerate(zip(instance.nics, spec.nicparams, strict=True)):
-        environment |= _nic(f"NIC_{index}", nic, params, spec.hvparams)
+        environment |= _nic(f"NIC_{index}", nic, params, spec)
     environment |= {f"INSTANCE_BE_{name}": str(value) for name, value in spec.beparams.items()}
     environment |= {f"INSTANCE_HV_{name}": str(value) for name, value in spec.hvparams.items()}
     return environment | parameters(spec.osparams)
@@ -75,7 +75,7 @@ def _disk(prefix: str, disk: Disk, path: str, hvparams: Params) -> dict[str, str
     return {f"{prefix}_{key}": value for key, value in found.items()}
 
 
-def _nic(prefix: str, nic: Nic, params: Params, hvparams: Params) -> dict[str, str]:
+def _nic(prefix: str, nic: Nic, params: Params, spec: GuestSpec) -> dict[str, str]:
     found = {"MAC": nic.mac, "UUID": nic.uuid}
     mode, link = str(params.get("mode") or ""), str(params.get("link") or "")
     found |= {key: value for key, value in (("MODE", mode), ("LINK", link)) if value}
@@ -85,6 +85,9 @@ def _nic(prefix: str, nic: Nic, params: Params, hvparams: Params) -> dict[str, s
         found["IP"] = nic.ip
     if mode == "bridged":
         found["BRIDGE"] = link
-    if "nic_type" in hvparams:
-        found["FRONTEND_TYPE"] = str(hvparams["nic_type"])
+    if "nic_type" in spec.hvparams:
+        found["FRONTEND_TYPE"] = str(spec.hvparams["nic_type"])
+    network = next((each for each in spec.networks if each.uuid == nic.network), None)
+    if network is not None:
+        found |= {f"NETWORK_{key}": value for key, value in network.environment().items()}
     return {f"{prefix}_{key}": value for key, value in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Nic
 from ganeti.query.fields import Compare, Field, Getter, Kind, Need, Resource, same_as, stamps, table
@@ -92,13 +92,24 @@ def _disk_usage(_: View, inst: Instance) -> int:
     return total
 
 
-def _bridge(view: View, nic: Nic) -> str | None:
-    filled = view.params.nic(nic)
+class _Nic(NamedTuple):
+    """What its mode and link come from depends on where its instance is."""
+
+    inst: Instance
+    nic: Nic
+
+
+def _nic_param(name: str) -> Callable[[View, _Nic], Any]:
+    return lambda view, at: view.params.nic(at.inst, at.nic).get(name)
+
+
+def _bridge(view: View, at: _Nic) -> str | None:
+    filled = view.params.nic(at.inst, at.nic)
     return filled.get("link") if filled.get("mode") == "bridged" else None
 
 
-def _network_name(view: View, nic: Nic) -> str | None:
-    return view.network_names.get(nic.network, nic.network) if nic.network else None
+def _network_name(view: View, at: _Nic) -> str | None:
+    return view.network_names.get(at.nic.network, at.nic.network) if at.nic.network else None
 
 
 #: (singular, plural, title word, kind, meaning, getter); None is a value that the device lacks
@@ -108,16 +119,16 @@ _DISK_PARTS: tuple[tuple[str, str, str, Kind, str, Callable[[View, Disk], Any]],
     ("name", "names", "DiskName", TEXT, "name", lambda _, disk: disk.name or None),
     ("uuid", "uuids", "DiskUUID", TEXT, "unique id", lambda _, disk: disk.uuid),
 )
-_NIC_PARTS: tuple[tuple[str, str, str, str, str, Callable[[View, Nic], Any]], ...] = (
-    ("mac", "macs", "MAC", "MACs", "MAC address", lambda _, nic: nic.mac),
-    ("ip", "ips", "IP", "IPs", "IP address", lambda _, nic: nic.ip),
+_NIC_PARTS: tuple[tuple[str, str, str, str, str, Callable[[View, _Nic], Any]], ...] = (
+    ("mac", "macs", "MAC", "MACs", "MAC address", lambda _, at: at.nic.mac),
+    ("ip", "ips", "IP", "IPs", "IP address", lambda _, at: at.nic.ip),
     ("bridge", "bridges", "Bridge", "bridges", "bridge", _bridge),
-    ("mode", "modes", "Mode", "modes", "mode", lambda view, nic: view.params.nic(nic).get("mode")),
-    ("link", "links", "Link", "links", "link", lambda view, nic: view.params.nic(nic).get("link")),
-    ("vlan", "vlans", "VLAN", "VLANs", "VLAN", lambda view, nic: view.params.nic(nic).get("vlan") or None),
-    ("name", "names", "Name", "Names", "name", lambda _, nic: nic.name or None),
-    ("uuid", "uuids", "UUID", "UUIDs", "unique id", lambda _, nic: nic.uuid),
-    ("network", "networks", "Network", "networks", "network's unique id", lambda _, nic: nic.network),
+    ("mode", "modes", "Mode", "modes", "mode", _nic_param("mode")),
+    ("link", "links", "Link", "links", "link", _nic_param("link")),
+    ("vlan", "vlans", "VLAN", "VLANs", "VLAN", lambda view, at: view.params.nic(at.inst, at.nic).get("vlan") or None),
+    ("name", "names", "Name", "Names", "name", lambda _, at: at.nic.name or None),
+    ("uuid", "uuids", "UUID", "UUIDs", "unique id", lambda _, at: at.nic.uuid),
+    ("network", "networks", "Network", "networks", "network's unique id", lambda _, at: at.nic.network),
     ("network.name", "networks.names", "NetworkName", "networks_names", "network", _network_name),
 )
 
@@ -139,8 +150,8 @@ def _disks(inst: Instance) -> tuple[Disk, ...]:
     return inst.disks
 
 
-def _nics(inst: Instance) -> tuple[Nic, ...]:
-    return inst.nics
+def _nics(inst: Instance) -> tuple[_Nic, ...]:
+    return tuple(_Nic(inst, nic) for nic in inst.nics)
 
 
 def _devices() -> Iterator[Field]:

@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 from ganeti import errors, settings
+from ganeti.model import pool
 from ganeti.model.objects import Cluster, Network
 from ganeti.query import versions
 from ganeti.query.fields import Compare, Field, Kind, Need, Resource, stamps, table
@@ -48,12 +49,9 @@ def _or_unavail(value: str) -> Any:
 
 def used_addresses(view: View, network: Network) -> set[int]:
     """Offsets of the addresses in use: those of instances, the gateway, and reserved ones."""
-    subnet = ipaddress.ip_network(network.network)
-    taken = [network.gateway, *network.reserved]
-    for name in view.network_instances.get(network.uuid, ()):
-        taken += [nic.ip or "" for nic in view.config.instance(name).nics if nic.network == network.uuid]
-    found = {0, subnet.num_addresses - 1}  # the network's own address and broadcast
-    return found | {int(ipaddress.ip_address(ip)) - int(subnet.network_address) for ip in taken if ip}
+    names = view.network_instances.get(network.uuid, ())
+    nics = [nic for name in names for nic in view.config.instance(name).nics if nic.network == network.uuid]
+    return pool.used(network, [nic.ip for nic in nics if nic.ip])
 
 
 def _map(view: View, network: Network) -> str:

@@ -227,6 +227,7 @@ class PlanEnv:
         self._allocator = Allocator()
         self._promises = Reservations(lambda: self.config, self.rng)
         self._count = 0
+        self.addresses_of_networks = Reservations(lambda: self.config, self.rng)
 
     def _next(self) -> int:
         self._count += 1
@@ -250,6 +251,12 @@ class PlanEnv:
     def reserve_mac(self, mac: str) -> None:
         if any(nic.mac == mac for instance in self.config.instances.values() for nic in instance.nics):
             raise errors.PrereqError("resource_not_unique", f"{mac} is in use")
+
+    def new_ip(self, network: Uuid) -> str:
+        return self.addresses_of_networks.new_ip(self.job, network)
+
+    def reserve_ip(self, network: Uuid, ip: str, *, from_outside: bool = True) -> None:
+        self.addresses_of_networks.ip(self.job, network, ip, from_outside=from_outside)
 
     def new_port(self) -> int:
         return 11000

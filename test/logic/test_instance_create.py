@@ -169,7 +169,7 @@ def test_started_with_the_filled_parameters():
         ({"nics": ({"ip": "auto"},)}, "wrong_input", "--name-check"),
         ({"nics": ({"mode": "routed"},)}, "wrong_input", "needs an ip"),
         ({"nics": ({"speed": 1},)}, "wrong_input", "the keys are mac"),
-        ({"nics": ({"network": "lan"},)}, "wrong_input", "networks are not available"),
+        ({"nics": ({"network": "lan"},)}, "unknown_entity", "lan"),
         ({"hypervisor": "kvm"}, "wrong_input", "not enabled"),
         ({"hvparams": {"colour": 1}}, "wrong_input", "no parameter 'colour'"),
         ({"hvparams": {"migration_mode": "live"}}, "wrong_input", "whole cluster"),

@@ -17,6 +17,7 @@ OBJECTS = [
     ("gnt-node", "node", ("n1",)),
     ("gnt-instance", "instance", ("web1",)),
     ("gnt-group", "nodegroup", ("rack2",)),
+    ("gnt-network", "network", ("lan",)),
 ]
 
 
