@@ -36,7 +36,7 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     file_storage_dir: str = settings.FILE_STORAGE_DIR
     shared_file_storage_dir: str = settings.SHARED_FILE_STORAGE_DIR
     primary_ip_version: str = "4"
-    default_iallocator: str = ""
+    default_iallocator: str = "builtin"
     default_iallocator_params: Params = {}
     ndparams: Params = {}
     diskparams: dict[str, Params] = {}

@@ -69,7 +69,7 @@ _INIT_OPTIONS = (
     option("primary_ip_version", "--primary-ip-version", help="4 or 6, for the life of the cluster",
            choices=("4", "6"), default="4"),
     option("default_iallocator", "-I", "--default-iallocator", help="allocator used when a command names none",
-           metavar="NAME"),
+           metavar="NAME", default="builtin"),
     option("maintain_node_health", "--maintain-node-health", help="the watcher may stop unknown instances",
            parse=Parse.YES_NO, metavar="yes|no"),
     option("enabled_user_shutdown", "--user-shutdown", help="a shutdown from inside the guest is meant",

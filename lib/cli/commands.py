@@ -17,13 +17,13 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ganeti.bootstrap.commands",),
     ),
     "gnt-node": (("ganeti.cli.node", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
-    "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.tags"), ()),
+    "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.batch_create", "ganeti.cli.tags"), ()),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),
     "gnt-storage": (("ganeti.cli.storage",), ()),
     "gnt-network": (("ganeti.cli.network", "ganeti.cli.tags"), ()),
     "gnt-os": (("ganeti.cli.os", "ganeti.cli.os_modify"), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
-    "gnt-debug": (("ganeti.cli.debug",), ()),
+    "gnt-debug": (("ganeti.cli.debug", "ganeti.cli.iallocator"), ()),
 }
 
 

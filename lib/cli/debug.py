@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti import errors
-from ganeti.cli import common, follow, lists, tables
+from ganeti.cli import common, follow, json_file, lists, tables
 from ganeti.cli.session import Session as OwnSession
 from ganeti.ops.verbs import Argument, Call, CommandOption, Session, flag, option, verb
 
@@ -107,15 +107,7 @@ def submit_job(session: Session, call: Call) -> int:
 
 def _read(path: str) -> list[dict[str, Any]]:
     """Opcodes of a file (Any: JSON; the master checks them). Raises PrereqError."""
-    from ganeti.wire import codec
-
-    try:
-        with open(path, "rb") as file:
-            content = codec.loads(file.read())
-    except OSError as err:
-        raise errors.PrereqError("environment_error", f"cannot read {path!r}: {err.strerror}") from err
-    except codec.CodecError as err:
-        raise errors.PrereqError("wrong_input", f"{path}: {err}") from err
+    content = json_file.read(path)
     if not isinstance(content, list) or not all(isinstance(form, dict) and "OP_ID" in form for form in content):
         raise errors.PrereqError("wrong_input", f"{path}: not a list of opcodes", hint='write [{"OP_ID": "OP_…", …}]')
     return content

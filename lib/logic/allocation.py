@@ -115,7 +115,7 @@ class Evacuate(enum.Enum):
 class NodeEvacuate(Request[Evacuation], frozen=True, kw_only=True):
     instances: tuple[Uuid, ...]
     mode: Evacuate
-    node: Uuid  # that is to be left
+    node: Uuid | None = None  # that is to be left; None: that which has the role
     ignore_soft_errors: bool = False
 
 

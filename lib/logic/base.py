@@ -132,10 +132,14 @@ class Env(Protocol):
     async def allocate(self, request: Request[A], allocator: str) -> A:
         """What that allocator (`builtin`, or the name of an external one) answers.
 
-        What a `Placed` or `MultiPlaced` takes is reserved until the operation ends; of the own earlier answers about
+        What a `Placed` takes is reserved until the operation ends; of the own earlier answers about
         the same instance only the last counts. Locks on the nodes that may be chosen are the operation's part.
         Raises PrereqError(insufficient_resources) when there is no room, ExecError when the allocator itself fails.
         """
+        ...
+
+    async def try_allocator(self, request: Request[Any], allocator: str) -> str:
+        """What it answers, as it is said; of none: what one would be given. Reserves nothing."""
         ...
 
     async def resolve(self, name: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     instance_create,
     instance_failover,
     instance_migrate,
+    instance_multi_alloc,
     instance_query_data,
     instance_reboot,
     instance_reinstall,
@@ -32,6 +33,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     os_diagnose,
     query,
     tags,
+    test_allocator,
     test_delay,
 )
 from ganeti.logic.base import RESOLVERS, UNITS

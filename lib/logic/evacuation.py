@@ -68,15 +68,20 @@ def _leave_node(
 ) -> _Way:
     demand = placement.demand_of_instance(scene.config, instance, ignore_ipolicy=True)
     group = [scene.config.nodes[instance.primary_node].group]
-    is_primary = instance.primary_node == request.node
+    node = request.node or (
+        instance.secondary_nodes[0]
+        if request.mode is Evacuate.SECONDARY and placement.is_mirrored(instance)
+        else instance.primary_node
+    )
+    is_primary = instance.primary_node == node
     if not placement.is_mirrored(instance):
         _can_move(instance)
         if request.mode is Evacuate.SECONDARY or not is_primary:
-            raise _impossible(f"it has no secondary on node {scene.config.nodes[request.node].name}")
-        return _migrated_to(scene, instance, demand, group, without=(request.node,))
-    if request.node not in instance.nodes or request.mode is (Evacuate.SECONDARY if is_primary else Evacuate.PRIMARY):
+            raise _impossible(f"it has no secondary on node {scene.config.nodes[node].name}")
+        return _migrated_to(scene, instance, demand, group, without=(node,))
+    if node not in instance.nodes or request.mode is (Evacuate.SECONDARY if is_primary else Evacuate.PRIMARY):
         role = "secondary" if request.mode is Evacuate.SECONDARY else "primary"
-        raise _impossible(f"node {scene.config.nodes[request.node].name} is not its {role} node")
+        raise _impossible(f"node {scene.config.nodes[node].name} is not its {role} node")
     (old_secondary,) = instance.secondary_nodes
     if is_primary:
         why = placement.problem(scene.picture, msgspec.structs.replace(demand, disk=0), (old_secondary,))
@@ -85,7 +90,7 @@ def _leave_node(
         swap = demand.promise(old_secondary)
         promises = (msgspec.structs.replace(swap, disk=0),)
         if request.mode is Evacuate.PRIMARY:
-            return _Way(nodes=(old_secondary, request.node), job=(_migrate(instance),), promises=promises)
+            return _Way(nodes=(old_secondary, node), job=(_migrate(instance),), promises=promises)
         now = msgspec.structs.replace(instance, primary_node=old_secondary)
         (new,) = placement.new_secondary(scene, now, demand, group, without=instance.nodes).nodes
         both = (_migrate(instance), _mirror_to(scene.config, instance, new))

@@ -377,8 +377,35 @@ def _opcodes(config: Config, concerned: set[str], name: str, untrusted: Any) -> 
             raise _wrong(name, str(err)) from err
 
 
-def names(config: Config, nodes: Sequence[Uuid]) -> list[str]:
-    return [config.nodes[node].name for node in nodes]
+# The built-in allocator's answer in the same words
+
+
+def told(config: Config, request: Request[Any], found: Any) -> str:
+    """The answer as a program would say it. Any: of the request's own kind."""
+
+    def names(nodes: Sequence[Uuid]) -> list[str]:
+        return [config.nodes[node].name for node in nodes]
+
+    if isinstance(found, Placed):
+        result: Any = names(found.nodes)
+        if isinstance(request, AllocateSecondary):
+            result = result[0]
+    elif isinstance(found, MultiPlaced):
+        placed = [[each.name, names(each.nodes)] for each in found.placed]
+        result = [placed, [each.name for each in found.failed]]
+    else:
+        moved = [[each.name, each.group, names(each.nodes)] for each in found.moved]
+        failed = [[each.name, each.reason] for each in found.failed]
+        result = [moved, failed, [[ops.encode(op) for op in job] for job in found.jobs]]
+    return _said(success=True, info="found", result=result)
+
+
+def refused(why: str) -> str:
+    return _said(success=False, info=why, result=[])
+
+
+def _said(*, success: bool, info: str, result: Any) -> str:
+    return codec.encode({"success": success, "info": info, "result": result}).decode()
 
 
 #: by the kind of request

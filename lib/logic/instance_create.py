@@ -103,6 +103,10 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             is_started=self._starts,
         )
 
+    def asked(self, env: Env) -> Allocate:
+        """As `allocation`, of a creation whose check comes later. Raises PrereqError."""
+        return self.allocation(env, self._wanted(env.config))
+
     def allocation(self, env: Env, wanted: Wanted) -> Allocate:
         """What an allocator is asked."""
         op, config = self.op, env.config

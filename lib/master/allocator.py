@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from ganeti import errors
-from ganeti.calls.iallocator import NAME, IallocatorRun
+from ganeti.calls.iallocator import NAME, IallocatorReply, IallocatorRun
 from ganeti.calls.instance import InstanceList
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.port import Rpc
@@ -78,8 +78,6 @@ class Allocator:
             # no await from here: what is chosen is reserved before another job can choose
             scene = Scene(config=env.config, picture=look.picture(env, promises), rng=env.rng)
             answer = cast("A", _DECIDE[type(request)](scene, request))
-        elif not NAME.match(name):
-            raise errors.PrereqError("wrong_input", f"not the name of an allocator: {name[:80]!r}")
         else:
             async with self._turn:
                 answer = await self._external(env, promises, request, name)
@@ -88,21 +86,29 @@ class Allocator:
             env.warn(warning)
         return answer
 
+    async def trial(self, env: Asker, promises: Promises, request: Request[Any], name: str) -> str:
+        """What it answers, as it says it; without a name: what it would be given."""
+        look = await _look(env, request)
+        picture = look.picture(env, promises)
+        if not name:
+            return iallocator.question(env.config, picture, request)
+        if name != placement.BUILTIN:
+            async with self._turn:
+                text = iallocator.question(env.config, picture, request)
+                return (await _run(env, name, text, request)).output
+        try:
+            scene = Scene(config=env.config, picture=picture, rng=env.rng)
+            return iallocator.told(env.config, request, _DECIDE[type(request)](scene, request))
+        except errors.PrereqError as err:
+            return iallocator.refused(err.message)
+
     @staticmethod
     async def _external(env: Asker, promises: Promises, request: Request[A], name: str) -> A:
         for left in reversed(range(_TRIES)):
             look = await _look(env, request)
             config = env.config
             text = iallocator.question(config, look.picture(env, promises), request)
-            options = iallocator.options(config.cluster.default_iallocator_params, request)
-            try:
-                reply = await env.rpc.one(
-                    config.cluster.master_node, IallocatorRun(name=name, request=text, options=options)
-                )
-            except errors.RpcError as err:
-                raise errors.PrereqError(
-                    "environment_error", f"allocator {name} cannot be asked: {err}", hint=err.hint
-                ) from err
+            reply = await _run(env, name, text, request)
             answer = iallocator.answer(env.config, request, name, reply)
             why = _problem(env.config, look.picture(env, promises), request, answer)
             if not why:
@@ -110,6 +116,20 @@ class Allocator:
             if not left:
                 raise errors.PrereqError("insufficient_resources", f"allocator {name} chose what does not fit: {why}")
         raise AssertionError("not reached")
+
+
+async def _run(env: Asker, name: str, question: str, request: Request[Any]) -> IallocatorReply:
+    """Raises PrereqError(environment_error) when it cannot be run or does not come to an end."""
+    if not NAME.match(name):
+        raise errors.PrereqError("wrong_input", f"not the name of an allocator: {name[:80]!r}")
+    cluster = env.config.cluster
+    options = iallocator.options(cluster.default_iallocator_params, request)
+    try:
+        return await env.rpc.one(cluster.master_node, IallocatorRun(name=name, request=question, options=options))
+    except errors.RpcError as err:
+        raise errors.PrereqError(
+            "environment_error", f"allocator {name} cannot be asked: {err}", hint=err.hint
+        ) from err
 
 
 class _Look:
@@ -185,9 +205,6 @@ def _taken(config: Config, request: Request[Any], answer: Any) -> list[Promise]:
     """What is to be reserved for the answer. Any: of the request's own kind."""
     if isinstance(request, Allocate) and isinstance(answer, Placed):
         return placement.promises_of(request, answer.nodes)
-    if isinstance(request, MultiAllocate) and isinstance(answer, MultiPlaced):
-        wanted = {one.name: one for one in request.instances}
-        return [each for found in answer.placed for each in placement.promises_of(wanted[found.name], found.nodes)]
     if isinstance(request, Relocate) and isinstance(answer, Placed):
         return [placement.promise_of_move(config, request, answer.nodes[0])]
     return []

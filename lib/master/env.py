@@ -151,6 +151,9 @@ class JobEnv:
     async def allocate(self, request: Request[A], allocator: str) -> A:
         return await self._parts.allocator.allocate(self, self._parts.reservations, request, allocator)
 
+    async def try_allocator(self, request: Request[Any], allocator: str) -> str:
+        return await self._parts.allocator.trial(self, self._parts.reservations, request, allocator)
+
     async def resolve(self, name: str) -> tuple[str, str]:
         try:
             return await self._parts.resolve(name)

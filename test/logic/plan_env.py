@@ -278,6 +278,9 @@ class PlanEnv:
             self.reserved[promise.node] = promise.memory
         return answer
 
+    async def try_allocator(self, request: Request[Any], allocator: str) -> str:
+        return await self._allocator.trial(self, self._promises, request, allocator)
+
     async def resolve(self, name: str) -> tuple[str, str]:
         if name not in self.addresses:
             raise errors.PrereqError("resolver_error", f"no address of {name}")
