@@ -61,6 +61,8 @@ SOCKET_DIR = File(f"{_RUN}/socket", _MASTERD, _DAEMONS, 0o770)
 QUERY_SOCKET = File(f"{_RUN}/socket/ganeti-query", _MASTERD, _DAEMONS, 0o660)
 MASTER_SOCKET = File(f"{_RUN}/socket/ganeti-master", _MASTERD, _DAEMONS, 0o660)
 KVM_DIR = File(f"{_RUN}/kvm-hypervisor", _ROOT, _ROOT, 0o700)
+XEN_DIR = File(f"{_RUN}/xen-hypervisor", _ROOT, _ROOT, 0o700)
+XEN_CONFIG_DIR = File("/etc/xen", _ROOT, _ROOT, 0o755)  # of the system; a file there for each guest that runs
 FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
 SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
 LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)
@@ -74,7 +76,7 @@ EXPORT_DIR = File(settings.EXPORT_DIR, _ROOT, _ROOT, 0o750)
 SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
 
 DIRECTORIES = (
-    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
+    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, XEN_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
     OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
 )  # fmt: skip
 

@@ -20,10 +20,26 @@ from ganeti.hypervisor.kvm.runtime import Layout
 from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
 from ganeti.paths import FAKE_DIR, Paths
 from ganeti.testing.drivers import FailingHypervisor
+from ganeti.testing.xen import SimulatedXl
 
 UUID = "11111111-2222-4333-8444-555555555555"
 # a bare machine: its BIOS finds nothing to boot and waits; emulated, so that nothing has to be tried first
 BARE = {"kernel_path": "", "kvm_flag": "disabled"}
+XEN = ("xen-pvm", "xen-hvm")
+
+
+class VirtualClock:
+    def __init__(self):
+        self.now = 0.0
+
+    def time(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
 
 
 class Node:
@@ -34,15 +50,18 @@ class Node:
         self.root = tempfile.mkdtemp(prefix="node-")
         self.paths = Paths(self.root, "node1.example.com")
         os.makedirs(self.paths.local(FAKE_DIR))
+        self.runner = SimulatedXl() if name in XEN else HostRunner(self.paths)
         self.hypervisor = self.restarted()
 
     def restarted(self):
         """The driver of a new node daemon."""
-        return registry.drivers(self.paths, HostRunner(self.paths), SystemClock())[self.name]
+        return registry.drivers(self.paths, self.runner, VirtualClock() if self.name in XEN else SystemClock())[
+            self.name
+        ]
 
     def spec(self, name="web1", uuid=UUID, **hv):
         instance = Instance(uuid=uuid, name=name, primary_node="n1", os="noop", hypervisor=self.name)
-        overrides = BARE | hv if self.name == "kvm" else {}
+        overrides = BARE | hv if self.name == "kvm" else {"kernel_path": __file__} if self.name in XEN else {}
         return GuestSpec(
             instance=instance,
             hvparams=parameters.fill(self.name, overrides),
@@ -66,7 +85,7 @@ class Node:
 needs_qemu = [pytest.mark.live, pytest.mark.skipif(not os.path.exists(settings.KVM_PATH), reason="there is no QEMU")]
 
 
-@pytest.fixture(params=["fake", pytest.param("kvm", marks=needs_qemu)])
+@pytest.fixture(params=["fake", *XEN, pytest.param("kvm", marks=needs_qemu)])
 def node(request):
     made = Node(request.param)
     yield made
@@ -179,7 +198,9 @@ def test_the_node_has_memory_and_processors(node):
 
 def test_the_console_is_a_command_or_says_why_not(node):
     found = node.hypervisor.console(node.spec())
-    assert (found.kind == "ssh" and found.command[0] == "ganeti-kvm-console") or (found.kind == "msg" and found.message)
+    assert (found.kind == "ssh" and found.command[0] in ("ganeti-kvm-console", "xl")) or (
+        found.kind == "msg" and found.message
+    )
 
 
 def test_the_fake_counts_its_guests_memory_as_used(tmp_path):

@@ -1,0 +1,1 @@
+"""Xen, paravirtual and fully virtual guests, by its toolstack xl."""

@@ -1,0 +1,247 @@
+"""Xen guests, paravirtual (xen-pvm) and fully virtual (xen-hvm), by xl. A domain's uuid is that of its instance."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
+from ganeti.calls.node import HypervisorInfo
+from ganeti.host import files
+from ganeti.host.clock import Clock
+from ganeti.host.run import Runner
+from ganeti.hypervisor import linux, parameters
+from ganeti.hypervisor.declare import OnNode
+from ganeti.hypervisor.xen import config, parse
+from ganeti.hypervisor.xen.migration import XenMigration
+from ganeti.hypervisor.xen.parse import Domain
+from ganeti.hypervisor.xen.record import Record, Records
+from ganeti.hypervisor.xen.toolstack import XL, Toolstack
+from ganeti.model.objects import DiskTemplate, Params
+from ganeti.paths import Paths
+
+_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
+_PVM, _HVM = "xen-pvm", "xen-hvm"
+#: how long an ended domain may stay in the list, and a reboot may take until the new domain is there
+_END_S, _REBOOT_S = 60.0, 600.0
+#: log of the guest's console, where xenconsoled is told to keep one (xl(1), xenconsoled(8))
+_CONSOLE_LOG = "/var/log/xen/console/guest-{name}.log"
+
+
+class XenHypervisor:
+    """One of the two kinds; both share domains' names, and each knows its own by their records."""
+
+    def __init__(self, name: str, paths: Paths, runner: Runner, clock: Clock) -> None:
+        self._name = name
+        self._paths = paths
+        self._clock = clock
+        self._xl = Toolstack(runner, clock)
+        self._records = Records(paths)
+        self._migration = XenMigration(self._xl, self._records, runner, clock, plan=self._plan, validate=self.validate)
+
+    @property
+    def migration(self) -> XenMigration:
+        return self._migration
+
+    # What changes guests
+
+    def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
+        name = spec.instance.name
+        with self._records.locked(name):
+            there = self._xl.find(name)
+            if there is not None:
+                if there.uuid != spec.instance.uuid:
+                    raise errors.HypervisorError(
+                        f"a domain named {name} runs already, but it is instance {there.uuid}", hint="stop it first"
+                    )
+                record = self._records.read(name)
+                if record is not None and record.incoming:
+                    raise errors.HypervisorError(
+                        f"a migration of instance {name} is half-way on this node",
+                        hint=f"run gnt-instance migrate --cleanup {name}",
+                    )
+                if parse.state(there) is not GuestState.SHUTDOWN:
+                    return
+                self._end(name)
+            problem = self.validate(spec.hvparams)
+            if problem:
+                raise errors.HypervisorError(f"instance {name} cannot be started: {problem}")
+            record, text = self._plan(spec, disk_paths)
+            self._records.write(record, text)
+            self._create(record, paused=paused)
+
+    def _create(self, record: Record, *, paused: bool) -> None:
+        try:
+            self._xl.create(self._records.config(record.name), paused=paused)
+        except errors.HypervisorError:
+            half = self._xl.find(record.name)
+            if half is not None and half.uuid == record.spec.instance.uuid:
+                self._end(record.name)
+            self._records.forget(record.name)
+            raise
+
+    def _plan(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> tuple[Record, str]:
+        """What is kept, and the file for xl."""
+        password = ""
+        if spec.instance.hypervisor == _HVM:
+            file = linux.host_file(self._paths, str(spec.hvparams["vnc_password_file"]))
+            password = (files.read_text(file) or "").partition("\n")[0].strip()
+        local = tuple(
+            self._paths.local(path) if disk.template in _FILES else path
+            for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
+        )
+        text = config.render(spec, config.Places(disks=local, vnc_password=password))
+        return Record(spec=msgspec.structs.replace(spec, osparams={}), disk_paths=disk_paths), text
+
+    def stop(self, name: str, uuid: str, *, force: bool) -> None:
+        with self._records.locked(name):
+            found = self._find(name, uuid)
+            if found is None:
+                return
+            if force:
+                self._end(name)
+            elif parse.state(found) is not GuestState.SHUTDOWN:
+                if found.is_paused:
+                    self._xl.unpause(name)  # it could not hear the request
+                self._xl.shut_down(name, is_hvm=self._name == _HVM)
+
+    def _end(self, name: str) -> None:
+        self._xl.destroy(name)
+        if not self._xl.await_end(name, _END_S):
+            raise errors.HypervisorError(f"domain {name} is still there {_END_S:g} s after it was destroyed")
+
+    def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
+        name = spec.instance.name
+        with self._records.locked(name):
+            found, record = self._find(name, spec.instance.uuid), self._records.read(name)
+            if found is None or record is None or record.incoming or parse.state(found) is GuestState.SHUTDOWN:
+                raise errors.HypervisorError(f"cannot reboot instance {name} that is not running")
+            can_restart = record.spec.hvparams["reboot_behavior"] == "reboot"
+            if not hard and can_restart and not found.is_paused:
+                self._restart(name, found)
+                return
+            self._end(name)
+            self._create(record, paused=False)
+
+    def _restart(self, name: str, before: Domain) -> None:
+        """The guest ends by itself and xl builds a domain with a new number; in between there may be none."""
+        self._xl.restart(name, is_hvm=self._name == _HVM)
+        limit = self._clock.monotonic() + _REBOOT_S
+        while self._clock.monotonic() < limit:
+            self._clock.sleep(0.5)
+            now = self._xl.find(name)
+            if now is not None and now.id != before.id and now.cpu_seconds > 0:
+                return
+        raise errors.HypervisorError(f"instance {name} did not reboot within {_REBOOT_S:g} s")
+
+    def clean_up(self, name: str, uuid: str) -> None:
+        with self._records.locked(name):
+            found = self._find(name, uuid)
+            if found is not None:
+                if parse.state(found) is not GuestState.SHUTDOWN:
+                    raise errors.HypervisorError(f"instance {name} is running, so its files stay", hint="stop it first")
+                if not self._xl.await_end(name, _END_S):
+                    self._end(name)
+            record = self._records.read(name)
+            if record is not None and uuid in ("", record.spec.instance.uuid) and self._is_mine(record):
+                self._records.forget(name)
+
+    # What asks
+
+    def list(self) -> tuple[Guest, ...]:
+        records = {name: record for name in self._records.names() if (record := self._records.read(name)) is not None}
+        return tuple(
+            self._report(domain, records[domain.name])
+            for domain in (self._xl.domains() if records else ())
+            if domain.name in records
+            and domain.uuid == records[domain.name].spec.instance.uuid
+            and self._is_mine(records[domain.name])
+        )
+
+    def info(self, name: str, uuid: str) -> Guest | None:
+        record = self._records.read(name)
+        if record is None or not self._is_mine(record):
+            return None
+        found = self._find(name, uuid)
+        return None if found is None else self._report(found, record)
+
+    def _find(self, name: str, uuid: str) -> Domain | None:
+        """The domain of this instance; another one's of the same name is not the one that was asked for."""
+        record = self._records.read(name)
+        if record is None or not self._is_mine(record):
+            return None
+        found = self._xl.find(name)
+        if found is None or found.uuid != record.spec.instance.uuid or uuid not in ("", found.uuid):
+            return None
+        return found
+
+    def _is_mine(self, record: Record) -> bool:
+        return record.spec.instance.hypervisor == self._name
+
+    def _report(self, domain: Domain, record: Record) -> Guest:
+        return Guest(
+            name=domain.name,
+            uuid=domain.uuid,
+            hypervisor=self._name,
+            state=GuestState.MIGRATING if record.incoming else parse.state(domain),
+            memory=config.memory(record.spec),
+            vcpus=domain.vcpus,
+            cpu_seconds=domain.cpu_seconds,
+        )
+
+    def console(self, spec: GuestSpec) -> Console:
+        kind = "serial" if self._name == _HVM else "pv"
+        return Console(kind="ssh", host=spec.primary_name, command=(XL, "console", "-t", kind, spec.instance.name))
+
+    def console_log(self, name: str, uuid: str, *, max_bytes: int) -> str:
+        path = linux.host_file(self._paths, _CONSOLE_LOG.format(name=name))
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
+                return file.read(max_bytes).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def node_info(self) -> HypervisorInfo:
+        return parse.node_info(self._xl.info(), self._xl.find(parse.DOM0))
+
+    def validate(self, hvparams: Params) -> str:
+        problems = []
+        for parameter in parameters.declared(self._name).parameters:
+            value = str(hvparams[parameter.name])
+            is_unused = parameter.name in self._unused(hvparams)
+            if parameter.on_node is not OnNode.FILE or not value.startswith("/") or is_unused:
+                continue
+            if not os.path.isfile(linux.host_file(self._paths, value)):
+                problems.append(f"{parameter.name}: there is no file {value}")
+        return "; ".join(problems)
+
+    def _unused(self, hvparams: Params) -> tuple[str, ...]:
+        if self._name == _HVM:
+            # xl finds its loader and its device model by itself; both stay for old configurations
+            return "kernel_path", "device_model", "vnc_password_file"
+        return ("kernel_path", "initrd_path") if hvparams["use_bootloader"] else ("bootloader_path",)
+
+    def verify(self) -> str:
+        try:
+            found = parse.info(self._xl.info())
+        except errors.HypervisorError as err:
+            return f"Xen does not answer: {err}"
+        if self._name == _HVM and "hvm-" not in found.get("xen_caps", ""):
+            return "this node's processors cannot run fully virtual guests (no hvm in xen_caps of xl info)"
+        return ""
+
+    def leftovers(self) -> tuple[str, ...]:
+        names = {domain.name for domain in self._xl.domains()} if self._records.names() else set()
+        found = [f"half of a migration: domain {name}" for name in names if name.endswith((parse.INCOMING, parse.AWAY))]
+        for name in self._records.names():
+            record = self._records.read(name)
+            if record is None or not self._is_mine(record):
+                continue
+            if record.incoming:
+                found.append(f"half of a migration of {name}")
+            elif not names & {name, name + parse.AWAY}:
+                found.append(f"record of {name}, which does not run")
+        return tuple(found)

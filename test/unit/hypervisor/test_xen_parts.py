@@ -1,0 +1,189 @@
+"""The pure halves of the Xen driver, against recordings of xl 4.17 on a real hypervisor."""
+
+import os
+
+import pytest
+
+from ganeti import errors
+from ganeti.calls.instance import GuestSpec, GuestState
+from ganeti.hypervisor import parameters
+from ganeti.hypervisor.xen import config, parse
+from ganeti.model.objects import Disk, DiskMode, DiskTemplate, Instance, Nic
+
+HERE = os.path.dirname(__file__)
+UUID = "11111111-2222-4333-8444-555555555555"
+
+
+def recording(name):
+    with open(f"{HERE}/../../transcripts/xen-4.17/{name}", encoding="utf-8") as file:
+        return file.read()
+
+
+def spec(hypervisor="xen-pvm", *, disks=1, nic=(), port=None, **hv):
+    made = tuple(
+        Disk(uuid=f"d{n}", template=DiskTemplate.PLAIN, size=64, logical_id=("vg", f"lv{n}"), mode=mode)
+        for n, mode in zip(range(disks), [DiskMode.RW, DiskMode.RO] * 13, strict=False)
+    )
+    instance = Instance(
+        uuid=UUID,
+        name="web1.example",
+        primary_node="n1",
+        os="noop",
+        hypervisor=hypervisor,
+        disks=made,
+        nics=tuple(Nic(uuid=f"n{n}", mac=f"aa:00:00:00:00:0{n}", ip=ip) for n, (ip, _) in enumerate(nic)),
+        network_port=port,
+    )
+    return GuestSpec(
+        instance=instance,
+        hvparams=parameters.fill(hypervisor, hv),
+        beparams={"maxmem": 256, "minmem": 128, "vcpus": 2},
+        nicparams=tuple(params for _, params in nic),
+    )
+
+
+def rendered(made, password=""):
+    paths = tuple(f"/dev/vg/lv{n}" for n in range(len(made.instance.disks)))
+    text = config.render(made, config.Places(disks=paths, vnc_password=password))
+    return dict(line.split(" = ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("list-paused", GuestState.PAUSED),
+        ("list-running", GuestState.RUNNING),
+        ("list-shut-down", GuestState.SHUTDOWN),
+    ],
+)
+def test_what_xl_lists_is_read(name, state):
+    dom0, guest = parse.domains(recording(name))
+    assert (dom0.name, dom0.id, dom0.memory) == (parse.DOM0, 0, 768)
+    assert (guest.name, guest.uuid, guest.memory, guest.vcpus) == ("t1.example", UUID, 96, 1)
+    assert parse.state(guest) is state
+
+
+@pytest.mark.parametrize(
+    ("letters", "state"),
+    [
+        ("r-----", GuestState.RUNNING),
+        ("-b----", GuestState.RUNNING),
+        ("------", GuestState.RUNNING),
+        ("--p---", GuestState.PAUSED),
+        ("--ps--", GuestState.SHUTDOWN),
+        ("---s--", GuestState.SHUTDOWN),
+        ("--psr-", GuestState.RUNNING),
+        ("--pss-", GuestState.RUNNING),
+        ("-----d", GuestState.SHUTDOWN),
+        ("---sc-", GuestState.SHUTDOWN),
+    ],
+)
+def test_the_six_letters_of_a_state(letters, state):
+    found = parse.Domain(name="x", id=1, memory=1, vcpus=1, state=letters, cpu_seconds=0.0, uuid=UUID)
+    assert parse.state(found) is state
+
+
+@pytest.mark.parametrize(
+    "text", ["", "xl: command failed\n", "Name  ID\nweb1 x y z\n", "Name ID\nweb1 1 2 3 ??---- 1 u\n"]
+)
+def test_other_output_is_an_error(text):
+    with pytest.raises(errors.HypervisorError, match="xl list printed"):
+        parse.domains(text)
+
+
+def test_a_domain_that_loses_its_name_does_not_disturb():
+    row = recording("list-shut-down").splitlines()[-1].replace("t1.example", "(null)    ")
+    assert parse.domains(recording("list-running") + row + "\n")[-1].name == "(null)"
+
+
+def test_the_node_has_what_xl_info_tells():
+    (dom0, _) = parse.domains(recording("list-running"))
+    found = parse.node_info(recording("info"), dom0)
+    assert (found.memory_total, found.memory_dom0, found.cpu_total, found.cpu_sockets) == (1535, 768, 1, 1)
+    assert found.version == "4.17"
+    with pytest.raises(errors.HypervisorError, match="nr_cpus"):
+        parse.node_info("host : x\n", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "is_fine"),
+    [("4.17", "4.17", True), ("4.17", "4.18", True), ("4.17", "4.19", False), ("4.17", "4.16", False),
+     ("4.17", "5.17", False), ("", "4.17", False)],
+)  # fmt: skip
+def test_guests_move_to_the_same_or_the_next_release(source, target, is_fine):
+    assert (parse.version_problem(source, target) == "") is is_fine
+
+
+def test_progress_is_the_last_percentage():
+    assert parse.progress("xc: progress: Frames: 2048/32768    6%\nxc: progress: Frames: 4096/32768   12%\n") == 12.0
+    assert parse.progress("Saving to migration stream\n") is None
+
+
+def test_a_paravirtual_guest():
+    made = spec(
+        kernel_path="/boot/vmlinuz",
+        initrd_path="/boot/initrd",
+        blockdev_prefix="xvd",
+        cpu_mask="0-1:2",
+        cpu_cap=50,
+        disks=2,
+        nic=((None, {"mode": "bridged", "link": "br0"}), ("192.0.2.7", {"mode": "routed", "link": "100"})),
+    )
+    assert rendered(made) == {
+        "type": "'pv'",
+        "name": "'web1.example'",
+        "uuid": f"'{UUID}'",
+        "memory": "256",
+        "maxmem": "256",
+        "vcpus": "2",
+        "cpu_weight": "256",
+        "cap": "50",
+        "cpus": "['0-1', '2']",
+        "kernel": "'/boot/vmlinuz'",
+        "ramdisk": "'/boot/initrd'",
+        "root": "'/dev/xvda1'",
+        "extra": "'ro'",
+        "vif": "['mac=aa:00:00:00:00:00,bridge=br0', 'mac=aa:00:00:00:00:01,ip=192.0.2.7,script=vif-route']",
+        "disk": "['format=raw,vdev=xvda,access=rw,target=/dev/vg/lv0', "
+        "'format=raw,vdev=xvdb,access=ro,target=/dev/vg/lv1']",
+        "on_poweroff": "'destroy'",
+        "on_reboot": "'restart'",
+        "on_crash": "'restart'",
+    }
+
+
+def test_a_loader_takes_the_kernels_place():
+    found = rendered(spec(use_bootloader=True, bootloader_path="/usr/bin/pygrub", bootloader_args="-q -x"))
+    assert found["bootloader"] == "'/usr/bin/pygrub'"
+    assert found["bootloader_args"] == "['-q', '-x']"
+    assert "kernel" not in found
+
+
+def test_a_fully_virtual_guest():
+    made = spec(
+        "xen-hvm",
+        disks=5,
+        port=11003,
+        cdrom_image_path="/srv/cd.iso",
+        reboot_behavior="exit",
+        nic=((None, {"mode": "bridged", "link": "br0"}),),
+    )
+    found = rendered(made, password="secret")
+    assert (found["type"], found["boot"], found["serial"]) == ("'hvm'", "'cd'", "'pty'")
+    assert (found["vncdisplay"], found["vncunused"], found["vncpasswd"]) == (str(11003 - 5900), "0", "'secret'")
+    assert found["vif"] == "['mac=aa:00:00:00:00:00,bridge=br0,type=ioemu,model=rtl8139']"
+    names = [part.split("vdev=")[1].split(",")[0] for part in found["disk"].split("', '")]
+    assert names == ["hda", "hdb", "hdd", "xvde", "xvdf", "hdc"]
+    assert (found["on_reboot"], found["on_crash"]) == ("'destroy'", "'destroy'")
+
+
+@pytest.mark.parametrize("text", ["a'b", "a\\b", "a\nname = 'x'", "\x00"])
+def test_what_could_end_a_string_of_the_file_is_refused(text):
+    with pytest.raises(errors.HypervisorError, match="extra has a character"):
+        rendered(spec(kernel_args=text))
+
+
+def test_too_many_disks_are_refused():
+    assert len(rendered(spec(disks=24))["disk"].split("vdev=")) == 25
+    with pytest.raises(errors.HypervisorError, match="at most 24 disks, not 25"):
+        rendered(spec(disks=25))
