@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.model.objects import Disk
 from ganeti.model.types import Uuid
 
@@ -13,7 +14,6 @@ class VolumeReply(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # logical path of the device or file
     size: int  # MiB
     exists: bool = True
-    is_open: bool = True  # usable on this node; storage that needs no opening is always so
 
 
 @call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)
@@ -96,13 +96,9 @@ class VolumeWipe(ChangingCall[None], frozen=True, tag="volume_wipe"):
     offset: int = 0  # MiB
 
 
-class Owned(msgspec.Struct, frozen=True):
-    disk: Disk
-    owner: Uuid
-
-
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     volume: VolumeReply
+    mirror: MirrorStatus | None = None  # this node's half, of disks that are mirrored
     problem: str = ""  # why nothing is known about it
 
 
@@ -110,4 +106,5 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 class VolumesLook(Call[tuple[Look, ...]], frozen=True, tag="volumes_look"):
     """`VolumeInfo` of many disks at once, in their order; one that cannot be asked does not spoil the others."""
 
-    volumes: tuple[Owned, ...]
+    disks: tuple[Disk, ...]
+    owners: tuple[Uuid, ...]  # instances, one for each disk

@@ -59,16 +59,22 @@ class GroupVerifyDisks(LogicalUnit[OpGroupVerifyDisks, DiskFacts]):
         inactive: list[str] = []
         missing: dict[str, list[list[str]]] = {}
         for instance in instances:
-            for (_, node, index), found in sorted(
-                (place, each) for place, each in looks.items() if place[0] == instance.uuid
-            ):
+            places = [
+                (node, index)
+                for index, disk in enumerate(instance.disks)
+                for node in disk_looks.nodes_of(instance, disk)
+            ]
+            for node, index in places:
+                found = looks.get((instance.uuid, node, index))
+                if found is None:
+                    continue
                 name = config.nodes[node].name
                 if found.problem:
                     env.warn(f"disk {index} of {instance.name} on {name}: {found.problem}")
                 elif not found.volume.exists:
                     volume = disk_looks.volume_name(instance.disks[index])
                     missing.setdefault(instance.name, []).append([name, volume])
-                elif not found.volume.is_open and instance.name not in inactive:
+                elif found.mirror is not None and not found.mirror.is_up and instance.name not in inactive:
                     inactive.append(instance.name)
         return [problems, inactive, missing]
 

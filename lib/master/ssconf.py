@@ -13,6 +13,7 @@ from immutables import Map
 from ganeti import errors, settings
 from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
 from ganeti.calls.port import Rpc
+from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.objects import Node, Params
 from ganeti.model.types import Uuid, nice_key
@@ -43,7 +44,8 @@ def render(config: Config, hvparams: Callable[[str], Params], *, instances: str 
 
     if instances is None:
         instances = render_instances(config)
-    candidates = [node for node in nodes if node.master_candidate]
+    # the master is one, whatever its flag says
+    candidates = [node for node in nodes if node.master_candidate or node.uuid == cluster.master_node]
     groups = sorted(config.groups.values(), key=lambda group: nice_key(group.name))
     networks = sorted(config.networks.values(), key=lambda network: nice_key(network.name))
     return {
@@ -71,10 +73,10 @@ def render(config: Config, hvparams: Callable[[str], Params], *, instances: str 
         "hypervisor_list": _lines(list(cluster.enabled_hypervisors)),
         "maintain_node_health": f"{cluster.maintain_node_health}\n",
         "enabled_user_shutdown": f"{cluster.enabled_user_shutdown}\n",
-        "uid_pool": "",
+        "uid_pool": _lines([f"{first}" if first == last else f"{first}-{last}" for first, last in cluster.uid_pool]),
         "nodegroups": _lines([f"{group.uuid} {group.name}" for group in groups]),
         "networks": _lines([f"{network.uuid} {network.name}" for network in networks]),
-        "ssh_ports": _lines([f"{node.name}={node.ndparams.get('ssh_port', 22)}" for node in nodes]),
+        "ssh_ports": _lines([f"{node.name}={params.filled_nd(config, node).get('ssh_port', 22)}" for node in nodes]),
     } | {
         f"hvparams_{name}": _lines([f"{key}={param(value)}" for key, value in sorted(hvparams(name).items())])
         if name in cluster.enabled_hypervisors

@@ -7,7 +7,6 @@ import logging
 from ganeti import errors
 from ganeti.calls.volume import (
     Look,
-    Owned,
     VolumeClose,
     VolumeCreate,
     VolumeGrow,
@@ -104,12 +103,14 @@ def info(call: VolumeInfo, env: NodeEnv, context: Context) -> VolumeReply:
 
 @handles(VolumesLook)
 def look(call: VolumesLook, env: NodeEnv, context: Context) -> tuple[Look, ...]:
-    return tuple(_look(each, env) for each in call.volumes)
+    return tuple(_look(disk, owner, env) for disk, owner in zip(call.disks, call.owners, strict=True))
 
 
-def _look(each: Owned, env: NodeEnv) -> Look:
+def _look(disk: Disk, owner: Uuid, env: NodeEnv) -> Look:
     try:
-        return Look(volume=storage_of(each.disk, env).info(each.disk, each.owner))
+        storage = storage_of(disk, env)
+        mirror = storage.mirror
+        return Look(volume=storage.info(disk, owner), mirror=None if mirror is None else mirror.status(disk, owner))
     except errors.GanetiError as err:
         return Look(volume=VolumeReply(path="", size=0, exists=False), problem=str(err))
 

@@ -6,6 +6,7 @@ import msgspec
 from logic.plan_env import PlanEnv, execute, file_disk, make_config, make_instance, make_node, node_uuid, unit_of, up
 
 from ganeti import errors
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.volume import Look, VolumeReply, VolumesLook
 from ganeti.model.locks import Level, LockKey
 from ganeti.model.objects import Disk, DiskTemplate
@@ -20,15 +21,16 @@ def two_instances() -> PlanEnv:
     return PlanEnv(make_config(up(make_instance(WEB1)), up(make_instance(WEB2, node=2))))
 
 
-def answer(env: PlanEnv, **by_owner: VolumeReply) -> None:
+def answer(env: PlanEnv, *, down: str = "", **by_owner: VolumeReply) -> None:
     """Volumes are as recorded but for these, by the first part of the instance's name."""
 
     def look(node: Uuid, call: VolumesLook) -> tuple[Look, ...]:
         found = []
-        for owned in call.volumes:
-            short = env.config.instances[owned.owner].name.partition(".")[0]
-            usual = VolumeReply(path=str(owned.disk.logical_id[1]), size=owned.disk.size)
-            found.append(Look(volume=by_owner.get(short, usual)))
+        for disk, owner in zip(call.disks, call.owners, strict=True):
+            short = env.config.instances[owner].name.partition(".")[0]
+            usual = VolumeReply(path=str(disk.logical_id[1]), size=disk.size)
+            mirror = MirrorStatus(is_up=short != down) if disk.template is DiskTemplate.DRBD else None
+            found.append(Look(volume=by_owner.get(short, usual), mirror=mirror))
         return tuple(found)
 
     env.rpc.answers[VolumesLook] = look
@@ -41,13 +43,19 @@ def test_all_well_is_told_with_one_call_for_each_node():
     assert [node for node, _ in env.rpc.calls] == [node_uuid(1), node_uuid(2)]
 
 
-def test_missing_and_inactive_disks_are_told_apart():
-    env = two_instances()
-    answer(
-        env,
-        web1=VolumeReply(path="", size=0, exists=False),
-        web2=VolumeReply(path="/dev/x", size=1024, is_open=False),
+def mirrored() -> Disk:
+    """Between the first two nodes."""
+    return Disk(
+        uuid=Uuid("d"),
+        template=DiskTemplate.DRBD,
+        size=1024,
+        logical_id=(node_uuid(1), node_uuid(2), 11000, 0, 0, "secret"),
     )
+
+
+def test_missing_and_inactive_disks_are_told_apart():
+    env = PlanEnv(make_config(up(make_instance(WEB1)), up(make_instance(WEB2, node=2, disks=(mirrored(),)))))
+    answer(env, down="web2", web1=VolumeReply(path="", size=0, exists=False))
     path = "/srv/ganeti/file-storage/web1.example.com/disk0"
     assert execute(OP, env) == [{}, [WEB2], {WEB1: [["node1.example.com", path]]}]
 
@@ -68,13 +76,7 @@ def test_offline_nodes_are_no_problem():
 
 
 def test_mirrors_are_looked_for_on_both_nodes_and_stopped_instances_not_at_all():
-    disk = Disk(
-        uuid=Uuid("d"),
-        template=DiskTemplate.DRBD,
-        size=1024,
-        logical_id=(node_uuid(1), node_uuid(2), 11000, 0, 0, "secret"),
-    )
-    env = PlanEnv(make_config(up(make_instance(WEB1, disks=(disk,))), make_instance(WEB2)))
+    env = PlanEnv(make_config(up(make_instance(WEB1, disks=(mirrored(),))), make_instance(WEB2)))
     answer(env, web1=VolumeReply(path="", size=0, exists=False))
     assert execute(OP, env)[2] == {WEB1: [["node1.example.com", "d"], ["node2.example.com", "d"]]}
     plan = unit_of(OP).locks(env.config)
@@ -113,7 +115,7 @@ def test_sizes_become_what_they_are():
 def test_sizes_nobody_can_tell_stay():
     env = two_instances()
     env.rpc.answers[VolumesLook] = lambda node, call: tuple(
-        Look(volume=VolumeReply(path="", size=0, exists=False), problem="no such storage") for _ in call.volumes
+        Look(volume=VolumeReply(path="", size=0, exists=False), problem="no such storage") for _ in call.disks
     )
     assert execute(OpClusterRepairDiskSizes(), env) == []
     assert len(env.warnings) == 2

@@ -38,8 +38,14 @@ class World:
         cluster = Cluster(uuid="c", name="one", master_node="a", master_ip="192.0.2.9", master_netdev="lo")
         self.config = Config.load([cluster, Group(uuid="g", name="default"), _node("a"), _node("b")])
         self.nodes = Nodes()
+        self.pause = None
         self.distributor = Distributor(
-            lambda: self.config, lambda: 1, self.nodes, lambda config, name: {}, patience_s=0.05
+            lambda: self.config,
+            lambda: 1,
+            self.nodes,
+            lambda config, name: {},
+            patience_s=0.05,
+            pause=lambda: self.pause,
         )
 
     def rename(self, name):
@@ -115,5 +121,19 @@ def test_a_node_that_hangs_holds_up_one_change_only():
         gate.set()
         while world.names()[1] != "two\n":  # its sender goes on to the newest by itself
             await asyncio.sleep(0)
+
+    _run(story)
+
+
+def test_pause_of_the_watcher_is_sent_by_itself_and_taken_back():
+    async def story(world):
+        await world.distributor.distribute()
+        for pause, text in ((1700000000.5, "1700000000\n"), (None, "")):
+            world.pause = pause
+            await world.distributor.distribute()
+            assert [files["watcher_pause"] for files in world.nodes.files.values()] == [text, text]
+        calls = world.nodes.calls
+        await world.distributor.distribute()
+        assert world.nodes.calls == calls
 
     _run(story)

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ganeti import errors, paths
+from ganeti.calls.node import WATCHER_PAUSE
 from ganeti.host import files
 from ganeti.host.clock import SystemClock
 from ganeti.node.ssconf import write_ssconf
@@ -79,3 +80,9 @@ def test_lock_of_another_program_is_waited_for_with_a_limit(where):
     with files.locked(lock), pytest.raises(errors.NodeFailure, match="another program holds"):
         write_ssconf(where, {"a": "x"}, clock=Clock())
     assert write_ssconf(where, {"a": "x"}, clock=Clock()) == 1
+
+
+def test_pause_of_the_watcher_is_a_file_of_its_own(where):
+    write_ssconf(where, {WATCHER_PAUSE: "1700000000\n"}, generation=(1, 1))
+    assert files.read_text(where.local(paths.WATCHER_PAUSE)) == "1700000000\n"
+    assert read(where, WATCHER_PAUSE) is None
