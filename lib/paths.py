@@ -80,6 +80,16 @@ DIRECTORIES = (
     OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
 )  # fmt: skip
 
+#: every ssconf file
+SSCONF_NAMES = (
+    "cluster_name", "cluster_tags", "enabled_user_shutdown", "file_storage_dir", "gluster_storage_dir",
+    "hvparams_chroot", "hvparams_fake", "hvparams_kvm", "hvparams_lxc", "hvparams_xen-hvm", "hvparams_xen-pvm",
+    "hypervisor_list", "instance_list", "maintain_node_health", "master_candidates", "master_candidates_certs",
+    "master_candidates_ips", "master_ip", "master_netdev", "master_netmask", "master_node", "networks", "node_list",
+    "node_primary_ips", "node_secondary_ips", "node_vm_capable", "nodegroups", "offline_nodes", "online_nodes",
+    "primary_ip_family", "release_version", "shared_file_storage_dir", "ssh_ports", "uid_pool",
+)  # fmt: skip
+
 
 def ssconf(name: str) -> File:
     return File(f"{_DATA}/ssconf_{name}", _ROOT, _ROOT, 0o444)

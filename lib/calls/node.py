@@ -114,6 +114,14 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     state_hash: str = ""
     trust_serial: int = 0
     certificate_ends: float = 0.0  # epoch seconds
+    authority_ends: float = 0.0  # of the cluster's certificate authority
+    missing_bridges: tuple[str, ...] = ()
+    bad_programs: dict[str, str] = {}  # path → why it cannot be run
+    bad_storage_paths: tuple[str, ...] = ()  # lines of the list of allowed directories
+    minors: tuple[int, ...] = ()  # of mirrors, in use
+    drbd_problem: str = ""  # why they are not known
+    drbd_version: str = ""  # empty: not loaded
+    drbd_helper: str = ""
 
 
 @call(reply=VerifyReply, time=Time.SLOW)
@@ -124,6 +132,9 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     hypervisors: dict[str, Params] = {}  # with their complete parameters
     templates: tuple[str, ...] = ()
     reach: dict[str, str] = {}  # node name → address whose node daemon it shall reach
+    bridges: tuple[str, ...] = ()  # that it shall have
+    programs: tuple[str, ...] = ()  # paths of what it shall be able to run
+    mirrors: bool = False  # whether to look at mirrors
 
 
 @call(reply=bool)

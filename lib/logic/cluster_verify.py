@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import CheckReply, StoreCheck
-from ganeti.logic import findings, verify_config
+from ganeti.logic import findings, verify_config, verify_host
 from ganeti.logic.base import Env, LogicalUnit, StateHolder, implements
 from ganeti.logic.findings import Finding, Findings
 from ganeti.model.config import Config
@@ -97,11 +98,20 @@ class ClusterVerifyConfig(LogicalUnit[OpClusterVerifyConfig, frozenset[str]]):
         env.report("* Verifying cluster config")
         await in_slices(verify_config.check_config(env.config, found))
         is_well = tell(env, found.take(), with_codes=op.error_codes)
+        env.report("* Verifying certificates")
+        await check_authority(env, found)
         env.report("* Verifying copies of the state")
         check_holders(env.config, await settled_holders(env), found)
         await check_copies(env, found)
         check_debts(env.config, env.debts, found)
         return tell(env, found.take(), with_codes=op.error_codes) and is_well
+
+
+async def check_authority(env: Env, found: Findings) -> None:
+    """The certificate that vouches for all nodes, as the master has it."""
+    reply = (await env.rpc.many([env.config.cluster.master_node], NodeVerify()))[env.config.cluster.master_node]
+    if isinstance(reply, VerifyReply):
+        verify_host.check_certificate_authority(reply.authority_ends, env.now(), found)
 
 
 async def settled_holders(env: Env) -> Sequence[StateHolder]:

@@ -7,27 +7,25 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ganeti import paths
+from ganeti import errors, paths
 from ganeti.calls.instance import InstanceList
 from ganeti.calls.node import NodeInfo, NodeVerify, NodeVersion, VerifyReply, VersionReply
-from ganeti.logic import findings, guests, verify_nodes
+from ganeti.calls.os import OsDiagnose
+from ganeti.logic import disk_looks, findings, guests, verify_host, verify_nodes
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.cluster_verify import in_slices, known_skips, tell
+from ganeti.logic.devices import FILE_TEMPLATES
 from ganeti.logic.findings import Finding, Findings
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, LockPlan, shared
-from ganeti.model.objects import DiskTemplate, Node
+from ganeti.model.objects import DiskTemplate, Instance, Node
 from ganeti.model.types import Uuid, nice_key
 from ganeti.ops.cluster import OpClusterVerifyGroup
 
 #: files that are the same on every node
-FILES = (
-    paths.CA_CERT.path,
-    paths.ssconf("cluster_name").path,
-    paths.ssconf("master_node").path,
-    paths.ssconf("master_ip").path,
-    paths.ssconf("node_list").path,
-)
+FILES = (paths.CA_CERT.path, *(paths.ssconf(name).path for name in paths.SSCONF_NAMES))
+#: how long a change that is just being distributed may make files differ
+_SETTLE_TRIES, _SETTLE_S = 20, 0.25
 
 
 class GroupFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +82,13 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
             if op.verbose:
                 env.report(f"* Verifying node {node.name} ({verify_nodes.role(config, node)})")
             verify_nodes.check_node(config, node, answers, found)
+            own = answers.verify.get(node.uuid)
+            if isinstance(own, VerifyReply):
+                verify_host.check_host(config, node, own, answers.master_verify, found)
             is_well = told() and is_well
         verify_nodes.check_trust(config, answers, found)
+        verify_host.check_definitions(config, answers.definitions, found)
+        verify_host.check_exclusion(config, online, found)
         env.report("* Verifying instance status")
         await in_slices(verify_nodes.check_instances(config, facts.group, answers, found))
         is_well = told() and is_well
@@ -116,25 +119,21 @@ async def _gather(env: Env, config: Config, online: Sequence[Node]) -> verify_no
     nodes = [node.uuid for node in online]
     capable = [node.uuid for node in online if node.vm_capable]
     enabled = config.cluster.enabled_hypervisors
-    templates = tuple(
-        template.value for template in config.cluster.enabled_disk_templates if template is not DiskTemplate.DISKLESS
-    )
-    question = NodeVerify(
-        files=FILES,
-        hypervisors={name: guests.cluster_hvparams(config, name) for name in enabled},
-        templates=templates,
-        reach={node.name: node.primary_ip for node in online},
-    )
     asked = env.now()
     master = config.cluster.master_node
     versions = await env.rpc.many(dict.fromkeys([*nodes, master]), NodeVersion())
     answered = env.now()
-    verify, running, info = await asyncio.gather(
-        env.rpc.many(dict.fromkeys([*nodes, master]), question),
+    every = list(dict.fromkeys([*nodes, master]))
+    verify_all, running, info, definitions, looks = await asyncio.gather(
+        asyncio.gather(*(_verify(env, config, node, online) for node in every)),
         env.rpc.many(capable, InstanceList(hypervisors=enabled)),
         env.rpc.many(capable, NodeInfo(hypervisors=enabled)),
+        env.rpc.many(capable, OsDiagnose()),
+        disk_looks.look(env, _with_devices(config, nodes)),
     )
+    verify = await _settled(env, master, dict(zip(every, verify_all, strict=True)))
     own, own_verify = versions[master], verify[master]
+    master_verify = own_verify if isinstance(own_verify, VerifyReply) else None
     return verify_nodes.Answers(
         asked=asked,
         answered=answered,
@@ -142,7 +141,61 @@ async def _gather(env: Env, config: Config, online: Sequence[Node]) -> verify_no
         verify={node: verify[node] for node in nodes},
         guests=running,
         info=info,
+        definitions=definitions,
+        looks=looks[0],
         master=own if isinstance(own, VersionReply) else None,
-        master_files=own_verify.files if isinstance(own_verify, VerifyReply) else {},
+        master_verify=master_verify,
         indebted=frozenset(node for node, _ in env.debts),
     )
+
+
+async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) -> VerifyReply | errors.RpcError:
+    """Each node is asked for what it needs."""
+    node = config.nodes[uuid]
+    templates = tuple(
+        template.value for template in config.cluster.enabled_disk_templates if template is not DiskTemplate.DISKLESS
+    )
+    question = NodeVerify(
+        files=FILES,
+        hypervisors={name: guests.cluster_hvparams(config, name) for name in config.cluster.enabled_hypervisors},
+        templates=templates,
+        reach={each.name: each.primary_ip for each in online},
+        bridges=verify_host.bridges(config, node) if node.vm_capable else (),
+        programs=verify_host.programs(config, node),
+        mirrors=node.vm_capable and verify_host.uses_mirrors(config),
+    )
+    return (await env.rpc.many([uuid], question))[uuid]
+
+
+Replies = dict[Uuid, VerifyReply | errors.RpcError]
+
+
+async def _settled(env: Env, master: Uuid, replies: Replies) -> Replies:
+    """Files that differ are looked at again for a while: a change may be on its way."""
+    for _ in range(_SETTLE_TRIES):
+        own = replies[master]
+        if not isinstance(own, VerifyReply):
+            break
+        wrong = [
+            node
+            for node, reply in replies.items()
+            if isinstance(reply, VerifyReply) and any(reply.files.get(path) != own.files[path] for path in own.files)
+        ]
+        if not wrong:
+            break
+        await env.sleep(_SETTLE_S)
+        for node, again in (await env.rpc.many([master, *wrong], NodeVerify(files=FILES))).items():
+            old = replies[node]
+            if isinstance(again, VerifyReply) and isinstance(old, VerifyReply):
+                replies[node] = msgspec.structs.replace(old, files=again.files)
+    return replies
+
+
+def _with_devices(config: Config, nodes: Sequence[Uuid]) -> list[Instance]:
+    """Instances of these nodes whose disks are more than files, which are listed in another way."""
+    return [
+        config.instances[uuid]
+        for node in nodes
+        for uuid in sorted(config.primaries.get(node, ()))
+        if any(disk.template not in FILE_TEMPLATES for disk in config.instances[uuid].disks)
+    ]

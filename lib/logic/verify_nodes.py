@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -9,9 +10,13 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestsReply, GuestState
 from ganeti.calls.node import NodeInfoReply, VerifyReply, VersionReply
+from ganeti.calls.os import OsDefinition
+from ganeti.calls.volume import Look
 from ganeti.logic import guests
 from ganeti.logic.devices import FILE_TEMPLATES
+from ganeti.logic.disk_looks import Place, nodes_of, volume_name
 from ganeti.logic.findings import Findings
+from ganeti.model import disks
 from ganeti.model.config import Config
 from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node
 from ganeti.model.types import Uuid
@@ -36,8 +41,10 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     verify: Mapping[Uuid, VerifyReply | errors.RpcError]
     guests: Mapping[Uuid, GuestsReply | errors.RpcError]
     info: Mapping[Uuid, NodeInfoReply | errors.RpcError]
+    definitions: Mapping[Uuid, tuple[OsDefinition, ...] | errors.RpcError] = {}
+    looks: Mapping[Place, Look] = {}  # at disks that are more than files
     master: VersionReply | None = None
-    master_files: Mapping[str, str] = {}  # path → SHA-256, as the master has them
+    master_verify: VerifyReply | None = None
     indebted: frozenset[Uuid] = frozenset()  # nodes that have something to undo
 
     def running(self, node: Uuid) -> dict[str, str] | None:
@@ -106,7 +113,7 @@ def _verify(config: Config, node: Node, reply: VerifyReply, answers: Answers, fo
         found.check(not why, STORAGE_CODES.get(template, "ENODELVM"), name, f"{template} storage: {why}")
     for other, why in sorted(reply.unreachable.items()):
         found.check(not why, "ENODENET", name, f"it cannot reach the node daemon of {other}: {why}")
-    for path, digest in sorted(answers.master_files.items()):
+    for path, digest in sorted(answers.master_verify.files.items() if answers.master_verify else ()):
         present = reply.files.get(path)
         found.check(present is not None, "ENODEFILECHECK", name, f"file {path} is missing")
         if present is not None:
@@ -169,7 +176,15 @@ def _instance(config: Config, instance: Instance, places: list[Uuid], answers: A
         if volumes is not None and disk.template in FILE_TEMPLATES:
             text = f"disk {index} ({disk.logical_id[1]}) is not on node {primary.name}"
             found.check(disk.logical_id[1] in volumes, "EINSTANCEMISSINGDISK", name, text)
+        else:
+            _device(config, instance, index, answers, found)
     secondaries = instance.secondary_nodes
+    offline = [config.nodes[node].name for node in secondaries if config.nodes[node].offline]
+    text = f"its secondary node {', '.join(offline)} is offline"
+    found.check(not offline, "EINSTANCEBADNODE", name, text, is_warning=True)
+    unsuitable = [config.nodes[node].name for node in instance.nodes if not config.nodes[node].vm_capable]
+    text = f"its node {', '.join(unsuitable)} may not hold instances"
+    found.check(not unsuitable, "EINSTANCEUNSUITABLENODE", name, text)
     found.check(
         len(secondaries) <= 1, "EINSTANCELAYOUT", name, f"it has {len(secondaries)} secondaries", is_warning=True
     )
@@ -181,21 +196,51 @@ def _instance(config: Config, instance: Instance, places: list[Uuid], answers: A
     )
 
 
+def _device(config: Config, instance: Instance, index: int, answers: Answers, found: Findings) -> None:
+    """A disk that is more than a file, on each node that told."""
+    disk = instance.disks[index]
+    for node in nodes_of(instance, disk):
+        look = answers.looks.get((instance.uuid, node, index))
+        if look is None:
+            continue
+        where = f"disk {index} on node {config.nodes[node].name}"
+        if not found.check(not look.problem, "EINSTANCEFAULTYDISK", instance.name, f"{where}: {look.problem}"):
+            continue
+        text = f"{where} is missing: {volume_name(disk)}"
+        is_there = found.check(look.volume.exists, "EINSTANCEMISSINGDISK", instance.name, text)
+        if is_there and look.mirror is not None and instance.disks_active:
+            problem = look.mirror.problem
+            found.check(
+                not problem,
+                "EINSTANCEFAULTYDISK",
+                instance.name,
+                f"{where} {problem}",
+                is_warning=look.mirror.is_syncing,
+            )
+
+
 def check_orphans(config: Config, answers: Answers, found: Findings) -> Iterator[None]:
     """Guests and volumes that belong to nothing."""
     local: dict[Uuid, set[str]] = {}
     shared: set[str] = set()
+    reserved = [re.compile(pattern) for pattern in config.cluster.reserved_lvs]
     for instance in config.instances.values():
         for disk in instance.disks:
-            if disk.template is DiskTemplate.FILE:
-                local.setdefault(instance.primary_node, set()).add(str(disk.logical_id[1]))
-            elif disk.template in FILE_TEMPLATES:
-                shared.add(str(disk.logical_id[1]))
+            for node in nodes_of(instance, disk):
+                for volume in disks.node_volumes(disk):
+                    if volume.template is DiskTemplate.FILE:
+                        local.setdefault(node, set()).add(str(volume.logical_id[1]))
+                    elif volume.template is DiskTemplate.PLAIN:
+                        local.setdefault(node, set()).add("/dev/" + "/".join(map(str, volume.logical_id)))
+                    elif volume.template in FILE_TEMPLATES:
+                        shared.add(str(volume.logical_id[1]))
         yield
     for node in answers.verify:
         name = config.nodes[node].name
         known = local.get(node, set()) | shared
         for path in sorted((answers.volumes(node) or frozenset()) - known):
+            if any(pattern.match(path.removeprefix("/dev/")) for pattern in reserved):
+                continue
             # a node that has something to undo may still hold what the undo is about
             found.check(
                 False,

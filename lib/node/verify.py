@@ -11,6 +11,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files, net, partition, tls
+from ganeti.node import verify_host
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import TrustFile
@@ -26,6 +27,8 @@ _REACH_THREADS = 16
 def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
     state = _state(env, context)
     bundle = files.read_text(env.paths.local(paths.NODE_CERT))
+    authority = files.read_text(env.paths.local(paths.CA_CERT))
+    minors, drbd_problem = _minors(call, env)
     return VerifyReply(
         files=_hashes(call.files, env),
         hypervisors={name: _hypervisor(name, call, env) for name in call.hypervisors},
@@ -38,7 +41,25 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         state_hash=state.hash,
         trust_serial=env.service(TrustFile).trust.serial,
         certificate_ends=tls.ends(bundle) if bundle else 0.0,
+        authority_ends=tls.ends(authority) if authority else 0.0,
+        missing_bridges=verify_host.missing_bridges(call.bridges, env.paths),
+        bad_programs=verify_host.bad_programs(call.programs, env.paths),
+        bad_storage_paths=verify_host.bad_storage_paths(env.paths),
+        minors=minors,
+        drbd_problem=drbd_problem,
+        drbd_version=verify_host.drbd_version() if call.mirrors else "",
+        drbd_helper=verify_host.drbd_helper() if call.mirrors else "",
     )
+
+
+def _minors(call: NodeVerify, env: NodeEnv) -> tuple[tuple[int, ...], str]:
+    """Those in use, and why they are not known."""
+    if not call.mirrors:
+        return (), ""
+    try:
+        return verify_host.minors(env), ""
+    except errors.GanetiError as err:
+        return (), str(err)
 
 
 def _state(env: NodeEnv, context: Context) -> StateReply:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ganeti import settings
+from ganeti import paths, settings
 from ganeti.calls.node import WATCHER_PAUSE
 from ganeti.master.ssconf import render
 from ganeti.model.config import Config
@@ -105,6 +105,7 @@ def test_content(name):
 
 
 def test_there_are_no_others():
+    assert set(EXPECTED) == set(paths.SSCONF_NAMES)
     assert set(rendered()) == set(EXPECTED)
     assert WATCHER_PAUSE not in EXPECTED
 

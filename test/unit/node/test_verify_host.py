@@ -1,0 +1,32 @@
+"""What a node tells of its host."""
+
+import os
+
+from ganeti import paths
+from ganeti.host import files
+from ganeti.node import verify_host
+from ganeti.paths import Paths
+
+
+def test_bridges_are_looked_for_on_real_nodes_only(tmp_path):
+    assert verify_host.missing_bridges(("no-such-bridge",), Paths(str(tmp_path), "node1")) == ()
+    assert verify_host.missing_bridges(("no-such-bridge", "../../x"), Paths()) == ("no-such-bridge", "../../x")
+
+
+def test_programs_that_cannot_be_run(tmp_path):
+    where = Paths(str(tmp_path), "node1")
+    os.makedirs(tmp_path / "usr/bin")
+    for name, mode in (("good", 0o755), ("bad", 0o644)):
+        (tmp_path / "usr/bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "usr/bin" / name).chmod(mode)
+    found = verify_host.bad_programs(("/usr/bin/good", "/usr/bin/bad", "/usr/bin/none", "../x"), where)
+    assert sorted(found) == ["../x", "/usr/bin/bad", "/usr/bin/none"]
+    assert found["/usr/bin/bad"] == "it is not executable"
+
+
+def test_storage_paths_that_are_not_used(tmp_path):
+    where = Paths(str(tmp_path), "node1")
+    assert verify_host.bad_storage_paths(where) == ()
+    files.make_directory(where, paths.CONFIG_DIR)
+    files.write(where, paths.FILE_STORAGE_PATHS, b"/mnt/big\n/etc\n")
+    assert verify_host.bad_storage_paths(where) == ("'/etc' is /etc, where no volume may lie",)
