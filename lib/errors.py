@@ -176,13 +176,16 @@ class NodeFailure(GanetiError):
 class CommandFailed(GanetiError):
     """A command ended badly. Holds its argv, status and the output's end."""
 
-    def __init__(self, argv: tuple[str, ...], status: int | None, output: str, *, why: str = "") -> None:
+    def __init__(
+        self, argv: tuple[str, ...], status: int | None, output: str, *, why: str = "", is_missing: bool = False
+    ) -> None:
         what = why or (f"exit status {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}")
         tail = output.strip()[-2000:]
         super().__init__(f"command {argv[0]!r} failed ({what})" + (f": {tail}" if tail else ""))
         self.argv = argv
         self.status = status
         self.output = output
+        self.is_missing = is_missing  # there is no such program
 
 
 class HypervisorError(GanetiError):

@@ -86,7 +86,9 @@ class HostRunner:
                 start_new_session=True,
             )
         except OSError as err:
-            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
+            is_missing = isinstance(err, FileNotFoundError)
+            why = err.strerror or str(err)
+            raise errors.CommandFailed(command, None, "", why=why, is_missing=is_missing) from err
         try:
             stdout, stderr = process.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired as err:

@@ -28,6 +28,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     network_names,
     network_settings,
     node_add,
+    node_inventory,
     node_remove,
     node_set_params,
     os_diagnose,

@@ -8,6 +8,7 @@ from ganeti.node import (
     hooks,
     iallocator,
     info,
+    inventory,
     leave,
     mastership,
     migration,
@@ -25,8 +26,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, exports, guests, hooks, iallocator, info, leave, mastership, migration, mirrors, os, os_stop,
-    providers, ssconf, store, tasks, trust, verify, volumes,
+    address, delay, exports, guests, hooks, iallocator, info, inventory, leave, mastership, migration, mirrors, os,
+    os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -72,3 +72,24 @@ class OpNodeSetParams(OpCode, frozen=True, tag="OP_NODE_SET_PARAMS"):
     vm_capable: Annotated[
         bool | None, opt("--vm-capable", help="whether it may hold instances", parse=Parse.YES_NO)
     ] = None
+
+
+@operation()
+class OpNodeQueryVols(OpCode, frozen=True, tag="OP_NODE_QUERYVOLS"):
+    """List the logical volumes of nodes. Result: rows of `output_fields`, all values as text."""
+
+    output_fields: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+
+
+@operation()
+class OpNodeQueryStorage(OpCode, frozen=True, tag="OP_NODE_QUERY_STORAGE"):
+    """List directories, physical volumes or volume groups of nodes with their space. Result: rows of `output_fields`.
+
+    The kind is that of the first enabled disk template when none is given.
+    """
+
+    output_fields: tuple[str, ...]
+    storage_type: str = ""
+    nodes: tuple[str, ...] = ()
+    name: str = ""

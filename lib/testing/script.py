@@ -18,6 +18,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     stderr: str = ""
     status: int | None = 0  # None: it could not be started, or did not end in time
     why: str = ""  # reason for None
+    is_missing: bool = False  # there is no such program
 
 
 class Script:
@@ -48,7 +49,13 @@ class Script:
         if not matches(wanted, command):
             raise AssertionError(f"expected: {shlex.join(wanted)}\nbut this came: {shlex.join(command)}")
         if answer.status is None or answer.status not in ok:
-            raise errors.CommandFailed(command, answer.status, answer.stdout + answer.stderr, why=answer.why)
+            raise errors.CommandFailed(
+                command,
+                answer.status,
+                answer.stdout + answer.stderr,
+                why=answer.why,
+                is_missing=answer.is_missing,
+            )
         return Finished(command, answer.status, answer.stdout, answer.stderr)
 
     def assert_finished(self) -> None:

@@ -116,6 +116,9 @@ def test_lists_of_what_nodes_have(five):
     assert "[hidden]" in five.ok("gnt-os", "diagnose")
     five.ok("gnt-os", "modify", "--hidden=no", "busybox-linux")
     assert "no node has a provider" in five.fails("gnt-storage", "diagnose")
+    assert five.ok("gnt-node", "volumes", "--no-headers") == ""
+    storage = five.ok("gnt-node", "list-storage", "--no-headers", "--separator=|", "-t", "sharedfile").splitlines()
+    assert [line.split("|")[:2] for line in storage] == [[f"node{n}.vc.example", "sharedfile"] for n in range(1, 6)]
     answer = five.luxi("Query", "export", ["node", "export"], None)
     assert answer == {"success": True, "result": {"fields": answer["result"]["fields"], "data": []}}
 

@@ -305,6 +305,21 @@ def test_os_info_of_what_nobody_knows_fails():
     assert ended.out.startswith("good:\n")
 
 
+def test_node_volumes_and_list_storage():
+    master = job_master([["n1", "/dev/sda1", "xenvg", "web1.data", "2048", "web1"]])
+    assert run("gnt-node", "volumes", "--no-headers", "n1", master=master).out == (
+        "n1 /dev/sda1 xenvg web1.data 2.0G web1\n"
+    )
+    ((ops,),) = master.sent("SubmitJob")
+    assert ops[0]["nodes"] == ["n1"]
+    master = job_master([["/srv", 2048, True]])
+    words = ("list-storage", "-t", "file", "-o", "name,free,allocatable", "--units=m")
+    assert run("gnt-node", *words, master=master).out == "Name Free Allocatable\n/srv 2048 Y\n"
+    ((ops,),) = master.sent("SubmitJob")
+    assert ops[0]["storage_type"] == "file"
+    assert "there is no field 'x'" in run("gnt-node", "volumes", "-o", "x").err
+
+
 PROVIDER = ["/srv/ganeti/extstorage/pool", True, "", [["size", "of a unit"]]]
 
 
