@@ -16,7 +16,10 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ganeti.cli.cluster", "ganeti.cli.disks", "ganeti.cli.watcher", "ganeti.cli.tags"),
         ("ganeti.bootstrap.commands",),
     ),
-    "gnt-node": (("ganeti.cli.node", "ganeti.cli.node_storage", "ganeti.cli.tags"), ("ganeti.bootstrap.commands",)),
+    "gnt-node": (
+        ("ganeti.cli.node", "ganeti.cli.evacuate", "ganeti.cli.node_storage", "ganeti.cli.tags"),
+        ("ganeti.bootstrap.commands",),
+    ),
     "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.batch_create", "ganeti.cli.tags"), ()),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),
     "gnt-storage": (("ganeti.cli.storage",), ()),

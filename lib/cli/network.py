@@ -122,6 +122,7 @@ _SUBMISSION = (common.SUBMIT, common.PRINT_JOBID, common.PRIORITY)
 
 def _for_each_group(session: AnySession, call: Call, form: dict[str, Any]) -> int:
     """One job for each of the groups, or for all."""
+    import ganeti.ops.network  # noqa: F401 - declares the operations
     from ganeti.cli import submission
 
     assert isinstance(session, Session), session

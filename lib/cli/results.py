@@ -64,9 +64,21 @@ def _network_modified(session: Session, form: dict[str, Any], result: Any) -> in
     return 0
 
 
+def _evacuated(session: Session, form: dict[str, Any], result: Any) -> int:
+    outcomes = follow.wait_all(session, follow.jobs_in(result) or [])
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if failed:
+        session.note(f"There were {failed} errors while instances were moved.")
+        return 1
+    session.out(f"All instances were moved ({len(outcomes)} jobs).")
+    return 0
+
+
 _TELLERS: dict[str, Teller] = {
     "OP_CLUSTER_VERIFY": _verify,
     "OP_NODE_SET_PARAMS": _modified("node", "node_name"),
+    "OP_GROUP_EVACUATE": _evacuated,
+    "OP_INSTANCE_CHANGE_GROUP": _evacuated,
     "OP_GROUP_SET_PARAMS": _modified("node group", "group_name"),
     "OP_NETWORK_SET_PARAMS": _network_modified,
     "OP_INSTANCE_SET_PARAMS": _modified(

@@ -37,16 +37,6 @@ _DiskParameters = Annotated[
         metavar="TEMPLATE:KEY=VALUE,...",
     ),
 ]
-Allocator = Annotated[
-    str, opt("-I", "--iallocator", help="who chooses the nodes (. is the cluster's default)", metavar="NAME")
-]
-TargetGroups = Annotated[
-    tuple[str, ...],
-    opt("--to", help="node groups to move to; without it any other", parse=Parse.LIST, metavar="GROUP"),
-]
-EarlyRelease = Annotated[
-    bool, opt("--early-release", help="let go of the old secondary nodes before their disks are removed")
-]
 
 
 @operation(

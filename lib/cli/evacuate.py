@@ -1,0 +1,158 @@
+"""gnt-node: emptying a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ganeti.cli import common, failure, follow
+from ganeti.cli.session import Session
+from ganeti.ops.moves import OpNodeEvacuate, OpNodeMigrate
+from ganeti.ops.verbs import Argument, Call, flag, option, verb
+from ganeti.ops.verbs import Session as AnySession
+
+_NODE = Argument(name="node", completes="node")
+_DECLINED = (failure.NOT_CONFIRMED, "the question was answered with no")
+
+
+def _instances(session: AnySession, node: str, fields: tuple[str, ...]) -> list[str]:
+    """Names of the node's instances by role (pinst_list, sinst_list)."""
+    answer = session.call("Query", "node", ["name", *fields], ["=", "name", node])
+    if not answer["data"]:
+        return []  # the master knows why
+    cells: list[Any] = answer["data"][0][1:]  # Any: JSON
+    return sorted({name for status, value in cells if status == 0 for name in value})
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _known_empty(session: AnySession, node: str, names: list[str], what: str) -> bool:
+    if names or not session.call("Query", "node", ["name"], ["=", "name", node])["data"]:
+        return False
+    session.note(f"No {what} on node {node}, nothing to do.")
+    return True
+
+
+@verb(
+    "gnt-node",
+    "evacuate",
+    operation=OpNodeEvacuate,
+    options=(common.FORCE,),
+    exit_codes=(_DECLINED,),
+)
+def evacuate(session: AnySession, call: Call) -> int:
+    """Move instances away from a node, by default all of them.
+
+    Mirrored instances change places with their secondary node, or get another one; instances on shared storage are
+    migrated. An allocator chooses the nodes, unless -n names the new secondary node of all, which moves secondary
+    instances only. When there is no place for one of them nothing is done.
+    """
+    from ganeti.cli import submission
+
+    assert isinstance(session, Session), session
+    node = call.arguments[0]
+    if "remote_node" in call.form and call.options.get("mode", "all") == "all":
+        call = msgspec.structs.replace(call, form={**call.form, "mode": "secondary-only"})
+    mode = call.form["mode"]
+    fields = {"primary-only": ("pinst_list",), "secondary-only": ("sinst_list",)}
+    names = _instances(session, node, fields.get(mode, ("pinst_list", "sinst_list")))
+    if _known_empty(session, node, names, "instances to move"):
+        return 0
+    question = f"These instances will be moved away from node {node}: {_listed(names)}. Continue?"
+    if not call.given("force") and not session.confirm(question):
+        return failure.NOT_CONFIRMED
+    answer = session.run_job([submission.checked(call.form)])
+    if answer is None:
+        return 0
+    outcomes = follow.wait_all(session, follow.jobs_in(answer[0]) or [])
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if failed:
+        session.note(f"There were {failed} errors during the evacuation.")
+        return 1
+    session.out("All instances evacuated successfully.")
+    return 0
+
+
+@verb(
+    "gnt-node",
+    "migrate",
+    operation=OpNodeMigrate,
+    options=(common.FORCE,),
+    exit_codes=(_DECLINED,),
+)
+def migrate(session: AnySession, call: Call) -> int:
+    """Migrate all primary instances of a node: mirrored ones to their secondary node, others to where -n or -I says.
+
+    Instances that do not run are failed over.
+    """
+    from ganeti.cli import submission
+
+    assert isinstance(session, Session), session
+    node = call.arguments[0]
+    names = _instances(session, node, ("pinst_list",))
+    if _known_empty(session, node, names, "primary instances"):
+        return 0
+    question = f"These instances will be migrated from node {node}: {_listed(names)}. Continue?"
+    if not call.given("force") and not session.confirm(question):
+        return failure.NOT_CONFIRMED
+    answer = session.run_job([submission.checked(call.form)])
+    if answer is None:
+        return 0
+    outcomes = follow.wait_all(session, follow.jobs_in(answer[0]) or [])
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if failed:
+        session.note(f"There were {failed} errors during the node migration.")
+        return 1
+    session.out("All instances migrated successfully.")
+    return 0
+
+
+@verb(
+    "gnt-node",
+    "failover",
+    arguments=(_NODE,),
+    options=(
+        flag("ignore_consistency", "--ignore-consistency", help="the node is marked offline: do not insist on stopping "
+             "the instances there"),
+        option("iallocator", "-I", "--iallocator", help="who chooses the nodes", metavar="NAME"),
+        common.FORCE,
+        common.PRIORITY,
+    ),
+    exit_codes=((2, "the question was answered with no"),),
+)  # fmt: skip
+def failover(session: AnySession, call: Call) -> int:
+    """Fail over all primary instances of a node: they are stopped and started again elsewhere.
+
+    The way out when a node has died: mark it offline first (gnt-node modify --offline=yes NODE), then use
+    --ignore-consistency. How many could be moved is told at the end; the exit code is 0 in any case.
+    """
+    from ganeti.ops import base
+    from ganeti.ops.instance import OpInstanceFailover
+
+    assert isinstance(session, Session), session
+    node = call.arguments[0]
+    names = _instances(session, node, ("pinst_list",))
+    if not names:
+        session.note(f"No primary instances on node {node}, nothing to do.")
+        return 0
+    question = (
+        f"These instances of node {node} will be stopped and started again elsewhere: {_listed(names)}. What runs in"
+        " them ends. Continue?"
+    )
+    if not call.given("force") and not session.confirm(question):
+        return 2
+    given: dict[str, Any] = {
+        key: call.options[key] for key in ("ignore_consistency", "iallocator") if key in call.options
+    }
+    forms = [(name, base.encode(OpInstanceFailover(instance_name=name, **given))) for name in names]
+    jobs = session.submit_many([(name, [session.stamp(form)]) for name, form in forms])
+    outcomes = follow.wait_all(session, jobs)
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if failed:
+        session.note(f"There were {failed} errors during the failover of {len(names)} instance(s).")
+    else:
+        session.out(f"All {len(names)} instance(s) failed over successfully.")
+    return 0

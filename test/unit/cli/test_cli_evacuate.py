@@ -1,0 +1,113 @@
+"""gnt-node evacuate, migrate and failover; the summary of gnt-group evacuate."""
+
+from __future__ import annotations
+
+import pytest
+from unit.cli.kit import Keyboard, Master, rows, run
+
+
+def master(*, primary=("a", "b"), secondary=("c",), jobs=(8, 9), ends=("success", "success"), knows=True) -> Master:
+    """The operation is job 7; it submits `jobs`, which end so."""
+    held = {"name": "n1", "pinst_list": list(primary), "sinst_list": list(secondary)}
+    status = {7: "success"} | dict(zip(jobs, ends, strict=True))
+
+    def told(ids, fields):
+        result = {"jobs": [[True, job] for job in jobs]}
+        values = {
+            job: {"status": status[job], "opstatus": [status[job]], "opresult": [result if job == 7 else "it broke"]}
+            for job in ids
+        }
+        return [[values[job][field] for field in fields] for job in ids]
+
+    return Master(
+        Query=lambda what, fields, wanted: rows(
+            [(name, name, "other") for name in fields], *([[held[name] for name in fields]] if knows else [])
+        ),
+        SubmitJob=7,
+        SubmitManyJobs=[[True, job] for job in jobs],
+        WaitForJobChange=lambda job, *_: [[status[job]], []],
+        QueryJobs=told,
+    )
+
+
+def sent(known: Master) -> dict[str, object]:
+    ((ops,),) = known.sent("SubmitJob")
+    return {key: value for key, value in ops[0].items() if key != "reason"}
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ((), {"mode": "all"}),
+        (("-p", "-I", "hail"), {"mode": "primary-only", "iallocator": "hail"}),
+        (("-s", "--early-release"), {"mode": "secondary-only", "early_release": True}),
+        (("-n", "n2"), {"mode": "secondary-only", "remote_node": "n2"}),
+        (("--ignore-soft-errors",), {"mode": "all", "ignore_soft_errors": True}),
+    ],
+)
+def test_evacuate_sends_what_was_said(words, wanted):
+    known = master()
+    ended = run("gnt-node", "evacuate", "-f", *words, "n1", master=known)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "All instances evacuated successfully.")
+    assert sent(known) == {"OP_ID": "OP_NODE_EVACUATE", "node_name": "n1", **wanted}
+
+
+def test_evacuate_tells_of_jobs_that_failed():
+    ended = run("gnt-node", "evacuate", "-f", "n1", master=master(ends=("success", "error")))
+    assert ended.code == 1
+    assert "There were 1 errors during the evacuation." in ended.err
+
+
+def test_evacuate_asks_first_and_names_the_instances():
+    keyboard = Keyboard("n")
+    known = master()
+    assert run("gnt-node", "evacuate", "n1", master=known, keyboard=keyboard).code == 13
+    assert "a, b, c" in " ".join(keyboard.shown.split())
+    assert known.sent("SubmitJob") == []
+    assert run("gnt-node", "evacuate", "-p", "-s", "n1", master=master()).code == 2
+
+
+@pytest.mark.parametrize("verb", ["evacuate", "migrate", "failover"])
+def test_nothing_to_do(verb):
+    ended = run("gnt-node", verb, "-f", "n1", master=master(primary=(), secondary=()))
+    assert (ended.code, "nothing to do" in ended.err) == (0, True)
+
+
+def test_an_unknown_node_is_the_masters_matter():
+    known = master(knows=False, jobs=(), ends=())
+    run("gnt-node", "evacuate", "-f", "n9", master=known)
+    assert sent(known)["node_name"] == "n9"
+
+
+def test_migrate():
+    known = master()
+    ended = run("gnt-node", "migrate", "-f", "--non-live", "-n", "n2", "n1", master=known)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "All instances migrated successfully.")
+    assert sent(known) == {"OP_ID": "OP_NODE_MIGRATE", "node_name": "n1", "live": False, "target_node": "n2"}
+    assert run("gnt-node", "migrate", "-f", "n1", master=master(ends=("error", "error"))).code == 1
+    assert run("gnt-node", "migrate", "n1", master=master(), keyboard=Keyboard("n")).code == 13
+    assert "JobID: 7" in run("gnt-node", "migrate", "-f", "--submit", "n1", master=master()).err
+
+
+def test_failover_is_one_job_for_each_instance():
+    known = master()
+    ended = run("gnt-node", "failover", "-f", "--ignore-consistency", "-I", ".", "n1", master=known)
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == "All 2 instance(s) failed over successfully."
+    ((jobs,),) = known.sent("SubmitManyJobs")
+    assert [{key: value for key, value in ops[0].items() if key != "reason"} for ops in jobs] == [
+        {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": name, "ignore_consistency": True, "iallocator": "."}
+        for name in ("a", "b")
+    ]
+    ended = run("gnt-node", "failover", "-f", "n1", master=master(ends=("success", "error")))
+    assert (ended.code, "1 errors" in ended.err) == (0, True)
+    assert run("gnt-node", "failover", "n1", master=master(), keyboard=Keyboard("n")).code == 2
+
+
+@pytest.mark.parametrize(("tool", "verb"), [("gnt-group", "evacuate"), ("gnt-instance", "change-group")])
+def test_changes_of_group_follow_their_jobs(tool, verb):
+    known = master()
+    ended = run(tool, verb, "--to", "rack2", "--to", "rack3", "x", master=known)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "All instances were moved (2 jobs).")
+    assert sent(known)["target_groups"] == ["rack2", "rack3"]
+    assert run(tool, verb, "x", master=master(ends=("error", "success"))).code == 1
