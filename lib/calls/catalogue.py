@@ -1,6 +1,7 @@
 """Importing this module declares every node call."""
 
 from ganeti.calls import (
+    devices,
     export,
     iallocator,
     instance,
@@ -16,6 +17,6 @@ from ganeti.calls import (
 )
 from ganeti.calls.base import REGISTRY
 
-MODULES = (export, iallocator, instance, inventory, migration, mirror, node, os, provider, store, task, volume)
+MODULES = (devices, export, iallocator, instance, inventory, migration, mirror, node, os, provider, store, task, volume)
 
 __all__ = ["MODULES", "REGISTRY"]

@@ -57,6 +57,8 @@ class Departure(msgspec.Struct, frozen=True, kw_only=True):
     accelerator: str = ""  # kvm | tcg
     cpu: str = ""  # what the guest's CPU depends on besides its parameters; equal at both ends
     version: str = ""  # of the emulator
+    slots: dict[str, int] = {}  # PCI slots of its disks and NICs, by uuid
+    balloon: MiB = 0  # memory that it was told to have; 0: all of it
 
 
 class Obstacles(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ def _block(facts: dict[str, Any]) -> Block:  # Any: JSON of OP_INSTANCE_QUERY_DA
             ("NICs", [_nic(index, nic) for index, nic in enumerate(facts.get("nics") or ())]),
             ("Disk template", facts.get("disk_template")),
             ("Disks", [_disk(index, disk) for index, disk in enumerate(facts.get("disks") or ())]),
+            *((("Pending changes", list(facts["pending"])),) if facts.get("pending") else ()),
         )
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.node import HypervisorInfo
 from ganeti.model.objects import Params
+from ganeti.model.types import MiB
 
 
 class Watch(Protocol):
@@ -81,6 +83,21 @@ class Hypervisor(Protocol):
     def list(self) -> tuple[Guest, ...]: ...
 
     def info(self, name: str, uuid: str) -> Guest | None: ...
+
+    def running(self, name: str, uuid: str) -> Running | None:
+        """What it runs as. None: not running, or not known."""
+        ...
+
+    def set_devices(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        """Its disks and NICs become those of `spec`; the rest of `spec` waits for the next start. Not there: fine.
+
+        On failure some devices may have been changed: `running` tells which it has.
+        """
+        ...
+
+    def set_memory(self, name: str, uuid: str, memory: MiB) -> None:
+        """Raises HypervisorError when it does not run, or keeps the memory that it has."""
+        ...
 
     def console(self, spec: GuestSpec) -> Console: ...
 

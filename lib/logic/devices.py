@@ -27,7 +27,7 @@ EXTERNAL = (
 #: templates that instances can have in this version
 AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES)
 
-_DISK_KEYS = ("size", "mode", "name")
+_DISK_KEYS = ("size", "mode", "name", "exportable")
 _NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name", "network")
 _LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
 _DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
@@ -37,6 +37,18 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     size: MiB
     mode: DiskMode = DiskMode.RW
     name: str = ""
+    exportable: bool = True
+
+
+class NicChange(msgspec.Struct, frozen=True, kw_only=True):
+    """None: stays as it is."""
+
+    mac: str | None = None  # auto, generate, or an address in lower case
+    has_ip: bool = False  # `ip` is given
+    ip: str | None = None
+    network: str | None = None  # uuid; empty: none
+    name: str | None = None
+    params: Params = {}  # None as a value: back to the default
 
 
 class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +69,7 @@ def _known(untrusted: Mapping[str, Any], keys: Iterable[str], what: str) -> None
         raise _wrong(f"{what}: unknown key {unknown[0]!r}", hint="the keys are " + ", ".join(keys))
 
 
-def _label(value: Any, what: str) -> str:
+def label(value: Any, what: str) -> str:
     if value is None or (isinstance(value, str) and value.lower() == "none"):
         return ""
     if not isinstance(value, str) or not _LABEL.match(value):
@@ -104,19 +116,36 @@ def disks(untrusted: Iterable[Mapping[str, Any]], template: DiskTemplate) -> tup
         raise _wrong(f"disk template {template.value} needs at least one disk", hint="add --disk 0:size=SIZE")
     if len(given) > MAX_DISKS:
         raise _wrong(f"{len(given)} disks are too many", hint=f"an instance has at most {MAX_DISKS}")
-    found = [_disk(one, f"disk {index}") for index, one in enumerate(given)]
+    found = [disk(one, f"disk {index}") for index, one in enumerate(given)]
     _unique((spec.name for spec in found), "disk")
     return tuple(found)
 
 
-def _disk(untrusted: Mapping[str, Any], what: str) -> DiskSpec:
+def disk(untrusted: Mapping[str, Any], what: str) -> DiskSpec:
     _known(untrusted, _DISK_KEYS, what)
     if "size" not in untrusted:
         raise _wrong(f"{what} has no size", hint="write size=NUMBER, in MiB or with g or t after it")
-    mode = untrusted.get("mode", "rw")
-    if mode not in ("rw", "ro"):
-        raise _wrong(f"{what}: mode {mode!r} is neither rw nor ro")
-    return DiskSpec(size=size(untrusted["size"], what), mode=DiskMode(mode), name=_label(untrusted.get("name"), what))
+    return DiskSpec(
+        size=size(untrusted["size"], what),
+        mode=disk_mode(untrusted.get("mode", "rw"), what),
+        name=label(untrusted.get("name"), what),
+        exportable=yes_no(untrusted.get("exportable", True), f"{what}: exportable"),
+    )
+
+
+def disk_mode(value: Any, what: str) -> DiskMode:
+    if value not in ("rw", "ro"):
+        raise _wrong(f"{what}: mode {value!r} is neither rw nor ro")
+    return DiskMode(value)
+
+
+def yes_no(value: Any, what: str) -> bool:
+    word = value.lower() if isinstance(value, str) else value
+    if word in ("yes", "true", True):
+        return True
+    if word in ("no", "false", False):
+        return False
+    raise _wrong(f"{what} is {value!r}", hint="write yes or no")
 
 
 def _unique(names: Iterable[str], what: str) -> None:
@@ -131,7 +160,7 @@ def nics(untrusted: Iterable[Mapping[str, Any]], config: Config) -> tuple[NicSpe
     given = list(untrusted)
     if len(given) > MAX_NICS:
         raise _wrong(f"{len(given)} NICs are too many", hint=f"an instance has at most {MAX_NICS}")
-    found = [_nic(one, f"NIC {index}", config) for index, one in enumerate(given)]
+    found = [nic(one, f"NIC {index}", config) for index, one in enumerate(given)]
     _unique((spec.name for spec in found), "NIC")
     addresses = [spec.mac for spec in found if spec.mac not in ("auto", "generate")]
     if len(set(addresses)) != len(addresses):
@@ -139,34 +168,59 @@ def nics(untrusted: Iterable[Mapping[str, Any]], config: Config) -> tuple[NicSpe
     return tuple(found)
 
 
-def _nic(untrusted: Mapping[str, Any], what: str, config: Config) -> NicSpec:
+def nic(untrusted: Mapping[str, Any], what: str, config: Config) -> NicSpec:
     _known(untrusted, _NIC_KEYS, what)
     network = _network(untrusted.get("network"), config)
     ip = _ip(untrusted.get("ip"), what, on_network=bool(network))
-    own = {key: untrusted[key] for key in ("mode", "link", "vlan") if untrusted.get(key) is not None}
-    bridge = untrusted.get("bridge")
-    if bridge is not None:
-        if "link" in own:
-            raise _wrong(f"{what}: bridge is another word for link: give one of them")
-        own["link"] = bridge
-    if network and own:
+    parsed = params.merged({}, _nic_params(untrusted, what))
+    if network and parsed:
         raise _wrong(
-            f"{what}: a network decides about {' and '.join(sorted(own))} itself",
+            f"{what}: a network decides about {' and '.join(sorted(parsed))} itself",
             hint="leave them out, or leave out the network",
         )
-    parsed = params.merged({}, params.parse_nic(own))
     filled = params.filled_nic(config, parsed)
-    if bridge is not None and filled["mode"] == "routed":
+    if untrusted.get("bridge") is not None and filled["mode"] == "routed":
         raise _wrong(f"{what}: a routed NIC has no bridge", hint="give link, the routing table")
     if not network:  # else it depends on the node group
         params.check_nic(filled, ip)
     return NicSpec(
         mac=mac(untrusted.get("mac", "auto"), what),
         ip=ip,
-        name=_label(untrusted.get("name"), what),
+        name=label(untrusted.get("name"), what),
         network=network,
         params=parsed,
     )
+
+
+def nic_change(untrusted: Mapping[str, Any], what: str, config: Config, *, on_network: bool) -> NicChange:
+    """`on_network`: the NIC is on one now."""
+    _known(untrusted, _NIC_KEYS, what)
+    network = _network(untrusted["network"], config) if "network" in untrusted else None
+    parsed = _nic_params(untrusted, what)
+    will_be = on_network if network is None else bool(network)
+    if will_be and parsed:
+        raise _wrong(
+            f"{what}: a network decides about {' and '.join(sorted(parsed))} itself",
+            hint="leave them out, or take it off the network with network=none",
+        )
+    return NicChange(
+        mac=mac(untrusted["mac"], what) if "mac" in untrusted else None,
+        has_ip="ip" in untrusted,
+        ip=_ip(untrusted.get("ip"), what, on_network=will_be),
+        network=network,
+        name=label(untrusted["name"], what) if "name" in untrusted else None,
+        params=parsed,
+    )
+
+
+def _nic_params(untrusted: Mapping[str, Any], what: str) -> Params:
+    """Typed; None where an override shall go."""
+    own = {key: untrusted[key] for key in ("mode", "link", "vlan") if key in untrusted}
+    if "bridge" in untrusted:
+        if "link" in own:
+            raise _wrong(f"{what}: bridge is another word for link: give one of them")
+        own["link"] = untrusted["bridge"]
+    return params.parse_nic(own)
 
 
 def mac(value: Any, what: str) -> str:
@@ -231,7 +285,15 @@ def file_driver(value: str) -> str:
 
 
 def file_disk(spec: DiskSpec, uuid: Uuid, template: DiskTemplate, driver: str, path: str) -> Disk:
-    return Disk(uuid=uuid, template=template, size=spec.size, mode=spec.mode, name=spec.name, logical_id=(driver, path))
+    return Disk(
+        uuid=uuid,
+        template=template,
+        size=spec.size,
+        mode=spec.mode,
+        name=spec.name,
+        exportable=spec.exportable,
+        logical_id=(driver, path),
+    )
 
 
 def renamed(disk: Disk, old_name: str, new_name: str) -> Disk:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.instance import InstanceList
+from ganeti.calls.devices import InstanceRunning
+from ganeti.calls.instance import GuestSpec, InstanceList
 from ganeti.calls.volume import VolumeInfo, VolumeReply
-from ganeti.logic import guests
+from ganeti.logic import guests, plugging
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model import params
 from ganeti.model.config import Config
@@ -27,6 +28,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     running: frozenset[tuple[Uuid, str]] = frozenset()  # (node, instance uuid)
     answered: frozenset[Uuid] = frozenset()
     volumes: dict[tuple[Uuid, Uuid], VolumeReply] = {}  # (node, disk)
+    specs: dict[Uuid, GuestSpec] = {}  # what instances run as
 
 
 class QueryFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +84,20 @@ async def _ask(env: Env, config: Config, instances: Sequence[Instance]) -> Live:
         except errors.RpcError:
             return
 
+    specs: dict[Uuid, GuestSpec] = {}
+
+    async def spec_of(instance: Instance) -> None:
+        call = InstanceRunning(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
+        try:
+            found = await env.rpc.one(instance.primary_node, call)
+        except errors.RpcError:
+            return
+        if found is not None:
+            specs[instance.uuid] = found.spec
+
     await asyncio.gather(*(guests_of(node, hypervisors) for node, hypervisors in primaries.items()))
-    asked = [
+    asked = [spec_of(each) for each in instances if (each.primary_node, each.uuid) in running]
+    asked += [
         volume(node, disk, instance.uuid)
         for instance in instances
         for node in instance.nodes
@@ -93,7 +107,7 @@ async def _ask(env: Env, config: Config, instances: Sequence[Instance]) -> Live:
     # in portions, so that a cluster of thousands does not open thousands of calls at once
     for start in range(0, len(asked), 64):
         await asyncio.gather(*asked[start : start + 64])
-    return Live(running=frozenset(running), answered=frozenset(answered), volumes=volumes)
+    return Live(running=frozenset(running), answered=frozenset(answered), volumes=volumes, specs=specs)
 
 
 def run_state(instance: Instance, live: Live | None) -> str | None:
@@ -134,7 +148,13 @@ def details(config: Config, instance: Instance, live: Live | None) -> dict[str, 
         "be_instance": instance.beparams,
         "be_actual": guests.beparams(config, instance),
         "tags": sorted(instance.tags),
+        "pending": [] if live is None else _pending(config, instance, live),
     }
+
+
+def _pending(config: Config, instance: Instance, live: Live) -> list[str]:
+    spec = live.specs.get(instance.uuid)
+    return [] if spec is None else list(plugging.pending(config, instance, spec))
 
 
 def _nic(config: Config, instance: Instance, index: int) -> list[Any]:

@@ -8,39 +8,100 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.calls.devices import InstanceMemory
+from ganeti.calls.instance import Guest, GuestSpec
+from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsDiagnose
+from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
-from ganeti.logic import checks, guests, hooks, os_definitions
+from ganeti.logic import (
+    checks,
+    device_changes,
+    devices,
+    guests,
+    hooks,
+    networking,
+    new_disks,
+    os_definitions,
+    plugging,
+    volumes,
+)
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Step
+from ganeti.logic.steps import Commit, Effect, Step
 from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.locks import LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Instance, Params, Put
+from ganeti.model.objects import AdminState, Disk, Instance, Node, Params, Put
+from ganeti.model.types import MiB
 from ganeti.ops.instance import OpInstanceSetParams
 
 
+class Plugging(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running guest has, and what it gets now."""
+
+    has: GuestSpec
+    wanted: GuestSpec
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    has: MiB
+    wanted: MiB
+
+
 class ModifyFacts(msgspec.Struct, frozen=True, kw_only=True):
+    instance: Instance
     changed: Instance
     told: tuple[tuple[str, Any], ...]  # Any: JSON scalars, what the client is told
+    plugging: Plugging | None = None
+    memory: Memory | None = None
+
+    @property
+    def added(self) -> tuple[Disk, ...]:
+        return _missing(self.changed.disks, self.instance.disks)
+
+    @property
+    def removed(self) -> tuple[Disk, ...]:
+        return _missing(self.instance.disks, self.changed.disks)
+
+
+def _missing(those: Sequence[Disk], in_these: Sequence[Disk]) -> tuple[Disk, ...]:
+    known = {disk.uuid for disk in in_these}
+    return tuple(disk for disk in those if disk.uuid not in known)
 
 
 @implements(OpInstanceSetParams)
 class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
-    """Takes effect at the next start of the instance."""
+    """Parameters take effect at the next start of the instance; disks and NICs at once where the hypervisor can."""
 
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
-        return LockPlan.of(instances=exclusive(instance.uuid), nodes=shared(*instance.nodes))
+        nodes = dict.fromkeys(instance.nodes)
+        if self.op.pnode:
+            nodes[config.node(self.op.pnode).uuid] = None
+        return LockPlan.of(
+            instances=exclusive(instance.uuid),
+            nodes=shared(*nodes),
+            node_res=exclusive(*instance.nodes) if self.op.disks else None,
+            networks=shared(*networking.locked(config, self._untrusted_nics())),
+        )
+
+    def _untrusted_nics(self) -> list[dict[str, Any]]:
+        return [change.values for change in device_changes.parse(self.op.nics, "NIC")]
 
     async def check(self, env: Env) -> ModifyFacts:
         op, config = self.op, env.config
         instance = config.instance(op.instance_name)
-        if not (op.beparams or op.hvparams or op.osparams or op.os_name or op.offline is not None):
-            raise errors.PrereqError("wrong_input", "nothing to change was given")
+        self._check_something_given()
+        checks.not_moving(instance)
         be = params.parse_be(op.beparams)
         hv = guests.parse_hv(instance.hypervisor, op.hvparams)
         osp = {name: None if params.is_reset(value) else value for name, value in op.osparams.items()}
+        disks = device_changes.disks(
+            instance.disks, device_changes.parse(op.disks, "disk"), new_disks.maker(env, instance)
+        )
+        nics = device_changes.nics(
+            config, instance.nics, device_changes.parse(op.nics, "NIC"), self._choices(env, instance)
+        )
         changed = msgspec.structs.replace(
             instance,
             beparams=params.merged(instance.beparams, be),
@@ -48,22 +109,39 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             osparams=params.merged(instance.osparams, osp),
             os=op.os_name or instance.os,
             admin_state=self._state(instance),
+            disks=disks.devices,
+            nics=nics.devices,
         )
         params.check_be(guests.beparams(config, changed))
         complete = guests.hvparams(config, changed)
         parameters.check(changed.hypervisor, complete)
-        if op.offline:
-            await self._check_not_running(env, instance)
+        guest = await self._guest(env, instance)
+        if op.offline and guest is not None:
+            raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
+        if op.pnode:
+            changed = await self._elsewhere(env, changed, guest)
         if not op.force:
             if hv:
                 await self._check_hv(env, changed, complete)
             if op.os_name:
                 await self._check_os(env, changed)
             await self._check_memory(env, instance, changed)
-        broken = guests.policy_violations(config, changed)
-        if broken and not guests.policy_violations(config, instance):
-            env.warn(f"instance {instance.name} breaks the instance policy now: " + "; ".join(broken))
-        return ModifyFacts(changed=changed, told=self._told(be, hv, osp))
+        self._check_policy(env, instance, changed)
+        facts = ModifyFacts(
+            instance=instance, changed=changed, told=(*self._told(be, hv, osp), *disks.told, *nics.told)
+        )
+        await self._check_disks(env, facts)
+        return msgspec.structs.replace(
+            facts,
+            plugging=await self._plugging(env, facts) if guest is not None else None,
+            memory=self._memory(config, instance, guest),
+        )
+
+    def _check_something_given(self) -> None:
+        op = self.op
+        given = (op.beparams, op.hvparams, op.osparams, op.os_name, op.disks, op.nics, op.pnode)
+        if not any(given) and op.offline is None and op.runtime_mem is None:
+            raise errors.PrereqError("wrong_input", "nothing to change was given")
 
     def _state(self, instance: Instance) -> AdminState:
         if self.op.offline is None:
@@ -78,12 +156,34 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is not marked offline")
         return AdminState.DOWN
 
-    @staticmethod
-    async def _check_not_running(env: Env, instance: Instance) -> None:
+    async def _guest(self, env: Env, instance: Instance) -> Guest | None:
+        """The running guest; asked for only if it matters."""
+        op = self.op
+        if not (op.offline or op.disks or op.nics or op.pnode or op.runtime_mem is not None):
+            return None
         if env.config.nodes[instance.primary_node].offline:
-            return
-        if await checks.guest(env, instance) is not None:
-            raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
+            return None
+        return await checks.guest(env, instance)
+
+    async def _elsewhere(self, env: Env, instance: Instance, guest: Guest | None) -> Instance:
+        """The instance as it is when it lies on the node that is told."""
+        node = env.config.node(self.op.pnode)
+        if node.uuid == instance.primary_node:
+            raise errors.PrereqError("wrong_input", f"{node.name} is the primary node of {instance.name} already")
+        if guest is not None or instance.admin_state is AdminState.UP:
+            raise errors.PrereqError(
+                "wrong_state", f"instance {instance.name} is up", hint="stop it, or use migrate or failover"
+            )
+        checks.takes_instances(node)
+        for index, disk in enumerate(instance.disks):
+            found = await checks.ask(
+                env, node.uuid, VolumeInfo(disk=disk, owner=instance.uuid), f"look for disk {index} on {node.name}"
+            )
+            if not found.exists:
+                raise errors.PrereqError(
+                    "wrong_state", f"disk {index} of {instance.name} is not on node {node.name}", hint="move it there"
+                )
+        return msgspec.structs.replace(instance, primary_node=node.uuid)
 
     @staticmethod
     async def _check_hv(env: Env, changed: Instance, complete: Params) -> None:
@@ -91,12 +191,13 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             if not env.config.nodes[node].offline:
                 await checks.hvparams_on_node(env, node, changed.hypervisor, complete)
 
-    @staticmethod
-    async def _check_os(env: Env, changed: Instance) -> None:
+    async def _check_os(self, env: Env, changed: Instance) -> None:
         node = env.config.nodes[changed.primary_node]
         checks.online(node, hint="add --force to record the OS all the same")
         definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
-        os_definitions.installable(definitions, changed.os, changed.hypervisor, node.name, force_variant=False)
+        os_definitions.installable(
+            definitions, changed.os, changed.hypervisor, node.name, force_variant=self.op.force_variant
+        )
 
     @staticmethod
     async def _check_memory(env: Env, before: Instance, changed: Instance) -> None:
@@ -120,6 +221,103 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
                 hint="add --force to record it all the same",
             )
 
+    def _check_policy(self, env: Env, instance: Instance, changed: Instance) -> None:
+        """What broke the policy before may go on doing so."""
+        broken = guests.policy_violations(env.config, changed)
+        if not broken or guests.policy_violations(env.config, instance):
+            return
+        text = f"instance {instance.name} would break the instance policy: " + "; ".join(broken)
+        if not self.op.ignore_ipolicy:
+            raise errors.PrereqError("wrong_input", text, hint="choose other sizes or add --ignore-ipolicy")
+        env.warn(text)
+
+    # Devices
+
+    @staticmethod
+    async def _check_disks(env: Env, facts: ModifyFacts) -> None:
+        """The nodes answer, and there is room."""
+        if not (facts.added or facts.removed):
+            return
+        for uuid in facts.instance.nodes:
+            checks.online(env.config.nodes[uuid], hint="its volumes have to be made or removed there")
+        template, wanted = facts.added[0].template.value if facts.added else "", sum(d.size for d in facts.added)
+        for uuid in facts.instance.nodes if facts.added else ():
+            name = env.config.nodes[uuid].name
+            info = await checks.ask(env, uuid, NodeInfo(templates=(template,)), "ask for free space")
+            storage = info.storage.get(template)
+            if storage is None:
+                why = "; ".join(info.errors) or "it does not say why"
+                raise errors.PrereqError("environment_error", f"node {name} has no {template} storage: {why}")
+            if storage.free < wanted:
+                raise errors.PrereqError(
+                    "insufficient_resources",
+                    f"not enough {template} storage on node {name}: {wanted} MiB wanted, {storage.free} MiB free",
+                )
+
+    async def _plugging(self, env: Env, facts: ModifyFacts) -> Plugging | None:
+        """None: the running guest stays as it is."""
+        op, name = self.op, facts.instance.name
+        if facts.instance.disks == facts.changed.disks and facts.instance.nics == facts.changed.nics:
+            return None
+        problem = ""
+        if op.hotplug:
+            found = await plugging.running(env, facts.instance)
+            if found is None:
+                problem = "it is not known which devices it was started with"
+            else:
+                wanted = plugging.plugged(env.config, found.spec, facts.instance, facts.changed)
+                if not plugging.is_needed(found.spec, wanted):
+                    return None
+                if not found.why_fixed:
+                    return Plugging(has=found.spec, wanted=wanted)
+                problem = found.why_fixed
+            if not op.hotplug_if_possible:
+                raise errors.PrereqError(
+                    "wrong_state",
+                    f"instance {name} is running, and its devices cannot be changed: {problem}",
+                    hint="stop it first, or add --no-hotplug: then it gets them with its next start",
+                )
+        if facts.removed:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"instance {name} is running: the disk to be removed is in use" + (f"; {problem}" if problem else ""),
+                hint="stop it first",
+            )
+        env.warn(f"instance {name} gets its changed devices with its next start" + (f": {problem}" if problem else ""))
+        return None
+
+    def _memory(self, config: Config, instance: Instance, guest: Guest | None) -> Memory | None:
+        wanted = self.op.runtime_mem
+        if wanted is None:
+            return None
+        if guest is None:
+            raise errors.PrereqError(
+                "wrong_state", f"instance {instance.name} is not running", hint="-B memory=... is for its next start"
+            )
+        be = guests.beparams(config, instance)
+        if not be["minmem"] <= wanted <= be["maxmem"] and not self.op.force:
+            raise errors.PrereqError(
+                "wrong_input",
+                f"{wanted} MiB are not in {be['minmem']} to {be['maxmem']} MiB, its minmem and maxmem",
+                hint="-f sets it all the same",
+            )
+        return None if guest.memory == wanted else Memory(has=guest.memory, wanted=wanted)
+
+    def _choices(self, env: Env, instance: Instance) -> device_changes.NicChoices:
+        node, check = env.config.nodes[instance.primary_node], self.op.conflicts_check
+
+        def new_mac(network: str) -> str:
+            return env.new_mac(networking.mac_prefix(env.config, devices.NicSpec(network=network)))
+
+        return device_changes.NicChoices(
+            new_nic=lambda spec: networking.new_nic(env, spec, "", node, check=check),
+            new_mac=new_mac,
+            reserve_mac=env.reserve_mac,
+            address=lambda spec: networking.address(env, spec, "", node, check=check),
+        )
+
+    # Outcome
+
     def _told(self, be: Params, hv: Params, osp: Params) -> tuple[tuple[str, Any], ...]:
         told: list[tuple[str, Any]] = []
         for family, changes in (("hv", hv), ("be", be), ("os", osp)):
@@ -128,13 +326,56 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             told.append(("os", self.op.os_name))
         if self.op.offline is not None:
             told.append(("admin_state", (AdminState.OFFLINE if self.op.offline else AdminState.DOWN).value))
+        if self.op.pnode:
+            told.append(("pnode", self.op.pnode))
+        if self.op.runtime_mem is not None:
+            told.append(("runtime_memory", self.op.runtime_mem))
         return tuple(told)
 
     def hooks(self, facts: ModifyFacts, config: Config) -> HookPlan:
-        return hooks.instance_hooks(config, facts.changed, {"NEW_DISK_TEMPLATE": "", "RUNTIME_MEMORY": ""})
+        memory = hooks.text(facts.memory.wanted) if facts.memory is not None else ""
+        return hooks.instance_hooks(config, facts.changed, {"NEW_DISK_TEMPLATE": "", "RUNTIME_MEMORY": memory})
 
     def plan(self, facts: ModifyFacts, env: Env) -> Sequence[Step]:
-        return (Commit(title=f"change {facts.changed.name}", changes=(Put(facts.changed),), is_final=True),)
+        config, instance = env.config, facts.instance
+        node = config.nodes[instance.primary_node]
+        steps: list[Step] = []
+        if facts.added:
+            steps += volumes.create(config, env, facts.changed, only=facts.added)
+        if facts.plugging is not None:
+            steps.append(plugging.step(env, node, facts.plugging.has, facts.plugging.wanted))
+        if facts.memory is not None:
+            steps.append(_set_memory(env, instance, node, facts.memory))
+        title = f"change {instance.name}"
+        if facts.changed == instance:
+            return steps
+        if not facts.removed:
+            return [*steps, Commit(title=title, changes=(Put(facts.changed),), is_final=True)]
+        # From the commit on they belong to nobody: whatever interrupts us, they go.
+        recoveries = tuple(volumes.removals(config, env, instance, facts.removed))
+        steps.append(Commit(title=title, changes=(Put(facts.changed),), recoveries=recoveries))
+        return steps + volumes.remove_some(config, env, instance, facts.removed)
 
     def result(self, facts: ModifyFacts) -> list[list[Any]]:
         return [list(pair) for pair in facts.told]
+
+
+def _set_memory(env: Env, instance: Instance, node: Node, memory: Memory) -> Effect:
+    request = env.new_request()
+
+    def call(size: MiB, undoes: bool) -> InstanceMemory:
+        return InstanceMemory(
+            name=instance.name,
+            uuid=instance.uuid,
+            hypervisor=instance.hypervisor,
+            memory=size,
+            request=env.new_request() if undoes else request,
+            undoes=request if undoes else None,
+        )
+
+    return Effect(
+        title=f"set the memory of {instance.name} to {memory.wanted} MiB",
+        node=node.uuid,
+        call=call(memory.wanted, False),
+        undo=call(memory.has, True),
+    )

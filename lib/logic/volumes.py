@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti.calls.base import ChangingCall
+from ganeti.calls.base import ChangingCall, encode
 from ganeti.calls.volume import (
     VolumeClose,
     VolumeCreate,
@@ -22,6 +22,7 @@ from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
 from ganeti.model.disks import is_mirror, snapshot_of
+from ganeti.model.jobs import Undo
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import MiB, RequestId, Uuid
 
@@ -37,25 +38,28 @@ def _on(
     verb: str,
     make: Make,
     on_failure: OnFailure = OnFailure.UNDO,
+    only: Sequence[Disk] | None = None,
 ) -> list[Step]:
-    """One group of effects for all disks on these nodes; nothing for a diskless instance."""
+    """One group of effects for all disks (or `only` some) on these nodes; nothing for a diskless instance."""
     effects = []
     for node in nodes:
         for index, disk in enumerate(instance.disks):
+            if only is not None and disk not in only:
+                continue
             call, undo = make(disk, env.new_request())
             title = f"{verb} disk {index} of {instance.name} on {config.nodes[node].name}"
             effects.append(Effect(title=title, node=node, call=call, undo=undo, on_failure=on_failure))
     return [Parallel(effects=tuple(effects))] if effects else []
 
 
-def create(config: Config, env: Env, instance: Instance) -> list[Step]:
+def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk] | None = None) -> list[Step]:
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
         return (
             VolumeCreate(disk=disk, owner=instance.uuid, request=request),
             VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request),
         )
 
-    return _on(config, env, instance, nodes=instance.nodes, verb="create", make=make)
+    return _on(config, env, instance, nodes=instance.nodes, verb="create", make=make, only=only)
 
 
 def close_all(config: Config, env: Env, instance: Instance) -> list[Step]:
@@ -73,6 +77,37 @@ def remove(config: Config, env: Env, instance: Instance, on_failure: OnFailure) 
         return VolumeRemove(disk=disk, owner=instance.uuid, request=request), None
 
     return _on(config, env, instance, nodes=instance.nodes, verb="remove", make=make, on_failure=on_failure)
+
+
+def remove_some(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]) -> list[Step]:
+    """Of disks that are out of the configuration already: what stays is warned of."""
+
+    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
+        return VolumeRemove(disk=disk, owner=instance.uuid, request=request), None
+
+    return _on(
+        config,
+        env,
+        instance,
+        nodes=instance.nodes,
+        verb="remove",
+        make=make,
+        on_failure=OnFailure.WARN,
+        only=disks,
+    )
+
+
+def removals(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]) -> list[Undo]:
+    """The same as what an interrupted operation still has to do."""
+    found = []
+    for node in instance.nodes:
+        for disk in disks:
+            request = env.new_request()
+            # it takes nothing back; the id makes a failure of it one that is tried again
+            call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request)
+            title = f"remove disk {disk.uuid} of {instance.name} on {config.nodes[node].name}"
+            found.append(Undo(node=node, call=encode(call), effect=request, title=title))
+    return found
 
 
 def rename(config: Config, env: Env, instance: Instance, renamed: Instance) -> list[Step]:

@@ -3,6 +3,7 @@
 from ganeti.node import (
     address,
     delay,
+    devices,
     exports,
     guests,
     hooks,
@@ -26,8 +27,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, exports, guests, hooks, iallocator, info, inventory, leave, mastership, migration, mirrors, os,
-    os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
+    address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, mastership, migration, mirrors,
+    os, os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

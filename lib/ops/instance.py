@@ -241,6 +241,49 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
     ] = {}
     hvparams: Annotated[Params, opt("-H", "--hypervisor-parameters", help="of its hypervisor", parse=Parse.KEYVAL)] = {}
     osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
+    # Any: typed by the logic: [action, index, name or uuid, values]
+    disks: Annotated[
+        tuple[tuple[Any, ...], ...],
+        opt(
+            "--disk",
+            help="add:size=SIZE,..., N:mode=ro, N:add,..., N:remove; N may be a name, a uuid or -1",
+            parse=Parse.DEVICE_CHANGES,
+            metavar="N:KEY=VALUE,...",
+        ),
+    ] = ()
+    nics: Annotated[
+        tuple[tuple[Any, ...], ...],
+        opt(
+            "--net",
+            help="add:link=BRIDGE,..., N:ip=IP, N:add,..., N:remove; N may be a name, a uuid or -1",
+            parse=Parse.DEVICE_CHANGES,
+            metavar="N:KEY=VALUE,...",
+        ),
+    ] = ()
+    hotplug: Annotated[
+        bool,
+        opt(
+            "--no-hotplug",
+            help="changes of disks and NICs wait for the next start",
+            parse=Parse.UNSET_FLAG,
+            others=(Option(flags=("--hotplug",), const=True, help="the default: a running guest gets them at once"),),
+        ),
+    ] = True
+    hotplug_if_possible: Annotated[
+        bool, opt("--hotplug-if-possible", help="at once where the hypervisor can, else with the next start")
+    ] = False
+    runtime_mem: Annotated[
+        int | None,
+        opt("-m", "--runtime-memory", help="memory of the running guest, from minmem to maxmem", parse=Parse.SIZE),
+    ] = None
+    pnode: Annotated[
+        str, opt("--new-primary", help="record that it lies on another node (nothing is moved)", metavar="NODE")
+    ] = ""
+    ignore_ipolicy: Annotated[bool, opt("--ignore-ipolicy", help="only warn where it breaks the policy")] = False
+    conflicts_check: Annotated[
+        bool, opt("--no-conflicts-check", help="do not check addresses against networks", parse=Parse.UNSET_FLAG)
+    ] = True
+    force_variant: Annotated[bool, opt("--force-variant", help="do not check the OS variant")] = False
     os_name: Annotated[str, opt("-o", "--os-type", help="record another OS (nothing is installed)", metavar="OS")] = ""
     offline: Annotated[
         bool | None,

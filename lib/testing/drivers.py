@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.mirror import MirrorStatus
@@ -77,6 +78,15 @@ class FailingHypervisor(_Failing):
 
     def info(self, name: str, uuid: str) -> Guest | None:
         return self._do("info", lambda: self.inner.info(name, uuid))
+
+    def running(self, name: str, uuid: str) -> Running | None:
+        return self._do("running", lambda: self.inner.running(name, uuid))
+
+    def set_devices(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        self._do("set_devices", lambda: self.inner.set_devices(spec, disk_paths))
+
+    def set_memory(self, name: str, uuid: str, memory: MiB) -> None:
+        self._do("set_memory", lambda: self.inner.set_memory(name, uuid, memory))
 
     def console(self, spec: GuestSpec) -> Console:
         return self._do("console", lambda: self.inner.console(spec))

@@ -385,3 +385,90 @@ def test_qemu_takes_every_form_of_option(kvm, hv):
     if not spec.hvparams["acpi"]:
         kvm.hypervisor.stop("web1", UUID, force=False)  # it could not hear a request
         assert kvm.state() is None
+
+
+def with_devices(spec, disks=(), nics=()):
+    instance = msgspec.structs.replace(spec.instance, disks=disks, nics=nics)
+    return msgspec.structs.replace(spec, instance=instance, nicparams=({"mode": "routed", "link": "1"},) * len(nics))
+
+
+def a_disk(node, index=0):
+    path = f"/srv/disk{index}"
+    local = Path(node.paths.local(path))
+    local.parent.mkdir(parents=True, exist_ok=True)
+    local.write_bytes(bytes(1 << 20))
+    uuid = f"dddddddd-{index:04d}-4000-8000-000000000001"
+    return Disk(uuid=uuid, template=DiskTemplate.FILE, size=1, logical_id=("loop", path)), path
+
+
+A_NIC = Nic(uuid="eeeeeeee-0001-4000-8000-000000000001", mac="aa:00:00:00:00:01")
+
+
+def test_a_running_guest_gets_devices_and_knows_them(node):
+    node.start()
+    disk, path = a_disk(node)
+    wanted = with_devices(node.spec(), (disk,), (A_NIC,))
+    why_fixed = node.hypervisor.running("web1", UUID).why_fixed
+    if why_fixed:
+        assert node.name.startswith("xen")
+        with pytest.raises(errors.HypervisorError, match=why_fixed):
+            node.hypervisor.set_devices(wanted, (path,))
+        return
+    for _ in range(2):
+        node.hypervisor.set_devices(wanted, (path,))
+    found = node.restarted().running("web1", UUID)
+    assert (found.spec.instance.disks, found.spec.instance.nics, found.why_fixed) == ((disk,), (A_NIC,), "")
+    node.hypervisor.reboot(node.spec(), hard=True)
+    assert node.hypervisor.running("web1", UUID) == found
+
+
+def test_a_guest_that_is_not_there_has_no_devices_to_change(node):
+    node.hypervisor.set_devices(node.spec(), ())
+    assert node.hypervisor.running("web1", UUID) is None
+    with pytest.raises(errors.HypervisorError, match="does not run"):
+        node.hypervisor.set_memory("web1", UUID, 16)
+
+
+def test_a_guest_without_a_system_keeps_its_devices_and_its_memory(kvm):
+    hypervisor = KvmHypervisor(kvm.paths, HostRunner(kvm.paths), SystemClock(), patience_s=0.3)
+    kvm.start()
+    disk, path = a_disk(kvm)
+    wanted = with_devices(kvm.spec(), (disk,), (A_NIC,))
+    kvm.hypervisor.set_devices(wanted, (path,))
+    with pytest.raises(errors.HypervisorError, match="does not give nic-eeeeeeee-0001-4000 back"):
+        hypervisor.set_devices(kvm.spec(), ())
+    kept = hypervisor.running("web1", UUID)
+    assert (kept.spec.instance.disks, kept.spec.instance.nics) == ((disk,), (A_NIC,))
+    with pytest.raises(errors.HypervisorError, match="stays at 32 MiB instead of 16 MiB"):
+        hypervisor.set_memory("web1", UUID, 16)
+
+
+def test_what_an_earlier_attempt_left_is_no_obstacle(kvm):
+    kvm.start()
+    disk, path = a_disk(kvm)
+    emulators = kvm.hypervisor._emulators
+    half = {
+        "driver": "raw",
+        "node-name": "disk-dddddddd-0000-4000",
+        "file": {"driver": "file", "filename": kvm.paths.local(path)},
+    }
+    emulators.execute(runtime_of(kvm), "blockdev-add", half)
+    kvm.hypervisor.set_devices(with_devices(kvm.spec(), (disk,)), (path,))
+    assert kvm.hypervisor.running("web1", UUID).spec.instance.disks == (disk,)
+
+
+def test_devices_of_other_kinds_stay_until_the_next_start(kvm):
+    kvm.start(disk_type="ide")
+    assert "disk_type=ide" in kvm.hypervisor.running("web1", UUID).why_fixed
+    disk, path = a_disk(kvm)
+    with pytest.raises(errors.HypervisorError, match="disk_type=ide"):
+        kvm.hypervisor.set_devices(with_devices(kvm.spec(), (disk,)), (path,))
+
+
+def test_new_devices_get_free_slots_and_old_ones_keep_theirs(kvm):
+    kvm.start()
+    first, first_path = a_disk(kvm, 1)
+    second, second_path = a_disk(kvm, 2)
+    kvm.hypervisor.set_devices(with_devices(kvm.spec(), (first,), (A_NIC,)), (first_path,))
+    kvm.hypervisor.set_devices(with_devices(kvm.spec(), (second, first), (A_NIC,)), (second_path, first_path))
+    assert runtime_of(kvm).slots == {first.uuid: 12, A_NIC.uuid: 13, second.uuid: 14}

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ganeti import settings
+from ganeti import errors, settings
+from ganeti.calls.devices import InstanceDevices, InstanceMemory, InstanceRunning
 from ganeti.calls.instance import (
     GuestSpec,
     GuestState,
@@ -27,8 +28,8 @@ from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
 from ganeti.hypervisor import parameters
 from ganeti.hypervisor import registry as hypervisors
-from ganeti.model.objects import Disk, DiskTemplate, Instance
-from ganeti.node import guests, volumes
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
+from ganeti.node import devices, guests, volumes
 from ganeti.node import os as node_os
 from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.paths import Paths
@@ -49,7 +50,7 @@ pytestmark = [
 
 class Node:
     def __init__(self):
-        assert guests and volumes and node_os  # their handlers are registered by import
+        assert devices and guests and volumes and node_os  # their handlers are registered by import
         self.root = tempfile.mkdtemp(prefix="node-")
         self.paths = Paths(self.root, "node1.example.com")
         os.makedirs(self.paths.local("/srv/ganeti/os"))
@@ -140,3 +141,64 @@ def test_a_renamed_instance_knows_its_new_name_and_its_own_end_is_seen(node):
     node.do(InstanceStart(request="r5", spec=guest))
     assert node.state() is GuestState.RUNNING
     node.wait_for("instance shop1 booted", count=2)
+
+
+def extra_disk(index):
+    path = f"/srv/ganeti/file-storage/web1/disk{index}"
+    uuid = f"dddddddd-{index:04d}-4000-8000-000000000001"
+    return Disk(uuid=uuid, template=DiskTemplate.FILE, size=64, logical_id=("loop", path))
+
+
+def nic(index):
+    return Nic(uuid=f"eeeeeeee-{index:04d}-4000-8000-000000000001", mac=f"aa:00:00:00:00:{index:02x}")
+
+
+def with_devices(guest, disks, nics):
+    instance = msgspec.structs.replace(guest.instance, disks=disks, nics=nics)
+    nicparams = tuple({"mode": "bridged", "link": "br0", "vlan": ""} for _ in nics)
+    return msgspec.structs.replace(guest, instance=instance, nicparams=nicparams)
+
+
+def seen(node):
+    """Ids of the devices that the guest sees, the emulator's own left out."""
+    emulators = node.env.hypervisors["kvm"]._emulators
+    runtime = emulators.find("web1", UUID)
+    found = emulators.execute(runtime, "qom-list", {"path": "/machine/peripheral"})
+    return {each["name"] for each in found if each["name"].startswith(("disk-", "nic-"))}
+
+
+def test_a_guest_takes_devices_gives_them_back_and_keeps_them_over_a_reboot(node):
+    guest = spec("/dev/vda1")
+    (root,) = guest.instance.disks
+    for number, disk in enumerate((root, extra_disk(1), extra_disk(2))):
+        node.do(VolumeCreate(request=f"r{number}", disk=disk, owner=UUID))
+    node.do(OsCreate(request="r5", spec=guest))
+    node.do(InstanceStart(request="r6", spec=guest))
+    node.wait_for("heartbeat web1 1")
+    more = with_devices(guest, (root, extra_disk(1), extra_disk(2)), (nic(1), nic(2)))
+    for again in range(2):
+        node.do(InstanceDevices(request=f"r7{again}", spec=more))
+        assert len(seen(node)) == 5
+    less = with_devices(guest, (root, extra_disk(2)), (nic(2),))
+    node.do(InstanceDevices(request="r8", spec=less))
+    kept = {"disk-disk-1-2", "disk-dddddddd-0002-4000", "nic-eeeeeeee-0002-4000"}
+    assert seen(node) == kept
+    running = node.do(InstanceRunning(name="web1", uuid=UUID, hypervisor="kvm"))
+    assert (running.spec.instance.disks, running.spec.instance.nics) == (less.instance.disks, less.instance.nics)
+    node.do(InstanceReboot(request="r9", spec=guest, hard=False))
+    node.wait_for("instance web1 booted", count=2)
+    assert seen(node) == kept
+    node.do(InstanceStop(request="r10", name="web1", uuid=UUID, hypervisor="kvm", timeout=0))
+
+
+def test_memory_of_a_guest_is_made_smaller_and_larger(node):
+    guest = spec("/dev/vda1")
+    node.do(VolumeCreate(request="r1", disk=guest.instance.disks[0], owner=UUID))
+    node.do(OsCreate(request="r2", spec=guest))
+    node.do(InstanceStart(request="r3", spec=guest))
+    node.wait_for("heartbeat web1 1")
+    for size in (116, 128):
+        node.do(InstanceMemory(request=f"r{size}", name="web1", uuid=UUID, hypervisor="kvm", memory=size))
+        assert node.do(InstanceInfo(name="web1", uuid=UUID, hypervisor="kvm")).memory == size
+    with pytest.raises(errors.HypervisorError, match="it cannot have 200 MiB"):
+        node.do(InstanceMemory(request="r4", name="web1", uuid=UUID, hypervisor="kvm", memory=200))

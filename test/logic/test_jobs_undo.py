@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -47,6 +48,19 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
     "create, not started": ([], STOPPED, ("volume_close",), {"volume_remove", "os_stop"}),
     "rename": ([STOPPED], op("RENAME", new_name="web2"), ("volume_rename",), {"volume_rename"}),
     "startup, not remembered": ([STOPPED], op("STARTUP", no_remember=True), ("instance_start",), {"instance_stop"}),
+    "modify": (
+        [create()],
+        op(
+            "SET_PARAMS",
+            disks=[["add", -1, {"size": 64}], ["remove", 0, {}]],
+            nics=[["add", 0, {}], ["modify", 1, {"ip": "192.0.2.77"}]],
+            runtime_mem=100,
+            force=True,
+            ignore_ipolicy=True,
+        ),
+        ("volume_create", "instance_devices", "instance_memory", "volume_remove"),
+        {"volume_remove", "instance_devices", "instance_memory"},
+    ),
     "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
 }
 HOW = ("refused", "reply lost", "killed after it")
@@ -92,7 +106,10 @@ def _files(node: SimulatedNode) -> dict[str, str]:
         for name in names:
             path = f"{directory}/{name}"
             with open(path, "rb") as file:
-                found[path] = f"{os.path.getsize(path)} {file.read(4096)!r}"
+                content = file.read(4096)
+            if path.endswith(".json"):  # a guest: the order of its parameters says nothing
+                content = json.dumps(json.loads(content), sort_keys=True).encode()
+            found[path] = f"{os.path.getsize(path)} {content!r}"
     return found
 
 

@@ -7,13 +7,15 @@ import os
 import msgspec
 
 from ganeti import errors, paths
+from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
 from ganeti.host.clock import Clock
-from ganeti.hypervisor import linux
+from ganeti.hypervisor import devices, linux
 from ganeti.hypervisor.fake.guests import FakeGuest, Guests
 from ganeti.hypervisor.fake.migration import FakeMigration, is_half
 from ganeti.model.objects import Params
+from ganeti.model.types import MiB
 from ganeti.paths import Paths
 
 NAME = "fake"
@@ -76,6 +78,25 @@ class FakeHypervisor:
     def info(self, name: str, uuid: str) -> Guest | None:
         found = self._guests.get(name, uuid)
         return None if found is None else _report(found)
+
+    def running(self, name: str, uuid: str) -> Running | None:
+        found = self._guests.get(name, uuid)
+        return None if found is None or found.spec is None or is_half(found) else Running(spec=found.spec)
+
+    def set_devices(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        found = self._guests.get(spec.instance.name, spec.instance.uuid)
+        if found is None or found.spec is None:
+            return
+        if is_half(found):
+            raise errors.HypervisorError(f"a migration of instance {found.name} is half-way on this node")
+        changed = devices.with_devices(found.spec, spec)
+        self._guests.put(msgspec.structs.replace(found, spec=changed, disk_paths=disk_paths))
+
+    def set_memory(self, name: str, uuid: str, memory: MiB) -> None:
+        found = self._guests.get(name, uuid)
+        if found is None or is_half(found):
+            raise errors.HypervisorError(f"instance {name} does not run here")
+        self._guests.put(msgspec.structs.replace(found, memory=memory))
 
     def console(self, spec: GuestSpec) -> Console:
         return Console(kind="msg", message="Console not available for fake hypervisor")

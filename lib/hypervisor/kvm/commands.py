@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import shlex
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,8 @@ from ganeti.model.objects import Params
 from ganeti.model.types import MiB
 
 Argv = tuple[str, ...]
+# Any: what JSON has; keys in the order in which the command line has them
+Form = dict[str, Any]
 
 #: kernel and BIOS reach the first serial port by this name
 SERIAL_DEVICE = "ttyS0"
@@ -88,6 +91,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     drives: tuple[Drive, ...] = ()
     cards: tuple[Card, ...] = ()
     port: int = 0  # network port of the instance
+    slots: dict[str, int] = {}  # PCI slots that disks and cards have already, by uuid
 
 
 def unsupported(hvparams: Params) -> str:
@@ -142,9 +146,88 @@ def _quoted(value: str) -> str:
     return value.replace(",", ",,")
 
 
-def _short(uuid: str, what: str) -> str:
+def device_id(uuid: str, what: str) -> str:
     """Device id: the first three groups of the uuid (QEMU allows 31 characters)."""
     return f"{what}-{'-'.join(uuid.split('-')[:3])}"
+
+
+def slots(machine: Machine) -> dict[str, int]:
+    """PCI slots above the emulator's own by uuid, the same on every node, so that migrations find them.
+
+    Those that are taken stay; a new device gets the lowest that is free. One that is missing: the emulator chooses.
+    """
+    taken = {uuid: machine.slots[uuid] for uuid in _uuids(machine) if uuid in machine.slots}
+    free = [slot for slot in range(machine.hvparams["kvm_pci_reservations"], _PCI_SLOTS) if slot not in taken.values()]
+    new = [uuid for uuid in _uuids(machine) if uuid not in taken]
+    return taken | dict(zip(new, free, strict=False))
+
+
+def _uuids(machine: Machine) -> list[str]:
+    return [drive.uuid for drive in machine.drives] + [card.uuid for card in machine.cards]
+
+
+def _place(machine: Machine, uuid: str) -> Form:
+    slot = slots(machine).get(uuid)
+    return {} if slot is None else {"bus": "pci.0", "addr": f"{slot:#x}"}
+
+
+def blockdev(machine: Machine, drive: Drive) -> Form:
+    """What QMP's blockdev-add takes."""
+    hv = machine.hvparams
+    return {
+        "driver": "raw",
+        "node-name": device_id(drive.uuid, "disk"),
+        "read-only": drive.read_only,
+        "auto-read-only": False,
+        "discard": hv["disk_discard"],
+        "cache": {"direct": _CACHE[hv["disk_cache"]][1] == "on", "no-flush": False},
+        "file": {
+            "driver": "host_device" if drive.is_device else "file",
+            "filename": drive.path,
+            "aio": hv["disk_aio"],
+        },
+    }
+
+
+def disk_device(machine: Machine, drive: Drive) -> Form:
+    """What QMP's device_add takes, with the model as `driver`."""
+    hv = machine.hvparams
+    model, name = _DISK_MODELS[hv["disk_type"]], device_id(drive.uuid, "disk")
+    form: Form = {"driver": model, "id": name, "drive": name}
+    if model == "virtio-blk-pci":
+        form |= _place(machine, drive.uuid)
+    if model not in ("scsi-block", "scsi-generic", "scsi-cd"):
+        form["write-cache"] = _CACHE[hv["disk_cache"]][0]
+    return form
+
+
+def netdev(machine: Machine, card: Card) -> Form:
+    """What QMP's netdev_add takes."""
+    hv, name = machine.hvparams, device_id(card.uuid, "nic")
+    if card.network is Network.USER:
+        return {"type": "user", "id": name, "restrict": True}
+    form: Form = {"type": "tap", "id": name, "script": card.script, "downscript": "no", "vnet_hdr": hv["vnet_hdr"]}
+    if hv["nic_type"] == "paravirtual":
+        form["vhost"] = hv["vhost_net"]
+        if hv["virtio_net_queues"] > 1:
+            form["queues"] = hv["virtio_net_queues"]
+    return form
+
+
+def nic_device(machine: Machine, card: Card) -> Form:
+    hv, name = machine.hvparams, device_id(card.uuid, "nic")
+    form: Form = {
+        "driver": _NIC_MODELS.get(hv["nic_type"], hv["nic_type"]),
+        "id": name,
+        "netdev": name,
+        "mac": card.mac,
+    }
+    if hv["nic_type"] == "paravirtual":
+        form |= _place(machine, card.uuid)
+        queues = hv["virtio_net_queues"]
+        if queues > 1 and card.network is Network.TAP:
+            form |= {"mq": True, "vectors": 2 * queues + 2}
+    return form
 
 
 def _memory(machine: Machine) -> str:
@@ -249,29 +332,27 @@ def _boot(machine: Machine) -> list[str]:
     return [*argv, "-append", " ".join(word for word in words if word)]
 
 
+def _text(form: Form, head: str = "") -> str:
+    """A form as the command line writes it: nested keys with dots, `head`'s value alone at the start."""
+    words = [_quoted(str(form[head]))] if head else []
+    for key, value in form.items():
+        inner = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+        words += [f"{name}={_quoted(_word(each))}" for name, each in inner.items() if name != head]
+    return ",".join(words)
+
+
+def _word(value: object) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
 def _drives(machine: Machine) -> list[str]:
     hv = machine.hvparams
     argv: list[str] = []
     model = _DISK_MODELS[hv["disk_type"]]
     if model.startswith("scsi") or str(hv["cdrom_disk_type"]).startswith("scsi"):
         argv += ["-device", f"{hv['scsi_controller_type']},id=scsi"]
-    write_cache, direct = _CACHE[hv["disk_cache"]]
-    for index, drive in enumerate(machine.drives):
-        name = _short(drive.uuid, "disk")
-        argv += [
-            "-blockdev",
-            f"driver=raw,node-name={name},read-only={'on' if drive.read_only else 'off'},"
-            f"auto-read-only=off,discard={hv['disk_discard']},"
-            f"cache.direct={direct},cache.no-flush=off,"
-            f"file.driver={'host_device' if drive.is_device else 'file'},file.filename={_quoted(drive.path)},"
-            f"file.aio={hv['disk_aio']}",
-        ]
-        device = f"{model},id={name},drive={name}"
-        if model == "virtio-blk-pci":
-            device += _slot(machine, index)
-        if model not in ("scsi-block", "scsi-generic", "scsi-cd"):
-            device += f",write-cache={write_cache}"
-        argv += ["-device", device]
+    for drive in machine.drives:
+        argv += ["-blockdev", _text(blockdev(machine, drive)), "-device", _text(disk_device(machine, drive), "driver")]
     for index, image in enumerate((hv["cdrom_image_path"], hv["cdrom2_image_path"])):
         if image:
             argv += ["-drive", f"file={_quoted(image)},format=raw,if=none,id=cdrom{index},media=cdrom,readonly=on"]
@@ -282,34 +363,12 @@ def _drives(machine: Machine) -> list[str]:
     return argv
 
 
-def _slot(machine: Machine, index: int) -> str:
-    """A fixed PCI slot above the emulator's own; the same on every node, so that migrations find it."""
-    slot = machine.hvparams["kvm_pci_reservations"] + index
-    return f",bus=pci.0,addr={slot:#x}" if slot < _PCI_SLOTS else ""
-
-
 def _cards(machine: Machine) -> list[str]:
-    hv = machine.hvparams
     if not machine.cards:
         return ["-nic", "none"]
     argv: list[str] = []
-    queues = hv["virtio_net_queues"]
-    for index, card in enumerate(machine.cards):
-        name = _short(card.uuid, "nic")
-        if card.network is Network.USER:
-            backend = f"user,id={name},restrict=on"
-        else:
-            backend = f"tap,id={name},script={_quoted(card.script)},downscript=no"
-            backend += f",vnet_hdr={'on' if hv['vnet_hdr'] else 'off'}"
-            if hv["nic_type"] == "paravirtual":
-                backend += f",vhost={'on' if hv['vhost_net'] else 'off'}"
-                backend += f",queues={queues}" if queues > 1 else ""
-        device = f"{_NIC_MODELS.get(hv['nic_type'], hv['nic_type'])},id={name},netdev={name},mac={card.mac}"
-        if hv["nic_type"] == "paravirtual":
-            device += _slot(machine, len(machine.drives) + index)
-            if queues > 1 and card.network is Network.TAP:
-                device += f",mq=on,vectors={2 * queues + 2}"
-        argv += ["-netdev", backend, "-device", device]
+    for card in machine.cards:
+        argv += ["-netdev", _text(netdev(machine, card), "type"), "-device", _text(nic_device(machine, card), "driver")]
     return argv
 
 

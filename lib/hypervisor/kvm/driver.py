@@ -20,17 +20,21 @@ from __future__ import annotations
 import logging
 import os
 
+import msgspec
+
 from ganeti import errors, settings
+from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
-from ganeti.hypervisor.kvm import accelerator, checks, console, process
+from ganeti.hypervisor.kvm import accelerator, checks, console, plugging, process
 from ganeti.hypervisor.kvm.emulator import Emulators
 from ganeti.hypervisor.kvm.migration import KvmMigration
 from ganeti.hypervisor.kvm.plan import plan
 from ganeti.model.objects import Params
+from ganeti.model.types import MiB
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -48,6 +52,7 @@ class KvmHypervisor:
         self._emulators = Emulators(paths, runner, clock, patience_s=patience_s)
         self._layout = self._emulators.layout
         self._migration = KvmMigration(self._emulators)
+        self._plugging = plugging.Plugging(self._emulators)
 
     @property
     def migration(self) -> KvmMigration:
@@ -111,7 +116,7 @@ class KvmHypervisor:
                 if there.has_acpi:
                     self._emulators.shut_down(there, found)
                 self._emulators.end(there, found)
-            self._emulators.launch(there)
+            self._emulators.launch(msgspec.structs.replace(there, balloon=0))
 
     def clean_up(self, name: str, uuid: str) -> None:
         with self._emulators.locked(name):
@@ -151,11 +156,25 @@ class KvmHypervisor:
                 uuid=runtime.uuid,
                 hypervisor=NAME,
                 state=self._emulators.state(runtime),
-                memory=runtime.memory,
+                memory=runtime.balloon or runtime.memory,
                 vcpus=runtime.vcpus,
                 cpu_seconds=found.cpu_seconds,
                 accelerator=runtime.accelerator,
             )
+
+    def running(self, name: str, uuid: str) -> Running | None:
+        with self._emulators.live(self._emulators.find(name, uuid)) as (runtime, found):
+            if runtime is None or found is None or runtime.spec is None:
+                return None
+            if self._emulators.state(runtime) in _NOT_RUNNING:
+                return None
+            return Running(spec=runtime.spec, why_fixed=plugging.why_fixed(runtime))
+
+    def set_devices(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        self._plugging.set_devices(spec, disk_paths)
+
+    def set_memory(self, name: str, uuid: str, memory: MiB) -> None:
+        self._plugging.set_memory(name, uuid, memory)
 
     def console(self, spec: GuestSpec) -> Console:
         instance, hv = spec.instance, spec.hvparams

@@ -64,6 +64,8 @@ class KvmMigration:
                 accelerator=runtime.accelerator,
                 cpu=compat.cpu(runtime.accelerator, runtime.hvparams, version, linux.cpuinfo()),
                 version=version,
+                slots=runtime.slots,
+                balloon=runtime.balloon,
             )
 
     def check(self, departure: Departure, tuning: Tuning) -> Obstacles:
@@ -114,7 +116,11 @@ class KvmMigration:
                     self._emulators.end(there, found)
             self._layout.forget(name)
             runtime = msgspec.structs.replace(
-                self._plan(departure, disk_paths), spec=departure.spec, disk_paths=disk_paths, incoming=migration
+                self._plan(departure, disk_paths),
+                spec=departure.spec,
+                disk_paths=disk_paths,
+                balloon=departure.balloon,
+                incoming=migration,
             )
             # The memory of a guest that comes is of the size that it has, whatever the configuration says now.
             self._emulators.launch(runtime, "-incoming", "defer", "-S")
@@ -134,6 +140,7 @@ class KvmMigration:
                 layout=self._layout,
                 runner=emulators.runner,
                 pinned=compat.pinned(departure),
+                slots=departure.slots,
             )
         except errors.HypervisorError:
             self._layout.forget(spec.instance.name)  # network scripts

@@ -25,10 +25,32 @@ def plan(
     layout: Layout,
     runner: Runner,
     pinned: Params | None = None,
+    slots: dict[str, int] | None = None,
 ) -> Runtime:
-    """Its run-time file. Writes the scripts of its network cards. Raises HypervisorError when the node cannot.
+    """Its run-time file, see `machine_and_runtime`."""
+    _, runtime = machine_and_runtime(
+        spec, disk_paths, paths=paths, layout=layout, runner=runner, pinned=pinned, slots=slots
+    )
+    return runtime
 
-    `pinned`: hypervisor parameters for this emulator only, so that it is like the one that the guest comes from.
+
+def machine_and_runtime(
+    spec: GuestSpec,
+    disk_paths: tuple[str, ...],
+    *,
+    paths: Paths,
+    layout: Layout,
+    runner: Runner,
+    pinned: Params | None = None,
+    slots: dict[str, int] | None = None,
+    accelerator_used: str = "",
+) -> tuple[commands.Machine, Runtime]:
+    """What is started, and its run-time file. Writes the scripts of its network cards.
+
+    Raises HypervisorError when the node cannot.
+
+    `pinned`: hypervisor parameters for this emulator only, so that it is like the one that the guest comes from;
+    `slots`: PCI slots that its devices have there; `accelerator_used`: it runs already, with this one.
     """
     instance = spec.instance
     hvparams = spec.hvparams | (pinned or {})
@@ -36,7 +58,7 @@ def plan(
     if problem:
         raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
     hv = checks.local_files(hvparams, paths)
-    chosen = accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
+    chosen = accelerator_used or accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
     machine = commands.Machine(
         name=instance.name,
         uuid=instance.uuid,
@@ -48,8 +70,9 @@ def plan(
         drives=_drives(spec, disk_paths, paths),
         cards=_cards(spec, paths, layout),
         port=instance.network_port or 0,
+        slots=slots or {},
     )
-    return Runtime(
+    return machine, Runtime(
         name=instance.name,
         uuid=instance.uuid,
         argv=commands.qemu(machine),
@@ -62,6 +85,8 @@ def plan(
         boot_id=linux.boot_id(),
         spec=msgspec.structs.replace(spec, osparams={}),
         disk_paths=disk_paths,
+        pinned=pinned or {},
+        slots=commands.slots(machine),
     )
 
 

@@ -41,6 +41,9 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     process_started: int = 0  # clock ticks since boot
     spec: GuestSpec | None = None  # what it was started as; None: by a version that did not keep it
     disk_paths: tuple[str, ...] = ()  # logical
+    pinned: Params = {}  # hypervisor parameters of this emulator only: it is like the one that the guest came from
+    slots: dict[str, int] = {}  # PCI slots of disks and cards, by uuid
+    balloon: MiB = 0  # memory that the guest was told to have; 0: all of it
     incoming: str = ""  # the migration that brings the guest; empty when it is here for good
     outgoing: str = ""  # the last migration that was to take it away
 

@@ -7,12 +7,13 @@ import os
 import msgspec
 
 from ganeti import errors
+from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
 from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
-from ganeti.hypervisor import linux, parameters
+from ganeti.hypervisor import devices, linux, parameters
 from ganeti.hypervisor.declare import OnNode
 from ganeti.hypervisor.xen import config, parse
 from ganeti.hypervisor.xen.migration import XenMigration
@@ -20,9 +21,11 @@ from ganeti.hypervisor.xen.parse import Domain
 from ganeti.hypervisor.xen.record import Record, Records
 from ganeti.hypervisor.xen.toolstack import XL, Toolstack
 from ganeti.model.objects import DiskTemplate, Params
+from ganeti.model.types import MiB
 from ganeti.paths import Paths
 
 _FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
+_FIXED = "a domain gets other devices with its next start only"
 _PVM, _HVM = "xen-pvm", "xen-hvm"
 #: how long an ended domain may stay in the list, and a reboot may take until the new domain is there
 _END_S, _REBOOT_S = 60.0, 600.0
@@ -189,6 +192,24 @@ class XenHypervisor:
             memory=config.memory(record.spec),
             vcpus=domain.vcpus,
             cpu_seconds=domain.cpu_seconds,
+        )
+
+    def running(self, name: str, uuid: str) -> Running | None:
+        record, found = self._records.read(name), self._find(name, uuid)
+        if record is None or found is None or record.incoming or parse.state(found) is GuestState.SHUTDOWN:
+            return None
+        return Running(spec=record.spec, why_fixed=_FIXED)
+
+    def set_devices(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        has = self.running(spec.instance.name, spec.instance.uuid)
+        if has is not None and devices.difference(has.spec, spec):
+            raise errors.HypervisorError(f"devices of instance {spec.instance.name} stay as they are: {_FIXED}")
+
+    def set_memory(self, name: str, uuid: str, memory: MiB) -> None:
+        if self._find(name, uuid) is None:
+            raise errors.HypervisorError(f"instance {name} does not run here")
+        raise errors.HypervisorError(
+            f"memory of instance {name} stays as it is: a domain gets another size with its next start only"
         )
 
     def console(self, spec: GuestSpec) -> Console:

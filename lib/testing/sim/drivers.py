@@ -21,7 +21,9 @@ T = TypeVar("T")
 MEMORY_MIB = 64 * 1024
 SPACE_MIB = 1 << 20
 #: methods that change something
-CHANGING = frozenset({"start", "stop", "reboot", "clean_up", "create", "remove", "open", "close", "rename"})
+CHANGING = frozenset(
+    {"start", "stop", "reboot", "clean_up", "create", "remove", "open", "close", "rename", "set_devices", "set_memory"}
+)
 
 
 class Trouble:

@@ -54,3 +54,23 @@ def test_nothing_to_change_is_told(tool_words):
     master = job_master()
     ended = run(*tool_words, master=master)
     assert (ended.code, "nothing to change" in ended.err, master.calls) == (1, True, [])
+
+
+def test_changes_of_devices_keep_their_order():
+    master = job_master()
+    words = ("--disk", "add:size=1g,mode=ro", "--disk", "2:add,size=64", "--disk=remove", "--disk=-1:mode=rw",
+             "--net", "web:remove", "--net", "0:ip=none,-link", "--no-hotplug")  # fmt: skip
+    assert run("gnt-instance", "modify", *words, "web1", master=master).code == 0
+    sent = form(master)
+    assert sent["disks"] == [
+        ["add", -1, {"size": 1024, "mode": "ro"}], ["add", 2, {"size": 64}],
+        ["remove", -1, {}], ["modify", -1, {"mode": "rw"}],
+    ]  # fmt: skip
+    assert sent["nics"] == [["remove", "web", {}], ["modify", 0, {"ip": "none", "link": None}]]
+    assert sent["hotplug"] is False
+
+
+@pytest.mark.parametrize("text", ["2", "2:add,remove", ":mode=ro", "2:size=10q"])
+def test_a_change_of_a_device_that_cannot_be_read_is_told(text):
+    ended = run("gnt-instance", "modify", "--disk", text, "web1", master=job_master())
+    assert (ended.code, "--disk" in ended.err) == (2, True)
