@@ -26,6 +26,8 @@ from ganeti.wire import codec
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 OS_DEFINITIONS = f"{REPOSITORY}/doc/examples/os"
+#: instances of the clusters that rows are measured on, and how the names of figures say it
+SIZES = {0: "", 200: "200", 2000: "2k", 20000: "20k"}
 FINAL = ("success", "error", "canceled")
 
 
@@ -56,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """`size`: synthetic instances of the cluster it is measured on (20000 stands for --scale)."""
+    """`size`: synthetic instances of the cluster it is measured on, one of `SIZES` (20000 stands for --scale)."""
 
     name: str
     title: str
@@ -72,7 +74,7 @@ class Bench:
         self._large = large
         self._size = -1
         self._cluster: VirtualCluster | None = None
-        self.seconds_to_init = 0.0
+        self.noted: dict[str, float] = {}  # figures that a row of a larger cluster is compared with
 
     def cluster(self, size: int) -> VirtualCluster:
         """Three candidates, `fake` hypervisor, that many synthetic instances."""
@@ -95,9 +97,13 @@ class Bench:
             made.stop()
             load(made, count)
             made.start()
-            with self.client(size) as client:
-                _wait_for_leader(client)
+            self.wait_for_leader(size)
         return made
+
+    def wait_for_leader(self, size: int) -> None:
+        """Until the master takes jobs."""
+        with self.client(size) as client:
+            _wait_for_leader(client)
 
     def client(self, size: int) -> Client:
         return Client(paths=self.cluster(size).master().paths, environ={})
@@ -202,6 +208,15 @@ def submit(client: Client, jobs: list[list[dict[str, Any]]]) -> list[JobId]:
     if refused:
         raise RuntimeError(f"refused: {refused[0]}")
     return [answer for _, answer in answers]
+
+
+def diskless(name: str, node: int) -> dict[str, Any]:
+    return {
+        "OP_ID": "OP_INSTANCE_CREATE", "instance_name": name, "mode": "create",
+        "disk_template": "diskless", "os_type": "busybox-linux", "no_install": True, "hypervisor": "fake",
+        "pnode": f"node{node}.vc.example", "nics": [], "beparams": {"memory": 4},
+        "ip_check": False, "name_check": False, "ignore_ipolicy": True, "disks": [],
+    }  # fmt: skip
 
 
 def median_time(action: Callable[[], object], times: int) -> float:

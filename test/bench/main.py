@@ -11,10 +11,8 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import Bench, Result
+from harness import SIZES, Bench, Result
 from rows import ROWS
-
-SIZES = (0, 200, 1000, 20000)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +45,7 @@ def main() -> int:
     bench = Bench(directory, large=options.scale)
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}", flush=True)
     try:
-        for row in sorted(rows, key=lambda row: SIZES.index(row.size)):  # each size of cluster is made once
+        for row in sorted(rows, key=lambda row: list(SIZES).index(row.size)):  # each size of cluster is made once
             try:
                 found = row.measure(bench)
             except Exception:  # noqa: BLE001 - one row that cannot be measured must not hide the others

@@ -1,27 +1,30 @@
-"""The figures, one function each. Aims are those of the design."""
+"""The figures of a small cluster, one function each, and the list of all rows. Aims are those of the design."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from typing import Any
 
-from harness import Bench, Result, Row, median_time, submit, wait_all
+import rows_faults
+import rows_sizes
+from harness import Bench, Result, Row, diskless, median_time, submit, wait_all
+from simulated_nodes import Fleet
 
 from ganeti import paths
+from ganeti.calls.node import NodeInfo
 from ganeti.testing import vlayout, vroot
 from ganeti.testing.vcluster import VirtualCluster, init_command
 from ganeti.wire import codec
 
-TEN_FIELDS = [
-    "name", "pnode", "os", "hypervisor", "admin_state", "be/maxmem", "be/vcpus", "disk.sizes", "nic.macs", "tags",
-]  # fmt: skip
 EMPTY: dict[str, Any] = {"OP_ID": "OP_TEST_DELAY", "duration": 0.0, "on_master": True}
 
 
@@ -139,7 +142,7 @@ def idle_waiters(bench: Bench) -> list[Result]:
 def fake_creates_100(bench: Bench) -> list[Result]:
     with bench.client(0) as client:
         began = time.perf_counter()
-        jobs = submit(client, [[_diskless(f"bench{number}.example.com", number % 3 + 1)] for number in range(100)])
+        jobs = submit(client, [[diskless(f"bench{number}.example.com", number % 3 + 1)] for number in range(100)])
         states = wait_all(client, jobs)
         created = 100 / (time.perf_counter() - began)
         if set(states) != {"success"}:
@@ -158,81 +161,32 @@ def fake_creates_100(bench: Bench) -> list[Result]:
     ]
 
 
-def lists_small(bench: Bench) -> list[Result]:
-    return _lists(bench, 1000, "1k", None, None)
-
-
-def lists_large(bench: Bench) -> list[Result]:
-    found = _lists(bench, 20000, "20k", 0.3, 1.0)
-    info = bench.process(20000, "gnt-instance", "info", "inst77.bench.example", times=7)
+def fan_out(bench: Bench) -> list[Result]:
+    """Median of calls on connections that are open; the first call makes them."""
+    with tempfile.TemporaryDirectory(prefix="gnt-bench-nodes-") as directory:
+        fleet = Fleet(directory, 200)
+        fleet.prepare()
+        with fleet.running():
+            cold, warm = asyncio.run(_fan_out(fleet))
     return [
-        *found,
-        Result("info_one_20k", info * 1000, "ms", 150),
-        Result("masterd_memory_20k", bench.daemon_memory_mib(20000), "MiB", 400),
+        Result("fan_out_200_first", cold, "s"),
+        Result("fan_out_200", statistics.median(warm), "s", 0.5),
+        Result("fan_out_200_longest", max(warm), "s"),
     ]
 
 
-def _lists(bench: Bench, size: int, mark: str, names_aim: float | None, fields_aim: float | None) -> list[Result]:
-    with bench.client(size) as client:
-        names = median_time(lambda: client.call("Query", "instance", ["name"], None), 7)
-        ten = median_time(lambda: client.call("Query", "instance", TEN_FIELDS, None), 5)
-        live = median_time(lambda: client.call("Query", "instance", ["name", "pnode", "status"], None), 5)
-    command = bench.process(size, "gnt-instance", "list", "--no-headers", "-o", "name,pnode", times=5)
-    return [
-        Result(f"list_names_{mark}", names, "s", names_aim),
-        Result(f"list_ten_fields_{mark}", ten, "s", fields_aim),
-        Result(f"list_status_{mark}", live, "s"),
-        Result(f"list_cli_{mark}", command, "s"),
-    ]
-
-
-def config_change(bench: Bench) -> list[Result]:
-    """A change of one instance's processors, and an instance more, submit → done."""
-    small, large = _change(bench, 200), _change(bench, 20000)
-    return [
-        Result("config_change_200", small[0] * 1000, "ms"),
-        Result("config_change_20k", large[0] * 1000, "ms"),
-        Result("config_change_ratio", large[0] / small[0], "times", 1.2),
-        Result("config_change_cpu_ratio", large[1] / small[1], "times"),
-        Result("create_200", small[2] * 1000, "ms"),
-        Result("create_20k", large[2] * 1000, "ms"),
-    ]
-
-
-def _change(bench: Bench, size: int) -> tuple[float, float, float]:
-    """Seconds of a change, masterd's seconds of processor for it, seconds of a new instance."""
-    times = 60
-    with bench.client(size) as client:
-        numbers = iter(range(1, 10000))
-
-        def run(op: dict[str, Any]) -> None:
-            job = client.call("SubmitJob", [op])
-            if wait_all(client, [job]) != ["success"]:
-                raise RuntimeError(str(client.call("QueryJobs", [job], ["opresult"])))
-
-        def change() -> None:
-            vcpus = next(numbers) % 8 + 1
-            name = "inst77.bench.example"
-            run({"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": name, "beparams": {"vcpus": vcpus}, "force": True})
-
-        def create() -> None:
-            run(_diskless(f"more{next(numbers)}.bench.example", next(numbers) % 3 + 1))
-
-        for _ in range(20):  # until the candidates have caught up with the cluster's start
-            change()
-        before = bench.daemon_cpu_s(size)
-        changed = median_time(change, times)
-        used = (bench.daemon_cpu_s(size) - before) / times
-        return changed, used, median_time(create, 15)
-
-
-def _diskless(name: str, node: int) -> dict[str, Any]:
-    return {
-        "OP_ID": "OP_INSTANCE_CREATE", "instance_name": name, "mode": "create",
-        "disk_template": "diskless", "os_type": "busybox-linux", "no_install": True, "hypervisor": "fake",
-        "pnode": f"node{node}.vc.example", "nics": [], "beparams": {"memory": 4},
-        "ip_check": False, "name_check": False, "ignore_ipolicy": True, "disks": [],
-    }  # fmt: skip
+async def _fan_out(fleet: Fleet) -> tuple[float, list[float]]:
+    client, taken = fleet.client(), []
+    nodes = list(fleet.nodes())
+    for _ in range(12):
+        began = time.perf_counter()
+        replies = await client.many(nodes, NodeInfo())
+        taken.append(time.perf_counter() - began)
+        wrong = [reply for reply in replies.values() if isinstance(reply, Exception)]
+        if wrong:
+            raise RuntimeError(f"{len(wrong)} nodes did not answer: {wrong[0]}")
+    await client.close()
+    return taken[0], taken[1:]
 
 
 ROWS = (
@@ -242,7 +196,7 @@ ROWS = (
     Row("jobs_200", "200 empty jobs in one submission, three candidates", 0, empty_jobs_200),
     Row("idle_waiters", "500 clients that wait for a job while nothing changes", 0, idle_waiters),
     Row("fake_creates", "100 diskless instances at once", 0, fake_creates_100),
-    Row("list_1k", "lists of 1,000 instances", 1000, lists_small),
-    Row("list_20k", "lists of 20,000 instances, one instance's info, memory", 20000, lists_large),
-    Row("config_change", "a change at 20,000 instances beside 200", 20000, config_change),
+    Row("fan_out", "a call to 200 simulated node daemons at once", 0, fan_out),
+    *rows_sizes.ROWS,
+    *rows_faults.ROWS,
 )
