@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ganeti import errors
+from ganeti.model.objects import AdminState, Instance
 from ganeti.testing.sim.node import OS_NAME
 
 if TYPE_CHECKING:
@@ -76,12 +77,15 @@ class Clients:
 
     def _op(self) -> WireOp:
         rng = self._world.chance.rng
-        name = rng.choice(NAMES)
         nodes = [node.name for node in self._world.nodes.values()]
         kind = rng.choices(
-            ("create", "remove", "start", "stop", "rename", "modify", "reboot", "delay", "flags"),
-            (30, 16, 8, 8, 6, 6, 4, 14, 8),
-        )[0]
+            (
+                "create", "remove", "start", "stop", "rename", "modify", "reboot", "delay", "flags",
+                "migrate", "failover", "reinstall",
+            ),
+            (30, 12, 8, 8, 6, 6, 4, 12, 8, 16, 8, 4),
+        )[0]  # fmt: skip
+        name = self._name(kind)
         match kind:
             case "create":
                 return self._create(name, nodes)
@@ -103,6 +107,20 @@ class Clients:
                     "instance_name": name,
                     "reboot_type": rng.choice(("hard", "full")),
                 }
+            case "migrate":
+                return self._migrate(name, nodes)
+            case "failover":
+                target = {"target_node": rng.choice(nodes)} if rng.random() < 0.7 else {"iallocator": "builtin"}
+                return {
+                    "OP_ID": "OP_INSTANCE_FAILOVER",
+                    "instance_name": name,
+                    "shutdown_timeout": rng.choice((0, 2)),
+                    "ignore_consistency": rng.random() < 0.5,
+                    "ignore_ipolicy": True,
+                    **target,
+                }
+            case "reinstall":
+                return {"OP_ID": "OP_INSTANCE_REINSTALL", "instance_name": name}
             case "delay":
                 return {
                     "OP_ID": "OP_TEST_DELAY",
@@ -112,13 +130,39 @@ class Clients:
                     "no_locks": rng.random() < 0.3,
                 }
         flags: dict[str, bool] = {rng.choice(("master_candidate", "drained", "offline")): rng.random() < 0.4}
+        node = rng.choice(nodes)
+        if flags.get("offline"):
+            self._world.witness.called_dead.add(node)
         return {
             "OP_ID": "OP_NODE_SET_PARAMS",
-            "node_name": rng.choice(nodes),
+            "node_name": node,
             "force": rng.random() < 0.7,
             "auto_promote": rng.random() < 0.4,
             **flags,
         }
+
+    def _name(self, kind: str) -> str:
+        """Mostly one for which that makes sense: what is asked for in vain finds little."""
+        rng = self._world.chance.rng
+        serving = self._world.serving()
+        present = serving[0].state.config.instances.values() if serving else ()
+        there = {each.name for each in present if self._suits(kind, each)}
+        fitting = [name for name in NAMES if (name in there) != (kind == "create")]
+        return rng.choice(fitting if fitting and rng.random() < 0.85 else NAMES)
+
+    @staticmethod
+    def _suits(kind: str, instance: Instance) -> bool:
+        if kind in ("migrate", "failover"):
+            return instance.disk_template == "sharedfile"
+        return kind != "reinstall" or instance.admin_state is not AdminState.UP
+
+    def _migrate(self, name: str, nodes: list[str]) -> WireOp:
+        rng = self._world.chance.rng
+        op: WireOp = {"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": name, "ignore_ipolicy": True}
+        if rng.random() < 0.1:
+            return op | {"cleanup": True}
+        op |= {"target_node": rng.choice(nodes)} if rng.random() < 0.7 else {"iallocator": "builtin"}
+        return op | {"allow_failover": rng.random() < 0.2}
 
     def _create(self, name: str, nodes: list[str]) -> WireOp:
         rng = self._world.chance.rng
@@ -129,8 +173,8 @@ class Clients:
             "os_type": OS_NAME,
             "ignore_ipolicy": True,
             "pnode": rng.choice(nodes),
-            "start": rng.random() < 0.7,
-            "disk_template": rng.choice(("diskless", "file", "file", "sharedfile")),
+            "start": rng.random() < 0.8,
+            "disk_template": rng.choice(("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "sharedfile")),
         }
         if op["disk_template"] != "diskless":
             op["disks"] = [{"size": 128}] * rng.randint(1, 2)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TypeVar
 
 from ganeti import errors
+from ganeti.calls.migration import Endpoint, Tuning
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.host.run import Finished, HostRunner
-from ganeti.hypervisor.base import Hypervisor
+from ganeti.hypervisor.base import Hypervisor, Migration, Watch
 from ganeti.paths import Paths
 from ganeti.storage.base import Storage
-from ganeti.testing.drivers import FailingHypervisor, FailingStorage
+from ganeti.testing.drivers import FailingHypervisor, FailingMigration, FailingStorage
 from ganeti.testing.sim import blocking
 from ganeti.testing.sim.chance import Chance
 
@@ -22,8 +23,12 @@ MEMORY_MIB = 64 * 1024
 SPACE_MIB = 1 << 20
 #: methods that change something
 CHANGING = frozenset(
-    {"start", "stop", "reboot", "clean_up", "create", "remove", "open", "close", "rename", "set_devices", "set_memory"}
-)
+    {
+        "start", "stop", "reboot", "clean_up", "set_devices", "set_memory",
+        "create", "remove", "open", "close", "rename",
+        "prepare", "send", "finish", "depart", "abort",
+    }
+)  # fmt: skip
 
 
 class Trouble:
@@ -57,10 +62,29 @@ class Trouble:
         return result
 
 
+class SimMigration(FailingMigration):
+    def __init__(self, inner: Migration, trouble: Trouble, can_send: Callable[[Endpoint], bool]) -> None:
+        super().__init__(inner)
+        self._trouble, self._can_send = trouble, can_send
+
+    def _do(self, method: str, effect: Callable[[], T]) -> T:
+        return self._trouble.around(
+            method, lambda: super(SimMigration, self)._do(method, effect), errors.HypervisorError
+        )
+
+    def send(self, migration: str, name: str, uuid: str, *, endpoint: Endpoint, tuning: Tuning, watch: Watch) -> None:
+        if not self._can_send(endpoint):
+            raise errors.HypervisorError(f"instance {name} did not migrate: the target is not reached")
+        super().send(migration, name, uuid, endpoint=endpoint, tuning=tuning, watch=watch)
+
+
 class SimHypervisor(FailingHypervisor):
-    def __init__(self, inner: Hypervisor, trouble: Trouble) -> None:
+    def __init__(self, inner: Hypervisor, trouble: Trouble, can_send: Callable[[Endpoint], bool]) -> None:
+        """`can_send`: whether guests can be sent there."""
         super().__init__(inner)
         self._trouble = trouble
+        if inner.migration is not None:
+            self._migration = SimMigration(inner.migration, trouble, can_send)
 
     def _do(self, method: str, effect: Callable[[], T]) -> T:
         return self._trouble.around(

@@ -17,7 +17,7 @@ from ganeti.master.commits import Committer
 from ganeti.master.engine import Engine
 from ganeti.master.env import JobEnv
 from ganeti.master.journal import Journal, Undone
-from ganeti.model.jobs import Flags, Recovery, Resolve, Status
+from ganeti.model.jobs import Flags, Recovery, Resolve, Status, Undo
 from ganeti.model.objects import Change
 from ganeti.model.types import JobId, RequestId
 from ganeti.rpc.requests import Requests
@@ -118,6 +118,14 @@ class _CarelessEnv(JobEnv):
         await super().journal(*[each for each in recoveries if isinstance(each, Resolve)])
 
 
+class _RestlessEnv(JobEnv):
+    """How to settle a migration is not written down with its beginning."""
+
+    async def commit(self, *changes: Change, recoveries: Sequence[Recovery] = (), **more: Any) -> None:
+        """Any: as for `JobEnv`."""
+        await super().commit(*changes, recoveries=[each for each in recoveries if isinstance(each, Undo)], **more)
+
+
 class _TidyEnv(JobEnv):
     """The journal is dropped when the effects are done, before the operation is decided."""
 
@@ -200,6 +208,7 @@ MUTANTS: dict[str, Kinds] = {
     "the key not committed with its jobs": Kinds(committer=_SplittingCommitter),
     "an undo not journalled before its effect": Kinds(env=_CarelessEnv),
     "the journal dropped too early": Kinds(env=_TidyEnv),
+    "a migration begun without its way to an end": Kinds(env=_RestlessEnv),
     "a debt forgotten": Kinds(env=_DebtlessEnv),
     "a tombstone ignored": Kinds(requests=_ForgivingRequests),
     "locks released before the undo": Kinds(engine=_ImpatientEngine),

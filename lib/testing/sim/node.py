@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ganeti import errors, paths
 from ganeti.calls.base import Call, ChangingCall
+from ganeti.calls.migration import Endpoint
 from ganeti.host import files
 from ganeti.hypervisor.fake.driver import FakeHypervisor
+from ganeti.model.objects import DiskTemplate
 from ganeti.model.types import Uuid
 from ganeti.node import catalogue
 from ganeti.node.base import Context, NodeEnv
@@ -83,7 +85,7 @@ class Noded:
             paths=where,
             runner=runner,
             clock=clock,
-            hypervisors={"fake": SimHypervisor(FakeHypervisor(where, clock), trouble)},
+            hypervisors={"fake": SimHypervisor(FakeHypervisor(where, clock), trouble, self._can_send)},
             storage={
                 template: SimStorage(driver, trouble) for template, driver in registry.drivers(where, runner).items()
             },
@@ -115,6 +117,12 @@ class Noded:
         if isinstance(call, ChangingCall):
             self._world.witness.runs(self._node, call)
         return handler(call, self._env, execution)
+
+    def _can_send(self, endpoint: Endpoint) -> bool:
+        """Whether the node that waits there can be reached: its state files are what the fake wire leads to."""
+        here, world = self._node, self._world
+        target = next(node for node in world.nodes.values() if endpoint.address.startswith(f"{node.paths.root}/"))
+        return target.is_on and world.network.reaches(here.uuid, target.uuid)
 
     def take(self, body: bytes, peer: SimPeer, reply: Callable[[bytes | None], None]) -> None:
         """A call has arrived."""
@@ -168,8 +176,12 @@ class SimNode:
             with open(f"{directory_of_os}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
             os.chmod(f"{directory_of_os}/{name}", 0o755)
-        for logical in ("/srv/ganeti/file-storage", "/srv/ganeti/shared-file-storage"):
-            os.makedirs(self.paths.local(logical), exist_ok=True)
+        os.makedirs(self.paths.local(paths.FILE_STORAGE_DIR.path), exist_ok=True)
+        # a server of files that never fails: all nodes see the same
+        shared = self.paths.local(paths.SHARED_FILE_STORAGE_DIR.path)
+        os.makedirs(f"{os.path.dirname(self.paths.root)}/shared", exist_ok=True)
+        os.makedirs(os.path.dirname(shared), exist_ok=True)
+        os.symlink(f"{os.path.dirname(self.paths.root)}/shared", shared)
 
     @property
     def state_path(self) -> str:
@@ -179,9 +191,9 @@ class SimNode:
     def hypervisor(self) -> FakeHypervisor:
         return FakeHypervisor(self.paths, VirtualClock())
 
-    def volumes(self) -> list[str]:
+    def volumes(self, template: DiskTemplate) -> list[str]:
         drivers = registry.drivers(self.paths, SimRunner(self.paths, self._world.chance))
-        return [volume for driver in drivers.values() for volume in driver.volumes()]
+        return list(drivers[template].volumes())
 
     # Power
 

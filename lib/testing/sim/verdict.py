@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ganeti import errors
+from ganeti.calls.instance import GuestState
 from ganeti.model.config import Config
 from ganeti.model.jobs import Job, Status
 from ganeti.model.objects import DiskTemplate
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 IDLE_S = 6 * 3600.0
 DEBTS_S = 120.0
 LEVEL_S = 60.0
-
-CHANGES_INSTANCES = ("OP_INSTANCE_CREATE", "OP_INSTANCE_REMOVE", "OP_INSTANCE_RENAME", "OP_INSTANCE_SET_PARAMS")
 
 
 class Unhealed(Exception):
@@ -49,6 +48,12 @@ class Verdict:
         for node in master.state.config.nodes.values():
             if node.offline:
                 op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "offline": False, "force": True}
+                await self._run(master, op)
+        for instance in sorted(master.state.config.instances.values(), key=lambda each: each.name):
+            if instance.moving is not None and not instance.blocked:
+                self._blame(f"idle, and the migration of {instance.name} is half-way without saying so")
+            if instance.moving is not None or instance.blocked:
+                op = {"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": instance.name, "cleanup": True}
                 await self._run(master, op)
         await self._until(
             master,
@@ -171,6 +176,7 @@ class Verdict:
     def _effects(self, job: Job, batches: list[Batch]) -> None:
         writes = [write for batch in batches for write in batch.writes if write.table == "object"]
         for op in job.ops:
+            target = op.input.get("target_node", "")
             match op.input["OP_ID"]:
                 case "OP_INSTANCE_CREATE":
                     is_there = any(f'"{op.input["instance_name"]}"' in (write.value or "") for write in writes)
@@ -178,6 +184,9 @@ class Verdict:
                     is_there = any(f'"{op.input["new_name"]}"' in (write.value or "") for write in writes)
                 case "OP_INSTANCE_REMOVE":
                     is_there = any(write.value is None for write in writes)
+                case "OP_INSTANCE_MIGRATE" | "OP_INSTANCE_FAILOVER" if target:
+                    node = next(each.uuid for each in self._world.nodes.values() if each.name == target)
+                    is_there = any(f'"primary_node":"{node}"' in (write.value or "") for write in writes)
                 case _:
                     is_there = True
             if not is_there:
@@ -202,19 +211,33 @@ class Verdict:
     def _nodes(self, master: MasterProcess) -> None:
         config = master.state.config
         partly_removed = self._partly_removed(master)
+        shared = {
+            str(disk.logical_id[1]): instance
+            for instance in config.instances.values()
+            for disk in instance.disks
+            if disk.template is DiskTemplate.SHAREDFILE
+        }
         for node in self._world.nodes.values():
             here = [instance for instance in config.instances.values() if instance.primary_node == node.uuid]
-            known = {str(disk.logical_id[1]): instance for instance in here for disk in instance.disks}
-            present = set(node.volumes())
-            for volume in sorted(present - set(known)):
-                self._blame(f"{node.short} holds the volume {volume} that nobody owns")
-            for volume in sorted(set(known) - present):
-                if known[volume].name not in partly_removed:
-                    self._blame(f"{node.short} lacks the volume {volume} of {known[volume].name}")
+            local = {
+                str(disk.logical_id[1]): instance
+                for instance in here
+                for disk in instance.disks
+                if disk.template is DiskTemplate.FILE
+            }
+            for template, known in ((DiskTemplate.FILE, local), (DiskTemplate.SHAREDFILE, shared)):
+                present = set(node.volumes(template))
+                for volume in sorted(present - set(known)):
+                    self._blame(f"{node.short} holds the volume {volume} that nobody owns")
+                for volume in sorted(set(known) - present):
+                    if known[volume].name not in partly_removed:
+                        self._blame(f"{node.short} lacks the volume {volume} of {known[volume].name}")
             uuids = {str(instance.uuid) for instance in here}
             for guest in node.hypervisor.list():
                 if guest.uuid not in uuids:
                     self._blame(f"{node.short} runs {guest.name}, which is not its instance")
+                elif guest.state is not GuestState.RUNNING:
+                    self._blame(f"{node.short} has {guest.name} as {guest.state.value}")
 
     def _partly_removed(self, master: MasterProcess) -> set[str]:
         """Names of instances whose removal said that it was left half done: it may be repeated."""
@@ -237,7 +260,11 @@ class Verdict:
         for name in sorted(master.state.config.instance_names):
             await self._run(master, {"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": name, "shutdown_timeout": 0})
         for sim_node in self._world.nodes.values():
-            left = [*sim_node.volumes(), *(guest.name for guest in sim_node.hypervisor.list())]
+            left = [
+                *sim_node.volumes(DiskTemplate.FILE),
+                *sim_node.volumes(DiskTemplate.SHAREDFILE),
+                *(guest.name for guest in sim_node.hypervisor.list()),
+            ]
             if left:
                 self._blame(f"after all was removed {sim_node.short} still has {', '.join(left)}")
 

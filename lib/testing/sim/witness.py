@@ -7,7 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from ganeti.calls.base import Call, ChangingCall
-from ganeti.calls.instance import InstanceStart
+from ganeti.calls.instance import GuestState, InstanceStart
+from ganeti.calls.migration import MigrationAbort, MigrationFinish
 from ganeti.calls.node import TestDelay
 from ganeti.model.types import JobId, Uuid
 from ganeti.store.api import Batch
@@ -30,6 +31,7 @@ class Witness:
         self._published: dict[int, int] = {}  # serial → term
         self._taken_back: dict[Uuid, set[str]] = defaultdict(set)
         self.delays: dict[tuple[str, str, Uuid], set[str]] = defaultdict(set)  # (job, opcode, node) → requests
+        self.called_dead: set[str] = set()  # names of nodes that somebody wished to mark offline
         self.batches = 0
 
     def blame(self, text: str) -> None:
@@ -73,10 +75,20 @@ class Witness:
             if len(requests) > 1:
                 self.blame(f"job {job} waits on {node.short} more than once: {sorted(requests)}")
         if isinstance(call, InstanceStart):
-            name, uuid = call.spec.instance.name, call.spec.instance.uuid
-            for other in self._world.nodes.values():
-                if other is not node and other.hypervisor.info(name, uuid) is not None:
-                    self.blame(f"{name} is started on {node.short} while it runs on {other.short}")
+            self._runs_alone(node, call.spec.instance.name, call.spec.instance.uuid)
+        if isinstance(call, MigrationFinish) or (isinstance(call, MigrationAbort) and call.resume):
+            name, uuid = call.name, call.uuid
+            if node.hypervisor.info(name, uuid) is not None:
+                self._runs_alone(node, name, uuid)
+
+    def _runs_alone(self, node: SimNode, name: str, uuid: str) -> None:
+        """It is about to run there. Who marks a node offline says that nothing runs there, true or not."""
+        for other in self._world.nodes.values():
+            if other is node or other.name in self.called_dead:
+                continue
+            guest = other.hypervisor.info(name, uuid)
+            if guest is not None and guest.state in (GuestState.RUNNING, GuestState.PAUSED):
+                self.blame(f"{name} is to run on {node.short} while it runs on {other.short}")
 
     def sends(self, process: Process, node: Uuid, call: Call[Any]) -> None:
         """A master makes a call."""
