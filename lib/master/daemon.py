@@ -8,41 +8,24 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
 from ganeti import errors, paths
+from ganeti.calls.port import Rpc
 from ganeti.host import net
-from ganeti.host.clock import SystemClock
-from ganeti.hypervisor import parameters
+from ganeti.host.clock import Clock, SystemClock
 from ganeti.luxi.server import LuxiServer
-from ganeti.master.commits import Committer
-from ganeti.master.debts import DebtPayer
-from ganeti.master.engine import Engine
-from ganeti.master.env import Parts
-from ganeti.master.jobs import Jobs
-from ganeti.master.links import LinkedRpc
-from ganeti.master.lockmanager import LockManager
-from ganeti.master.membership import Members
-from ganeti.master.processor import Processor
-from ganeti.master.queries import Queries
-from ganeti.master.requests import Requests
-from ganeti.master.reservations import Reservations
-from ganeti.master.ssconf import Distributor
-from ganeti.master.state import State, job_key
-from ganeti.model.config import Config
-from ganeti.model.jobs import ArchivedJob
-from ganeti.model.objects import Node, Params, Put
-from ganeti.model.types import JobId, Uuid
-from ganeti.ops.base import OpCode
+from ganeti.master.mastership import Mastership
+from ganeti.master.state import State
+from ganeti.model.objects import Node
+from ganeti.model.types import Uuid
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.client import Client
-from ganeti.store.api import Note
 from ganeti.store.db import Database
 from ganeti.store.leader import Leader
-from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
@@ -64,95 +47,45 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seen_term: int = 0  # highest term when the take-over was decided; 0: not known
 
 
-def cluster_hvparams(config: Config, hypervisor: str) -> Params:
-    """Complete: built-in defaults with the cluster's on top."""
-    return parameters.defaults(hypervisor) | config.cluster.hvparams.get(hypervisor, {})
+class RealSurroundings:
+    """This node and its network."""
+
+    def __init__(self, where: Paths, me: identity.Identity, database: Database) -> None:
+        self._paths, self._me, self._database = where, me, database
+        self.clock = SystemClock()
+        self.rng = random.SystemRandom()
+        self.client: Client  # once there is a mastership
+
+    def new_rpc(self, nodes: Callable[[Uuid], Node | None], term: Callable[[], int]) -> Client:
+        self.client = Client(self._paths, self._me, nodes=nodes, term=term)
+        return self.client
+
+    def new_leader(self, rpc: Rpc, clock: Clock, name_of: Callable[[str], str]) -> Leader:
+        return Leader(self._database, self._me.uuid, rpc, clock, name_of=name_of)
+
+    async def resolve(self, name: str) -> tuple[str, str]:
+        return await asyncio.to_thread(net.resolve, name, self._paths)
 
 
 class Master:
-    """All parts of one mastership, put together."""
+    """A mastership as a daemon: its socket, its signals, its end."""
 
     def __init__(self, where: Paths, me: identity.Identity, options: Options, database: Database) -> None:
         self._paths = where
         self._me = me
         self._options = options
-        self._clock = SystemClock()
-        self.state = State()
-        self.rpc = Client(where, me, nodes=self._node, term=lambda: self.leader.term)
-        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
-        self.leader = Leader(database, me.uuid, self.rpc, self._clock, name_of=self._name_of)
-        self.committer = Committer(self.state, self.leader, self._clock)
-        self.jobs = Jobs(self.state, self._clock)
-        self.locks = LockManager(self._clock)
-        self.members = Members(self.state, self.committer, self.leader, self.rpc)
-        rng = random.SystemRandom()
-        self.distributor = Distributor(
-            lambda: self.state.config,
-            lambda: self.state.serial,
-            self.rpc,
-            cluster_hvparams,
-            pause=lambda: self.state.flags.watcher_pause,
-        )
-        parts = Parts(
-            state=self.state,
-            committer=self.committer,
-            jobs=self.jobs,
-            locks=self.locks,
-            rpc=self.debts,
-            membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, rng, self.debts.mirrors),
-            clock=self._clock,
-            rng=rng,
-            resolve=self._resolve,
-            submit=self._submit_children,
-            settle=self.debts.settle,
-            questions=lambda: self.queries,
-        )
-        self.engine = Engine(parts, Processor(parts, self.distributor), self.leader)
-        self.queries = Queries(
-            self.state,
-            self.rpc,
-            self.locks.rows,
-            self._clock,
-            archive=self._archived,
-            obstacles=self.engine.obstacles,
-            waiting_s=self.locks.waiting_s,
-        )
-        self.requests = Requests(
-            state=self.state,
-            jobs=self.jobs,
-            engine=self.engine,
-            committer=self.committer,
-            leadership=self.leader,
-            queries=self.queries,
-            distribute=self.distributor.distribute,
-        )
+        self._around = RealSurroundings(where, me, database)
+        self._mastership = Mastership(self._around)
 
-    def _node(self, uuid: Uuid) -> Node | None:
-        return self.state.config.nodes.get(uuid)
-
-    async def _archived(self, wanted: Sequence[JobId] | None) -> Sequence[ArchivedJob]:
-        prefixes = [""] if wanted is None else [job_key(job_id) for job_id in wanted]
-        rows = [row for prefix in prefixes for row in await self.leader.rows("archive", prefix=prefix)]
-        return [codec.unpack(value.encode(), ArchivedJob) for _, value in rows]
-
-    def _name_of(self, uuid: str) -> str:
-        node = self.state.config.nodes.get(Uuid(uuid))
-        return node.name if node is not None else uuid
-
-    async def _resolve(self, name: str) -> tuple[str, str]:
-        return await asyncio.to_thread(net.resolve, name, self._paths)
-
-    async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
-        return await self.engine.submit_children(parent, jobs)
+    @property
+    def state(self) -> State:
+        return self._mastership.state
 
     async def load(self) -> None:
-        await self.leader.open()
-        self.state.load(await self.leader.all_rows())
+        await self._mastership.load()
         # of 20,000 instances that were just read, none is garbage: a collection that looks at all of them stops the
         # loop for 0.1 s
         gc.freeze()
-        self.leader.on_publish(self.state.publish)
 
     async def serve(self, ready: Callable[[], None]) -> int:
         """Until a signal or the end of the mastership. Returns the exit status.
@@ -165,7 +98,8 @@ class Master:
         for number in (signal.SIGTERM, signal.SIGINT):
             # asked twice: running jobs are left to the next master
             loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
-        luxi = LuxiServer(self._paths, self.requests.handle)
+        mastership = self._mastership
+        luxi = LuxiServer(self._paths, mastership.requests.handle)
         background: list[asyncio.Task[None]] = []
         try:
             if self._options.take_over:
@@ -177,55 +111,48 @@ class Master:
             ready()
             if not is_won and not await self._win(stop):
                 return 0
-            self.debts.attach(self.committer)
-            await self.engine.recover()
-            background.append(asyncio.create_task(self._announce(), name="announce"))
-            background.append(asyncio.create_task(self.debts.keep_trying(), name="debts"))
-            background.append(asyncio.create_task(self.distributor.keep_trying(), name="ssconf"))
+            await mastership.begin()
+            for name, work in mastership.background().items():
+                background.append(asyncio.create_task(work, name=name))
             background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
             await self._until(stop)
-            return EXIT_NOT_MASTER if self.leader.lost.is_set() else 0
+            return EXIT_NOT_MASTER if mastership.leader.lost.is_set() else 0
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._end_jobs(hurry)
-            await self.distributor.stop()
+            await mastership.distributor.stop()
             await luxi.close()
-            await self.leader.close()
-            await self.rpc.close()
+            await mastership.leader.close()
+            await self._around.client.close()
 
     async def _take_over(self) -> None:
         """Win, and make this node the master in the configuration before anything else is done."""
-        if 0 < self._options.seen_term < self.leader.position.term:
+        leader = self._mastership.leader
+        if 0 < self._options.seen_term < leader.position.term:
             raise NotMasterError(
                 "wrong_state",
-                f"another node has become the master meanwhile, in term {self.leader.position.term}",
+                f"another node has become the master meanwhile, in term {leader.position.term}",
                 hint="gnt-cluster getmaster names it",
             )
-        nodes = [node.uuid for node in self.state.config.online_nodes]
         try:
-            await self.leader.claim(nodes, no_voting=self._options.no_voting, takes_over=True)
+            await self._mastership.claim(no_voting=self._options.no_voting, takes_over=True)
         except errors.StaleTermError as err:
             raise NotMasterError("wrong_state", err.message, hint=err.hint) from err
-        cluster = self.state.config.cluster
-        if cluster.master_node != self._me.uuid:
-            note = Note(actor="mastership", reason=f"{self._me.node} takes over")
-            changed = msgspec.structs.replace(cluster, master_node=Uuid(self._me.uuid))
-            await self.committer.commit(note, changes=[Put(changed)])
-        log.info("took over in term %s", self.leader.term)
+        await self._mastership.record_master(Uuid(self._me.uuid))
+        log.info("took over in term %s", leader.term)
 
     async def _try_to_win(self) -> bool:
         """One claim. False: there is no majority now. Raises NotMasterError when this is a master of the past."""
-        nodes = [node.uuid for node in self.state.config.online_nodes]
         try:
-            await self.leader.claim(nodes, no_voting=self._options.no_voting)
+            await self._mastership.claim(no_voting=self._options.no_voting)
         except errors.QuorumError as err:
             log.warning("not master yet: %s", err)
             return False
         except errors.StaleTermError as err:
             raise NotMasterError("wrong_state", err.message, hint=err.hint) from err
-        log.info("master in term %s", self.leader.term)
+        log.info("master in term %s", self._mastership.leader.term)
         return True
 
     async def _win(self, stop: asyncio.Event) -> bool:
@@ -241,7 +168,7 @@ class Master:
 
     async def _end_jobs(self, hurry: asyncio.Event) -> None:
         """Let running jobs end for a moment, unless there is a hurry."""
-        ending = asyncio.create_task(self.engine.stop(), name="end of the jobs")
+        ending = asyncio.create_task(self._mastership.engine.stop(), name="end of the jobs")
         waiting = asyncio.create_task(hurry.wait(), name="hurry")
         await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
         for task in (ending, waiting):
@@ -249,29 +176,19 @@ class Master:
         await asyncio.gather(ending, waiting, return_exceptions=True)
 
     async def _until(self, stop: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.leader.lost.wait())]
+        lost = self._mastership.leader.lost
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(lost.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        if self.leader.lost.is_set():
+        if lost.is_set():
             log.error("this node is not the master any more; stopping")
-
-    async def _announce(self) -> None:
-        """What other nodes must learn of the new term: whose certificates to trust, and the ssconf files."""
-        # each on its own: a node that is away holds up the one, not the other
-        await asyncio.gather(self._push_trust(), self.distributor.distribute())
-
-    async def _push_trust(self) -> None:
-        try:
-            await self.members.push_trust()
-        except errors.GanetiError as err:
-            log.warning("%s", err)
 
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(3600)
             try:
-                await self.engine.forget_submissions()
+                await self._mastership.engine.forget_submissions()
             except errors.GanetiError as err:
                 log.warning("old submission keys stay: %s", err)
 
