@@ -163,7 +163,7 @@ class HookResult(msgspec.Struct, frozen=True, kw_only=True):
     output: str
 
 
-@call(reply=tuple[HookResult, ...], time=Time.SLOW, reserve=Reserve.SCRIPTS)
+@call(reply=tuple[HookResult, ...], time=Time.SCRIPTS, reserve=Reserve.SCRIPTS)
 class HooksRun(ChangingCall[tuple[HookResult, ...]], frozen=True, tag="hooks_run"):
     """Run the scripts of one hooks directory in name order."""
 

@@ -28,6 +28,7 @@ class HookPlan(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     pre: tuple[Uuid, ...]
     post: tuple[Uuid, ...]
+    instance: Uuid | None = None  # whose block is told once more as it is afterwards
 
 
 class StateHolder(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from ganeti.logic import guests
 from ganeti.logic.base import HookPlan
 from ganeti.model.config import Config
-from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic, Node
 from ganeti.model.types import Uuid
 
 _FILE_LIKE = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.BLOCKDEV, DiskTemplate.RBD)
+_OF_A_DEVICE = re.compile(r"INSTANCE_(NIC|DISK)[0-9]+_")
 
 
 def text(value: Any) -> str:  # Any: a scalar
@@ -99,6 +101,26 @@ def _disk(config: Config, disk: Disk) -> dict[str, str]:
     return found
 
 
+def environment_after(plan: HookPlan, config: Config) -> dict[str, str]:
+    """The operation's variables with the values of now; those of an object that is gone stay as they were."""
+    instance = config.instances.get(plan.instance) if plan.instance is not None else None
+    if instance is None:
+        return plan.environment
+    kept = {name: value for name, value in plan.environment.items() if not _OF_A_DEVICE.match(name)}
+    return kept | instance_environment(config, instance)
+
+
+def move_environment(instance: Instance, source: Node, target: Node) -> dict[str, str]:
+    """Both roles before and after; the secondaries are empty unless the instance has mirrors."""
+    mirrored = bool(instance.secondary_nodes)
+    return {
+        "OLD_PRIMARY": source.name,
+        "NEW_PRIMARY": target.name,
+        "OLD_SECONDARY": target.name if mirrored else "",
+        "NEW_SECONDARY": source.name if mirrored else "",
+    }
+
+
 def instance_hooks(
     config: Config, instance: Instance, extra: dict[str, str], *, pre: Iterable[Uuid] | None = None
 ) -> HookPlan:
@@ -108,4 +130,5 @@ def instance_hooks(
         environment=instance_environment(config, instance) | extra,
         pre=nodes if pre is None else tuple(pre),
         post=nodes,
+        instance=instance.uuid,
     )

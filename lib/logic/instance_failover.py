@@ -118,15 +118,12 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             "IGNORE_CONSISTENCY": hooks.text(op.ignore_consistency),
             "SHUTDOWN_TIMEOUT": hooks.text(op.shutdown_timeout),
             "FAILOVER_CLEANUP": hooks.text(op.cleanup),
-            "OLD_PRIMARY": facts.source.name,
-            "NEW_PRIMARY": facts.target.name,
-            "OLD_SECONDARY": "",
-            "NEW_SECONDARY": "",
+            **hooks.move_environment(facts.instance, facts.source, facts.target),
         }
         pre = tuple(dict.fromkeys((config.cluster.master_node, facts.target.uuid)))
         post = pre if facts.source.offline else tuple(dict.fromkeys((*pre, facts.source.uuid)))
         environment = hooks.instance_environment(config, facts.instance) | extra
-        return HookPlan(environment=environment, pre=pre, post=post)
+        return HookPlan(environment=environment, pre=pre, post=post, instance=facts.instance.uuid)
 
     def plan(self, facts: FailoverFacts, env: Env) -> Sequence[Step]:
         instance, source, target = facts.instance, facts.source, facts.target

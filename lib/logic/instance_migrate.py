@@ -199,15 +199,12 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             "MIGRATE_LIVE": hooks.text(facts.tuning.live),
             "MIGRATE_CLEANUP": hooks.text(self.op.cleanup),
             "ALLOW_RUNTIME_CHANGES": hooks.text(self.op.allow_runtime_changes),
-            "OLD_PRIMARY": facts.source.name,
-            "NEW_PRIMARY": facts.target.name,
-            "OLD_SECONDARY": "",
-            "NEW_SECONDARY": "",
+            **hooks.move_environment(facts.instance, facts.source, facts.target),
         }
         ends = [node.uuid for node in (facts.source, facts.target) if not node.offline]
         nodes = tuple(dict.fromkeys((config.cluster.master_node, *ends)))
         environment = hooks.instance_environment(config, facts.instance) | extra
-        return HookPlan(environment=environment, pre=nodes, post=nodes)
+        return HookPlan(environment=environment, pre=nodes, post=nodes, instance=facts.instance.uuid)
 
     def plan(self, facts: MigrateFacts, env: Env) -> Sequence[Step]:
         instance = facts.instance

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ganeti import errors, paths
 from ganeti.calls.node import HookResult, HooksRun
 from ganeti.calls.port import Rpc
+from ganeti.logic import hooks as variables
+from ganeti.logic.base import HookPlan
 from ganeti.model.config import Config
 from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.base import OpCode
 
 
-def environment(config: Config, op: OpCode, path: str, phase: str, own: dict[str, str]) -> dict[str, str]:
+def environment(config: Config, op: OpCode, path: str, phase: str, own: Mapping[str, str]) -> dict[str, str]:
     """The variables of one run: the common ones and the operation's own, with their prefix."""
-    prefix = "GANETI_POST_" if phase == "post" else "GANETI_"
     return {
         "GANETI_HOOKS_VERSION": "2",
         "GANETI_HOOKS_PHASE": phase,
@@ -27,17 +28,21 @@ def environment(config: Config, op: OpCode, path: str, phase: str, own: dict[str
         "GANETI_CLUSTER": config.cluster.name,
         "GANETI_MASTER": config.master.name,
         **{f"GANETI_{name}": value for name, value in own.items()},
-        **({f"{prefix}{name}": value for name, value in own.items()} if phase == "post" else {}),
     }
 
 
+def after(plan: HookPlan, config: Config) -> dict[str, str]:
+    """What the post phase is told in addition: the operation's values of now."""
+    return {f"GANETI_POST_{name}": value for name, value in variables.environment_after(plan, config).items()}
+
+
 async def run(
-    rpc: Rpc, nodes: Sequence[Uuid], *, path: str, phase: str, variables: dict[str, str]
+    rpc: Rpc, nodes: Sequence[Uuid], *, path: str, phase: str, environ: dict[str, str]
 ) -> dict[Uuid, tuple[HookResult, ...] | errors.RpcError]:
     """Results by node; each node gets a request of its own."""
 
     async def one(node: Uuid) -> tuple[HookResult, ...] | errors.RpcError:
-        call = HooksRun(request=RequestId(f"hooks-{uuid.uuid4()}"), path=path, phase=phase, environment=variables)
+        call = HooksRun(request=RequestId(f"hooks-{uuid.uuid4()}"), path=path, phase=phase, environment=environ)
         try:
             return await rpc.one(node, call)
         except errors.RpcError as err:

@@ -19,6 +19,9 @@ from ganeti.ops.base import OpCode
 
 log = logging.getLogger(__name__)
 
+#: hooks path that runs after every operation that changed the configuration
+CONFIG_UPDATE = "config-update"
+
 Unit = LogicalUnit[Any, Any]  # Any: the processor does not know what an operation's facts are
 
 
@@ -47,6 +50,7 @@ class Processor:
         finally:
             if env.has_changed:
                 await self._distributor.distribute()
+                await self._config_hooks(env, op)
         if plan is not None:
             failures = await self._post_hooks(env, op, plan)
             result = unit.after_hooks(result, failures, env)
@@ -73,8 +77,8 @@ class Processor:
         nodes = _reachable(plan.pre, env.config)
         if not nodes:
             return
-        variables = hooks.environment(env.config, op, path, "pre", plan.environment)
-        results = await hooks.run(env.rpc, nodes, path=path, phase="pre", variables=variables)
+        environ = hooks.environment(env.config, op, path, "pre", plan.environment)
+        results = await hooks.run(env.rpc, nodes, path=path, phase="pre", environ=environ)
         if results and all(isinstance(answer, errors.RpcError) for answer in results.values()):
             raise errors.HooksFailure(f"no node could run the pre hooks {path}")
         for answer in results.values():
@@ -86,13 +90,31 @@ class Processor:
 
     async def _post_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> list[tuple[str, str, str]]:
         path = op.declaration.hooks
-        variables = hooks.environment(env.config, op, path, "post", plan.environment)
-        nodes = _reachable(plan.post, env.config)
-        results = await hooks.run(env.rpc, nodes, path=path, phase="post", variables=variables)
+        config = env.config
+        environ = hooks.environment(config, op, path, "post", plan.environment) | hooks.after(plan, config)
+        changed = config.instances.get(plan.instance) if plan.instance is not None else None
+        nodes = _reachable([*plan.post, *(changed.nodes if changed is not None else ())], config)
+        results = await hooks.run(env.rpc, nodes, path=path, phase="post", environ=environ)
         failures = hooks.failures(env.config, results)
+        for answer in results.values():
+            if isinstance(answer, errors.RpcError):
+                env.warn(f"post hooks not run: {answer}")
         for node, script, output in failures:
             env.warn(f"post hook {script} failed on node {node}: {output.strip() or '(no output)'}")
         return failures
+
+    @staticmethod
+    async def _config_hooks(env: JobEnv, op: OpCode) -> None:
+        """For whoever wants to know of every change; what they do is no matter of the operation."""
+        config = env.config
+        environ = hooks.environment(config, op, CONFIG_UPDATE, "post", {})
+        nodes = (config.cluster.master_node,)
+        results = await hooks.run(env.rpc, nodes, path=CONFIG_UPDATE, phase="post", environ=environ)
+        for answer in results.values():
+            if isinstance(answer, errors.RpcError):
+                log.warning("%s hooks were not run: %s", CONFIG_UPDATE, answer)
+        for _, script, output in hooks.failures(config, results):
+            log.warning("hook %s failed: %s", script, output.strip() or "(no output)")
 
 
 def _reachable(nodes: Sequence[Uuid], config: Config) -> list[Uuid]:

@@ -13,7 +13,7 @@ from ganeti.calls.node import HookResult, HooksRun
 from ganeti.node.base import Context, NodeEnv, handles
 
 #: of all scripts of a directory together, seconds; less than the caller waits
-LIMIT_S = 280.0
+LIMIT_S = 880.0
 #: kept of a script's output
 MAX_OUTPUT = 4096
 _MAX_WRITTEN = 64 * 1024 * 1024
