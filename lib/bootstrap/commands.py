@@ -12,7 +12,7 @@ from ganeti.bootstrap.checks import InitRequest
 from ganeti.host import files
 from ganeti.model.types import Uuid
 from ganeti.ops.base import Parse
-from ganeti.ops.cluster import BOUNDS_OPTION, POLICY_OPTIONS, OpClusterDestroy
+from ganeti.ops.cluster import BOUNDS_OPTION, POLICY_OPTIONS, OpClusterDestroy, OpClusterPostInit
 from ganeti.ops.node import OpNodeAdd
 from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
 from ganeti.wire import codec
@@ -124,6 +124,10 @@ def init(session: Session, call: Call) -> int:
         known_templates=tuple(template.value for template in storage.drivers(session.paths, runner)),
         is_answering=lambda: _is_answering(session),
     )
+    try:
+        session.run(OpClusterPostInit())
+    except errors.GanetiError as err:
+        session.note(f"The cluster is there, but its hooks were not run: {err}")
     return 0
 
 

@@ -84,7 +84,7 @@ def iallocator(session: Session, call: Call) -> int:
         )
     )
     if text is not None:
-        session.out(text)
+        session.out(text.rstrip("\n"))
     return 0
 
 

@@ -28,6 +28,7 @@ class HookPlan(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     pre: tuple[Uuid, ...]
     post: tuple[Uuid, ...]
+    leaving: tuple[Uuid, ...] = ()  # nodes that will not be there afterwards: their post hooks run before the execution
     instance: Uuid | None = None  # whose block is told once more as it is afterwards
 
 

@@ -2,6 +2,7 @@
 
 from ganeti.logic import (  # noqa: F401 - each registers its units and resolvers
     cluster_destroy,
+    cluster_post_init,
     cluster_redist_conf,
     cluster_repair_disk_sizes,
     cluster_set_params,

@@ -9,8 +9,11 @@ from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 
 
-def plan(node: Node, extra: dict[str, str], *, pre: Iterable[Uuid], post: Iterable[Uuid]) -> HookPlan:
-    return HookPlan(environment={"OP_TARGET": node.name, **extra}, pre=tuple(pre), post=tuple(post))
+def plan(
+    node: Node, extra: dict[str, str], *, pre: Iterable[Uuid], post: Iterable[Uuid], leaving: Iterable[Uuid] = ()
+) -> HookPlan:
+    environment = {"OP_TARGET": node.name, **extra}
+    return HookPlan(environment=environment, pre=tuple(pre), post=tuple(post), leaving=tuple(leaving))
 
 
 def abilities(master_capable: bool | None, vm_capable: bool | None) -> dict[str, str]:

@@ -53,7 +53,8 @@ class NodeRemove(LogicalUnit[OpNodeRemove, RemoveFacts]):
 
     def hooks(self, facts: RemoveFacts, config: Config) -> HookPlan:
         others = [each.uuid for each in config.online_nodes if each.uuid != facts.node.uuid]
-        return node_hooks.plan(facts.node, {"NODE_NAME": facts.node.name}, pre=others, post=others)
+        node = facts.node
+        return node_hooks.plan(node, {"NODE_NAME": node.name}, pre=others, post=others, leaving=(node.uuid,))
 
     def plan(self, facts: RemoveFacts, env: Env) -> Sequence[Step]:
         return (Commit(title=f"remove node {facts.node.name}", changes=(Delete("node", facts.node.uuid),)),)

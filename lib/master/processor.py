@@ -45,6 +45,8 @@ class Processor:
         if op.dry_run:
             self._tell_plan(env, unit.plan(facts, env))
             return unit.dry_result(facts)
+        if plan is not None and plan.leaving:
+            await self._post_hooks(env, op, plan, plan.leaving)
         try:
             result = await unit.execute(facts, env)
         finally:
@@ -52,7 +54,7 @@ class Processor:
                 await self._distributor.distribute()
                 await self._config_hooks(env, op)
         if plan is not None:
-            failures = await self._post_hooks(env, op, plan)
+            failures = await self._post_hooks(env, op, plan, (*plan.post, *_nodes_now(plan, env.config)))
             result = unit.after_hooks(result, failures, env)
         return result
 
@@ -88,14 +90,13 @@ class Processor:
         if failed:
             raise errors.HooksAbort(failed)
 
-    async def _post_hooks(self, env: JobEnv, op: OpCode, plan: HookPlan) -> list[tuple[str, str, str]]:
-        path = op.declaration.hooks
-        config = env.config
+    async def _post_hooks(
+        self, env: JobEnv, op: OpCode, plan: HookPlan, nodes: Sequence[Uuid]
+    ) -> list[tuple[str, str, str]]:
+        path, config = op.declaration.hooks, env.config
         environ = hooks.environment(config, op, path, "post", plan.environment) | hooks.after(plan, config)
-        changed = config.instances.get(plan.instance) if plan.instance is not None else None
-        nodes = _reachable([*plan.post, *(changed.nodes if changed is not None else ())], config)
-        results = await hooks.run(env.rpc, nodes, path=path, phase="post", environ=environ)
-        failures = hooks.failures(env.config, results)
+        results = await hooks.run(env.rpc, _reachable(nodes, config), path=path, phase="post", environ=environ)
+        failures = hooks.failures(config, results)
         for answer in results.values():
             if isinstance(answer, errors.RpcError):
                 env.warn(f"post hooks not run: {answer}")
@@ -115,6 +116,12 @@ class Processor:
                 log.warning("%s hooks were not run: %s", CONFIG_UPDATE, answer)
         for _, script, output in hooks.failures(config, results):
             log.warning("hook %s failed: %s", script, output.strip() or "(no output)")
+
+
+def _nodes_now(plan: HookPlan, config: Config) -> tuple[Uuid, ...]:
+    """Where the instance is after the operation, which may be elsewhere than was planned."""
+    instance = config.instances.get(plan.instance) if plan.instance is not None else None
+    return instance.nodes if instance is not None else ()
 
 
 def _reachable(nodes: Sequence[Uuid], config: Config) -> list[Uuid]:

@@ -36,8 +36,8 @@ class OpTestAllocator(OpCode, frozen=True, tag="OP_TEST_ALLOCATOR"):
     hypervisor: str = ""
     iallocator: str = ""
     tags: tuple[str, ...] = ()
-    memory: Annotated[int | None, Meta(ge=0)] = None  # MiB
-    vcpus: Annotated[int | None, Meta(ge=0)] = None
+    memory: Annotated[int, Meta(ge=0)] | None = None  # MiB
+    vcpus: Annotated[int, Meta(ge=0)] | None = None
     os: str = ""
     disk_template: DiskTemplate | None = None
     instances: tuple[str, ...] = ()

@@ -47,6 +47,11 @@ POLICY_OPTIONS = (
 )
 
 
+@operation(hooks="cluster-init", object_type="CLUSTER")
+class OpClusterPostInit(OpCode, frozen=True, tag="OP_CLUSTER_POST_INIT"):
+    """Run the hooks of a cluster that has just been made. Result: true."""
+
+
 @operation(
     cli=Cli(tool="gnt-cluster", verb="destroy", custom=True, common=()), hooks="cluster-destroy", object_type="CLUSTER"
 )

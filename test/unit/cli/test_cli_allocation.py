@@ -5,6 +5,8 @@ import json
 import pytest
 from unit.cli.kit import Steps, job_master, run
 
+from ganeti.ops import base
+
 
 def written(tmp_path, content) -> str:
     path = tmp_path / "instances.json"
@@ -91,6 +93,7 @@ def asked(*words: str) -> dict:
     ended = run("gnt-debug", "iallocator", *words, master=master)
     assert (ended.code, ended.out) == (0, "the answer\n"), ended.err
     ((forms,),) = master.sent("SubmitJob")
+    assert base.decode(forms[0]).op_id == "OP_TEST_ALLOCATOR"
     return {key: value for key, value in forms[0].items() if key not in ("reason", "OP_ID")}
 
 
