@@ -6,6 +6,7 @@ from typing import Any
 
 from ganeti.cli import blocks, common, lists
 from ganeti.cli.blocks import Block
+from ganeti.ops.node import OpNodeSetParams
 from ganeti.ops.verbs import Argument, Call, Session, verb
 from ganeti.query.filter import filter_of_arguments
 
@@ -71,3 +72,21 @@ def _block(row: list[list[Any]]) -> Block:  # Any: JSON of [status, value] pairs
     if "ndparams" in values:
         values["ndparams"] = blocks.parameters(own, values["ndparams"])
     return Block(tuple((_INFO[name], values[name]) for name in _INFO if name in values))
+
+
+@verb("gnt-node", "modify", operation=OpNodeSetParams)
+def modify(session: Session, call: Call) -> int:
+    """Change a node's role, abilities, secondary address, parameters and recorded states.
+
+    A node is at most one of master candidate, drained and offline; setting one of them clears the others. The
+    master's roles are changed by gnt-cluster master-failover only.
+    """
+    from ganeti.cli import submission
+
+    question = ""
+    if call.form.get("offline") is False:
+        question = (
+            f"Node {call.arguments[0]} will be contacted again. What was moved away from it while it was offline may"
+            " still run there. Is it sure that it does not?"
+        )
+    return submission.run(session, call, OpNodeSetParams.declaration, second_question=question)

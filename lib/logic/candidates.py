@@ -64,6 +64,24 @@ async def demote(env: Env, node: Node) -> None:
     await env.membership.remove_voter(node.uuid, [Put(msgspec.structs.replace(node, master_candidate=False))])
 
 
+async def trim_pool(env: Env) -> list[str]:
+    """Demote, by chance and never the master, what is more than the pool's size. The names of the demoted."""
+    demoted: list[str] = []
+    master = env.config.cluster.master_node
+    while len(env.config.candidates) > env.config.cluster.candidate_pool_size:
+        others = [node for node in env.config.candidates if node.uuid != master]
+        if not others:
+            break
+        # one that cannot be asked goes first: it is the least worth having
+        reachable = {holder.node for holder in env.membership.holders() if holder.is_reachable}
+        silent = [node for node in others if node.uuid not in reachable]
+        node = env.rng.choice(sorted(silent or others, key=lambda each: each.name))
+        await demote(env, node)
+        env.report(f"node {node.name} is no master candidate any more: {len(env.config.candidates)} are enough")
+        demoted.append(node.name)
+    return demoted
+
+
 async def fill_pool(env: Env, *, without: Sequence[Uuid] = ()) -> list[str]:
     """Promote until the pool is full; a node that cannot be promoted is warned of. The names of the promoted."""
     promoted: list[str] = []

@@ -184,8 +184,10 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
 
     async def execute(self, facts: ModifyFacts, env: Env) -> None:
         await super().execute(facts, env)
-        if self.op.candidate_pool_size is not None and await candidates.fill_pool(env):
-            await env.membership.publish_trust()
+        if self.op.candidate_pool_size is not None:
+            changed = await candidates.fill_pool(env) + await candidates.trim_pool(env)
+            if changed:
+                await env.membership.publish_trust()
 
 
 def _refuse_used(what: str, used: Sequence[tuple[str, str]]) -> None:

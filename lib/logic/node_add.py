@@ -10,7 +10,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion, VersionReply
-from ganeti.logic import candidates, checks, node_hooks
+from ganeti.logic import candidates, checks, node_hooks, node_values
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -52,7 +52,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
                 f"no certificate of node {name} is known",
                 hint="run gnt-node add on the master: it makes the node join first",
             )
-        node = self._node(env, name, (primary_ip, secondary_ip), digest, old)
+        node = node_values.recorded(self._node(env, name, (primary_ip, secondary_ip), digest, old), op)
         _check_addresses(config, node, old)
         _check_certificate(config, node)
         await self._check_daemon(env, node)

@@ -8,11 +8,11 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion
-from ganeti.logic import candidates, node_hooks
+from ganeti.logic import candidates, node_hooks, node_values
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
-from ganeti.model.locks import ALL, LockPlan, exclusive
+from ganeti.model.locks import ALL, LockPlan, exclusive, shared
 from ganeti.model.objects import Node, Put
 from ganeti.ops.node import OpNodeSetParams
 
@@ -31,13 +31,21 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
     def locks(self, config: Config) -> LockPlan:
         node = config.node(self.op.node_name).uuid
         # any other node may be promoted in its place
-        return LockPlan.of(nodes=exclusive(ALL if self.op.auto_promote else node), node_res=exclusive(node))
+        nodes = exclusive(ALL if self.op.auto_promote else node)
+        instances = shared(ALL) if self.op.secondary_ip is not None else None
+        return LockPlan.of(instances=instances, nodes=nodes, node_res=exclusive(node))
 
     async def check(self, env: Env) -> ModifyFacts:
         config = env.config
         old = config.node(self.op.node_name)
         self._check_request(config, old)
         new, told = changed(config, old, self.op)
+        new = node_values.recorded(new, self.op)
+        if self.op.secondary_ip is not None:
+            address = await node_values.secondary_ip(env, old, self.op.secondary_ip, force=self.op.force)
+            new = msgspec.structs.replace(new, secondary_ip=address)
+        node_values.check_power(config, old, new, self.op)
+        told = (*told, *node_values.told(new, self.op))
         if old.vm_capable and not new.vm_capable:
             _check_empty(config, old)
         fills_pool = False
@@ -50,7 +58,16 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
     def _check_request(self, config: Config, node: Node) -> None:
         op = self.op
         roles = (op.master_candidate, op.offline, op.drained)
-        if all(flag is None for flag in (*roles, op.master_capable, op.vm_capable)):
+        others = (
+            op.master_capable,
+            op.vm_capable,
+            op.secondary_ip,
+            op.ndparams,
+            op.powered,
+            op.hv_state,
+            op.disk_state,
+        )
+        if all(value is None for value in (*roles, *others)):
             raise errors.PrereqError("wrong_input", "nothing to change was given")
         if sum(flag is True for flag in roles) > 1:
             raise errors.PrereqError(
@@ -205,6 +222,7 @@ def changed(config: Config, old: Node, op: OpNodeSetParams) -> tuple[Node, tuple
         master_candidate=candidate,
         master_capable=master_capable,
         vm_capable=old.vm_capable if op.vm_capable is None else op.vm_capable,
+        powered=old.powered if op.powered is None else op.powered,
     )
     returns = (old.offline or old.drained or not old.master_capable) and candidates.can_be_candidate(new)
     if returns and op.master_candidate is None and candidates.joins(config, without=old.uuid):

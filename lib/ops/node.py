@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+from ganeti.model.objects import Params
 from ganeti.model.types import NodeName
 from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+
+_NodeParameters = Annotated[Params | None, opt("--node-parameters", help="parameters of the node", parse=Parse.KEYVAL)]
+# Any: by hypervisor, by storage; checked by the logic
+_HvState = Annotated[
+    dict[str, Any] | None,
+    opt("--hypervisor-state", help="recorded for allocators, by hypervisor", parse=Parse.IDENT_KEYVAL),
+]
+_DiskState = Annotated[
+    dict[str, Any] | None,
+    opt(
+        "--disk-state",
+        help="recorded for allocators, by storage",
+        parse=Parse.IDENT_KEYVAL,
+        metavar="TYPE/NAME:KEY=VALUE,...",
+    ),
+]
 
 
 @operation(
@@ -26,6 +43,9 @@ class OpNodeAdd(OpCode, frozen=True, tag="OP_NODE_ADD"):
         bool, opt("--master-capable", help="whether it may become master candidate", parse=Parse.YES_NO)
     ] = True
     vm_capable: Annotated[bool, opt("--vm-capable", help="whether it may hold instances", parse=Parse.YES_NO)] = True
+    ndparams: _NodeParameters = None
+    hv_state: _HvState = None
+    disk_state: _DiskState = None
     node_uuid: str = ""  # chosen by the join, written into the certificate
     certificate_digest: str = ""  # SHA-256, hex, of the certificate that the join installed
 
@@ -43,7 +63,7 @@ class OpNodeRemove(OpCode, frozen=True, tag="OP_NODE_REMOVE"):
 
 
 @operation(
-    cli=Cli(tool="gnt-node", verb="modify", positional=("node_name",), needs_option=True),
+    cli=Cli(tool="gnt-node", verb="modify", positional=("node_name",), custom=True, needs_option=True),
     rest=Rest(method="POST", path="/2/nodes/{node_name}/modify"),
     hooks="node-modify",
     object_type="NODE",
@@ -72,6 +92,15 @@ class OpNodeSetParams(OpCode, frozen=True, tag="OP_NODE_SET_PARAMS"):
     vm_capable: Annotated[
         bool | None, opt("--vm-capable", help="whether it may hold instances", parse=Parse.YES_NO)
     ] = None
+    secondary_ip: Annotated[
+        str | None, opt("-s", "--secondary-ip", help="address on the replication network", metavar="IP")
+    ] = None
+    ndparams: _NodeParameters = None
+    powered: Annotated[
+        bool | None, opt("--node-powered", help="recorded power state of a node with a helper", parse=Parse.YES_NO)
+    ] = None
+    hv_state: _HvState = None
+    disk_state: _DiskState = None
 
 
 @operation()

@@ -48,7 +48,7 @@ def test_failover_from_a_node_that_is_cut_off_and_comes_back(own_cluster):
     assert _places(shell) == ["node2", "node3"]  # out of reach, it cannot be ended
     assert f"end what may still run of {NAME}" in shell.ok("gnt-cluster", "verify")
     shell.cluster.heal()
-    shell.ok("gnt-node", "modify", "--offline=no", "node3")
+    shell.ok("gnt-node", "modify", "-f", "--offline=no", "node3")
     assert _places(shell) == ["node2"]
     assert "end what may still run" not in shell.ok("gnt-cluster", "verify")
 

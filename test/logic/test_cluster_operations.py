@@ -62,11 +62,11 @@ def test_bigger_pool_promotes_until_it_is_full():
     assert sorted(env.membership.log) == ["add node2.example.com", "add node3.example.com", "trust"]
 
 
-def test_smaller_pool_demotes_nobody():
+def test_smaller_pool_ends_candidates_but_never_the_master():
     env = PlanEnv(make_config())
     execute(OpClusterSetParams(candidate_pool_size=1), env)
-    assert env.membership.log == []
-    assert len(env.config.candidates) == 3
+    assert [node.name for node in env.config.candidates] == ["node1.example.com"]
+    assert sorted(env.membership.log) == ["remove node2.example.com", "remove node3.example.com", "trust"]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from logic.plan_env import (
     refused,
     shape,
     unit_of,
+    up,
 )
 
-from ganeti.calls.node import NodeLeave, NodeVersion, VersionReply
+from ganeti.calls.node import AddressProbe, NodeLeave, NodeVersion, VersionReply
 from ganeti.model.locks import ALL, Level, LockKey
-from ganeti.model.objects import Node
+from ganeti.model.objects import Node, Put
 from ganeti.ops.node import OpNodeAdd, OpNodeRemove, OpNodeSetParams
 
 NEW = OpNodeAdd(
@@ -268,3 +269,96 @@ def test_master_may_change_what_is_no_role():
     env = PlanEnv(make_config())
     assert execute(modify(1, vm_capable=False), env) == [["vm_capable", "False"]]
     assert not node_of(env, 1).vm_capable
+
+
+# Values that are no roles
+
+
+def test_parameters_and_states_are_recorded_and_told():
+    env = PlanEnv(make_config())
+    op = modify(
+        ndparams={"spindle_count": "3", "oob_program": "/bin/oob"},
+        hv_state={"fake": {"mem_total": "4g"}},
+        disk_state={"plain": {"xenvg": {"disk_total": 100}}},
+        powered=False,
+    )
+    assert execute(op, env) == [
+        ["powered", "False"],
+        ["ndparams/oob_program", "/bin/oob"],
+        ["ndparams/spindle_count", "3"],
+        ["hv_state/fake", "{'mem_total': 4096}"],
+        ["disk_state/plain/xenvg", "{'disk_total': 100}"],
+    ]
+    node = node_of(env, 2)
+    assert (node.ndparams, node.powered) == ({"spindle_count": 3, "oob_program": "/bin/oob"}, False)
+    assert node.disk_state_static == {"plain/xenvg": {"disk_total": 100}}
+    execute(modify(ndparams={"spindle_count": "default"}), env)
+    assert node_of(env, 2).ndparams == {"oob_program": "/bin/oob"}
+
+
+def test_new_node_has_the_parameters_that_were_given():
+    env = env_for_add()
+    execute(msgspec.structs.replace(NEW, ndparams={"spindle_count": 2}, hv_state={"fake": {"mem_total": 5}}), env)
+    node = node_of(env, 4)
+    assert (node.ndparams, node.hv_state_static) == ({"spindle_count": 2}, {"fake": {"mem_total": 5}})
+
+
+@pytest.mark.parametrize(
+    ("op", "code", "text"),
+    [
+        (modify(ndparams={"exclusive_storage": True}), "wrong_input", "gnt-group modify"),
+        (modify(ndparams={"wheels": 4}), "wrong_input", "wheels"),
+        (modify(powered=False), "wrong_state", "out-of-band"),
+        (modify(3, offline=False), "wrong_state", "powered off"),
+        (modify(secondary_ip="x"), "wrong_input", "no IP address"),
+        (modify(secondary_ip="192.0.2.1"), "resource_not_unique", "node1.example.com"),
+        (modify(secondary_ip="192.0.2.100"), "resource_not_unique", "the cluster's"),
+        (modify(secondary_ip="198.51.100.2"), "wrong_input", "change the master first"),
+        (modify(1, secondary_ip="198.51.100.1"), "wrong_state", "node2.example.com, node3.example.com"),
+    ],
+)
+def test_values_are_refused(op, code, text):
+    nodes = [make_node(1), make_node(2), make_node(3, offline=True, powered=False, master_candidate=False)]
+    err = refused(op, PlanEnv(make_config(nodes=nodes)))
+    assert (err.code, text in str(err)) == (code, True), str(err)
+
+
+def dual_homed() -> PlanEnv:
+    nodes = [make_node(number, secondary_ip=f"198.51.100.{number}") for number in (1, 2)]
+    env = PlanEnv(make_config(make_instance(node=2), nodes=nodes))
+    env.rpc.answers[AddressProbe] = True
+    return env
+
+
+def test_secondary_address_changes_when_somebody_is_there():
+    env = dual_homed()
+    op = modify(secondary_ip="198.51.100.20")
+    assert unit_of(op).locks(env.config).wanted[LockKey(Level.INSTANCE, ALL)] is False
+    assert execute(op, env) == [["secondary_ip", "198.51.100.20"]]
+    assert node_of(env, 2).secondary_ip == "198.51.100.20"
+    assert [call for _, call in env.rpc.calls] == [AddressProbe(address="198.51.100.20", port=1811)]
+    env.rpc.answers[AddressProbe] = False
+    assert "reaches nobody" in str(refused(modify(secondary_ip="198.51.100.21"), env))
+    execute(modify(secondary_ip="198.51.100.20"), env)  # it has it already
+
+
+def test_secondary_address_stays_while_instances_are_up():
+    env = dual_homed()
+    env.config = env.config.apply([Put(up(make_instance(node=2)))])
+    assert "web1.example.com" in str(refused(modify(secondary_ip="198.51.100.20"), env))
+
+
+def test_first_node_gets_an_address_of_its_own_by_force():
+    env = PlanEnv(make_config())
+    env.rpc.answers[AddressProbe] = True
+    execute(modify(1, secondary_ip="198.51.100.1", force=True), env)
+    assert "node2.example.com, node3.example.com" in env.warnings[0]
+    execute(modify(2, secondary_ip="198.51.100.2"), env)
+
+
+def test_address_of_an_offline_node_is_not_looked_for():
+    env = dual_homed()
+    away = make_node(2, secondary_ip="198.51.100.2", offline=True, master_candidate=False)
+    env.config = env.config.apply([Put(away)])
+    execute(modify(secondary_ip="198.51.100.20"), env)
+    assert "not checked" in env.warnings[0]

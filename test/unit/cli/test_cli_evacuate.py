@@ -1,9 +1,9 @@
-"""gnt-node evacuate, migrate and failover; the summary of gnt-group evacuate."""
+"""gnt-node modify, evacuate, migrate and failover; the summary of gnt-group evacuate."""
 
 from __future__ import annotations
 
 import pytest
-from unit.cli.kit import Keyboard, Master, rows, run
+from unit.cli.kit import Keyboard, Master, job_master, rows, run
 
 
 def master(*, primary=("a", "b"), secondary=("c",), jobs=(8, 9), ends=("success", "success"), knows=True) -> Master:
@@ -111,3 +111,25 @@ def test_changes_of_group_follow_their_jobs(tool, verb):
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "All instances were moved (2 jobs).")
     assert sent(known)["target_groups"] == ["rack2", "rack3"]
     assert run(tool, verb, "x", master=master(ends=("error", "success"))).code == 1
+
+
+def test_modify_asks_before_a_node_comes_back():
+    keyboard = Keyboard("n")
+    known = job_master([["offline", "False"]])
+    assert run("gnt-node", "modify", "-O", "no", "n1", master=known, keyboard=keyboard).code == 1
+    assert "may still run there" in " ".join(keyboard.shown.split())
+    assert known.sent("SubmitJob") == []
+    ended = run("gnt-node", "modify", "-f", "-O", "no", "n1", master=known)
+    assert (ended.code, ended.out) == (0, "Modified node n1\n - offline -> False\n")
+    words = ("-s", "198.51.100.2", "--node-powered=yes", "--node-parameters=spindle_count=2", "-D", "yes")
+    known = job_master([])
+    assert run("gnt-node", "modify", *words, "n1", master=known).code == 0
+    assert sent(known) == {
+        "OP_ID": "OP_NODE_SET_PARAMS",
+        "node_name": "n1",
+        "secondary_ip": "198.51.100.2",
+        "powered": True,
+        "ndparams": {"spindle_count": "2"},
+        "drained": True,
+    }
+    assert run("gnt-node", "modify", "n1", master=job_master()).code == 1
