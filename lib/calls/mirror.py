@@ -24,8 +24,9 @@ from ganeti.model.types import Uuid
 
 _RESYNC = (
     "SyncSource", "SyncTarget", "PausedSyncS", "PausedSyncT", "WFBitMapS", "WFBitMapT", "WFSyncUUID", "StartingSyncS",
-    "StartingSyncT", "VerifyS", "VerifyT",
+    "StartingSyncT",
 )  # fmt: skip
+_CONNECTED = ("Connected", "VerifyS", "VerifyT", "Ahead", "Behind")
 
 
 class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_connected(self) -> bool:
-        return self.connection == "Connected" or self.is_syncing
+        return self.connection in _CONNECTED or self.is_syncing
 
     @property
     def is_local_good(self) -> bool:

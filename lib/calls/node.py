@@ -100,6 +100,7 @@ class NodeInfo(Call[NodeInfoReply], frozen=True, tag="node_info"):
 
     hypervisors: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
+    volume_group: str = ""  # filled in on the way
 
 
 class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +136,7 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     bridges: tuple[str, ...] = ()  # that it shall have
     programs: tuple[str, ...] = ()  # paths of what it shall be able to run
     mirrors: bool = False  # whether to look at mirrors
+    volume_group: str = ""  # filled in on the way
 
 
 @call(reply=bool)

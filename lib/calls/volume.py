@@ -22,6 +22,7 @@ class VolumeCreate(ChangingCall[VolumeReply], frozen=True, tag="volume_create"):
 
     disk: Disk
     owner: Uuid  # instance
+    together: int = 0  # MiB that the instance gets on this node now, this included: best on one physical disk
 
 
 @call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)

@@ -12,7 +12,9 @@ from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.calls.instance import GuestSpec
 from ganeti.calls.migration import Departure
+from ganeti.calls.node import NodeInfo, NodeVerify
 from ganeti.calls.port import Progress, Rpc
+from ganeti.model import diskparams
 from ganeti.model.config import Config
 from ganeti.model.disks import Mirror, is_mirror
 from ganeti.model.objects import Disk, Instance, Link, Node
@@ -62,6 +64,8 @@ def linked(value: V, node: Uuid, config: Config) -> V:
             new = linked(old, node, config)
             if new is not old:
                 changed[name] = new
+        if isinstance(value, (NodeInfo, NodeVerify)) and not value.volume_group:
+            changed["volume_group"] = config.cluster.volume_group_name
         found = msgspec.structs.replace(value, **changed) if changed else value
     return found  # type: ignore[no-any-return]  # of the type that came in
 
@@ -79,12 +83,10 @@ def _disk(disk: Disk, node: Uuid, config: Config) -> Disk:
 
 
 def filled_params(disk: Disk, node: Uuid, config: Config) -> dict[str, Any]:  # Any: parameter values
-    """Overrides of the cluster, of the node's group and of the disk; the driver has the defaults."""
-    template = disk.template.value
+    """Complete: built-in, cluster, the node's group, the disk."""
     held = config.nodes.get(node)
-    group = config.groups.get(held.group) if held is not None else None
-    in_group = group.diskparams.get(template, {}) if group is not None else {}
-    return {**config.cluster.diskparams.get(template, {}), **in_group, **disk.params}
+    group = held.group if held is not None else Uuid("")
+    return {**diskparams.filled(config, disk.template, group), **disk.params}
 
 
 def _link(disk: Disk, node: Uuid, config: Config) -> Link | None:

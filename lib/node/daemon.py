@@ -66,7 +66,7 @@ class NodeDaemon:
             runner=runner,
             clock=clock,
             hypervisors=hypervisor_registry.drivers(where, runner, clock),
-            storage=storage_registry.drivers(where, runner),
+            storage=storage_registry.drivers(where, runner, clock),
             services={
                 "identity": me,
                 "terms": terms,

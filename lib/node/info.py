@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -80,7 +81,7 @@ def info(call: NodeInfo, env: NodeEnv, context: Context) -> NodeInfoReply:
         if name not in known:
             problems.append(f"no storage for disk template {name!r} on this node")
         else:
-            _ask(name, known[name].space, storage, problems)
+            _ask(name, functools.partial(known[name].space, vg=call.volume_group), storage, problems)
     return NodeInfoReply(boot_id=boot_id(env.paths), hypervisors=hypervisors, storage=storage, errors=tuple(problems))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
@@ -32,7 +33,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
     return VerifyReply(
         files=_hashes(call.files, env),
         hypervisors={name: _hypervisor(name, call, env) for name in call.hypervisors},
-        storage={name: _storage(name, env) for name in call.templates},
+        storage={name: _storage(name, call.volume_group, env) for name in call.templates},
         unreachable=_unreachable(call.reach, env),
         volumes=_volumes(call.templates, env),
         leftovers=_leftovers(call.hypervisors, env),
@@ -101,10 +102,10 @@ def _hypervisor(name: str, call: NodeVerify, env: NodeEnv) -> str:
     return _problem(driver.verify) or _problem(lambda: driver.validate(call.hypervisors[name]))
 
 
-def _storage(name: str, env: NodeEnv) -> str:
+def _storage(name: str, vg: str, env: NodeEnv) -> str:
     for template, driver in env.storage.items():
         if template.value == name:
-            return _problem(driver.verify)
+            return _problem(functools.partial(driver.verify, vg=vg))
     return "this node has no such storage"
 
 

@@ -82,7 +82,7 @@ def local_path(disk: Disk, logical: str, env: NodeEnv) -> str:
 
 @handles(VolumeCreate)
 def create(call: VolumeCreate, env: NodeEnv, context: Context) -> VolumeReply:
-    return storage_of(call.disk, env).create(call.disk, call.owner)
+    return storage_of(call.disk, env).create(call.disk, call.owner, together=call.together)
 
 
 @handles(VolumeRemove)

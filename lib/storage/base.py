@@ -60,8 +60,11 @@ class Storage(Protocol):
         """None: the template is not mirrored."""
         ...
 
-    def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
-        """Make and mark it. There already with our mark for this owner and disk: fine; anything else: NotOurs."""
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+        """Make and mark it. `together` MiB of the instance are to be made here now, this included: best side by side.
+
+        There already with our mark for this owner and disk: fine; anything else: NotOurs.
+        """
         ...
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
@@ -95,9 +98,11 @@ class Storage(Protocol):
         """Zeroes from `offset` on; it is open."""
         ...
 
-    def space(self) -> StorageInfo: ...
+    def space(self, *, vg: str = "") -> StorageInfo:
+        """`vg`: the cluster's volume group, for those whose volumes lie there."""
+        ...
 
-    def verify(self) -> str:
+    def verify(self, *, vg: str = "") -> str:
         """What is wrong with the storage itself on this node, or empty."""
         ...
 

@@ -15,7 +15,7 @@ class DisklessStorage:
 
     mirror = None
 
-    def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
         raise _has_none(disk)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
@@ -42,10 +42,10 @@ class DisklessStorage:
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         raise _has_none(disk)
 
-    def space(self) -> StorageInfo:
+    def space(self, *, vg: str = "") -> StorageInfo:
         return StorageInfo()
 
-    def verify(self) -> str:
+    def verify(self, *, vg: str = "") -> str:
         return ""
 
     def volumes(self) -> tuple[str, ...]:

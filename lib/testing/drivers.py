@@ -157,8 +157,8 @@ class FailingStorage(_Failing):
         else:
             super().fail_next(method, error, after=after)
 
-    def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
-        return self._do("create", lambda: self.inner.create(disk, owner))
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+        return self._do("create", lambda: self.inner.create(disk, owner, together=together))
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
         self._do("remove", lambda: self.inner.remove(disk, owner))
@@ -184,11 +184,11 @@ class FailingStorage(_Failing):
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: StorageWatch) -> None:
         self._do("wipe", lambda: self.inner.wipe(disk, owner, offset=offset, watch=watch))
 
-    def space(self) -> StorageInfo:
-        return self._do("space", self.inner.space)
+    def space(self, *, vg: str = "") -> StorageInfo:
+        return self._do("space", lambda: self.inner.space(vg=vg))
 
-    def verify(self) -> str:
-        return self._do("verify", self.inner.verify)
+    def verify(self, *, vg: str = "") -> str:
+        return self._do("verify", lambda: self.inner.verify(vg=vg))
 
     def volumes(self) -> tuple[str, ...]:
         return self._do("volumes", self.inner.volumes)

@@ -11,10 +11,8 @@ from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks, commands
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
-from ganeti.model.objects import DiskMode, DiskTemplate, Params
+from ganeti.model.objects import DiskMode, Params
 from ganeti.paths import Paths
-
-_FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 
 
 def plan(
@@ -94,8 +92,8 @@ def _drives(spec: GuestSpec, disk_paths: tuple[str, ...], paths: Paths) -> tuple
     return tuple(
         commands.Drive(
             uuid=disk.uuid,
-            path=paths.local(path) if disk.template in _FILES else path,
-            is_device=disk.template not in _FILES,
+            path=path if path.startswith("/dev/") else paths.local(path),
+            is_device=path.startswith("/dev/"),
             read_only=disk.mode is DiskMode.RO,
         )
         for disk, path in zip(spec.instance.disks, disk_paths, strict=True)

@@ -38,7 +38,7 @@ class FileStorage:
         self._paths = node_paths
         self._home = home
 
-    def create(self, disk: Disk, owner: Uuid) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
         logical, local = self._locate(disk)
         wanted = mark.Mark(owner=owner, disk=disk.uuid)
         with _told(f"cannot create volume {logical}"):
@@ -130,7 +130,7 @@ class FileStorage:
         with _told(f"cannot wipe volume {found.path}"):
             content.wipe(self._paths.local(found.path), offset * _MIB, disk.size * _MIB, watch)
 
-    def space(self) -> StorageInfo:
+    def space(self, *, vg: str = "") -> StorageInfo:
         local = self._paths.local(self._home)
         while not os.path.exists(local):
             local = os.path.dirname(local)
@@ -150,7 +150,7 @@ class FileStorage:
             with suppress(FileNotFoundError):  # being made, or being removed
                 yield os.lstat(self._paths.local(logical))
 
-    def verify(self) -> str:
+    def verify(self, *, vg: str = "") -> str:
         problems = []
         for directory in self._directories():
             local = self._paths.local(directory)

@@ -104,7 +104,7 @@ class SimStorage(FailingStorage):
     def _do(self, method: str, effect: Callable[[], T]) -> T:
         return self._trouble.around(method, lambda: super(SimStorage, self)._do(method, effect), errors.StorageError)
 
-    def space(self) -> StorageInfo:
+    def space(self, *, vg: str = "") -> StorageInfo:
         return StorageInfo(total=SPACE_MIB, free=SPACE_MIB)
 
 

@@ -87,7 +87,8 @@ class Noded:
             clock=clock,
             hypervisors={"fake": SimHypervisor(FakeHypervisor(where, clock), trouble, self._can_send)},
             storage={
-                template: SimStorage(driver, trouble) for template, driver in registry.drivers(where, runner).items()
+                template: SimStorage(driver, trouble)
+                for template, driver in registry.drivers(where, runner, clock).items()
             },
             services={
                 "identity": node.identity,

@@ -145,7 +145,7 @@ def test_each_node_is_told_its_own_end_and_the_parameters():
         3, 5, "192.0.2.11", "192.0.2.12",
     )  # fmt: skip
     assert (at_b.link.minor, at_b.link.peer_minor, at_b.link.address) == (5, 3, "192.0.2.12")
-    assert at_a.params == {"resync-rate": 2000, "metavg": "other"}
+    assert (at_a.params["resync-rate"], at_a.params["metavg"], at_a.params["protocol"]) == (2000, "other", "C")
     assert links.linked(call, "c", CONFIG).disk.link is None
 
 

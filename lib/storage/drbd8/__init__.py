@@ -1,0 +1,1 @@
+"""Mirrors of two nodes: DRBD 8.4 over logical volumes."""

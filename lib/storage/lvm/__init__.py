@@ -1,0 +1,1 @@
+"""Logical volumes: disk template plain, and what mirrors are made of."""

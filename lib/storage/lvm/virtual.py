@@ -1,0 +1,71 @@
+"""Logical volumes of virtual nodes: files of that name, with the marks of file volumes."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from ganeti import paths
+from ganeti.calls.node import StorageInfo
+from ganeti.calls.volume import VolumeReply
+from ganeti.model.objects import Disk, DiskTemplate
+from ganeti.model.types import MiB, Uuid
+from ganeti.paths import Paths
+from ganeti.storage.base import Watch
+from ganeti.storage.file.driver import FileStorage
+from ganeti.storage.lvm import names
+
+_HOME = paths.FAKE_LVM_DIR
+
+
+class VirtualLvm:
+    """Every volume group that is asked for is there, and has the room of the file system."""
+
+    mirror = None
+
+    def __init__(self, node_paths: Paths) -> None:
+        self._files = FileStorage(node_paths, _HOME)
+        self._home = node_paths.local(_HOME)
+
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+        return self._files.create(_as_file(disk), owner)
+
+    def remove(self, disk: Disk, owner: Uuid) -> None:
+        self._files.remove(_as_file(disk), owner)
+
+    def info(self, disk: Disk, owner: Uuid) -> VolumeReply:
+        return self._files.info(_as_file(disk), owner)
+
+    def open(self, disk: Disk, owner: Uuid) -> VolumeReply:
+        return self._files.open(_as_file(disk), owner)
+
+    def close(self, disk: Disk, owner: Uuid) -> None:
+        """It stays as it is."""
+
+    def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
+        return self._files.rename(_as_file(disk), _as_file(new), owner)
+
+    def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
+        return self._files.grow(_as_file(disk), owner, size=size)
+
+    def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: Watch) -> VolumeReply:
+        return self._files.snapshot(_as_file(disk), _as_file(snapshot), owner, watch)
+
+    def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
+        self._files.wipe(_as_file(disk), owner, offset=offset, watch=watch)
+
+    def space(self, *, vg: str = "") -> StorageInfo:
+        return self._files.space()
+
+    def verify(self, *, vg: str = "") -> str:
+        return "" if not os.path.lexists(self._home) or os.path.isdir(self._home) else f"{_HOME.path} is no directory"
+
+    def volumes(self) -> tuple[str, ...]:
+        inside = f"{_HOME.path}/"
+        return tuple(name.removeprefix(inside) for name in self._files.volumes() if name.startswith(inside))
+
+
+def _as_file(disk: Disk) -> Disk:
+    vg, name = names.place(disk)
+    return msgspec.structs.replace(disk, template=DiskTemplate.FILE, logical_id=("loop", f"{_HOME.path}/{vg}/{name}"))

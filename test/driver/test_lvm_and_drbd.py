@@ -1,0 +1,403 @@
+"""The drivers that run tools: which commands come, in which order, and what is made of their answers."""
+
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ganeti import errors
+from ganeti.host.run import HostRunner
+from ganeti.model.objects import Disk, DiskTemplate, Link
+from ganeti.paths import Paths
+from ganeti.storage import wipe
+from ganeti.storage.base import NotOurs
+from ganeti.storage.drbd8.driver import DrbdStorage
+from ganeti.storage.drbd8.kernel import DrbdKernel
+from ganeti.storage.lvm.driver import LvmStorage
+from ganeti.storage.registry import drivers
+from ganeti.testing.script import Answer, Script
+
+RECORDED = Path(__file__).parents[1] / "transcripts" / "drbd-8.4.11"
+TAG = "ganeti+i-1+d-1"
+DISK = Disk(uuid="d-1", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "data1"))
+LVS, PVS = "lvs ... xenvg", "pvs ..."
+EMPTY = "  xenvg|other|64.00|-wi-a-----||4.00|1|/dev/vdb(0)\n"
+PV = "  /dev/vdb|xenvg|8188.00|8188.00|a--\n"
+SETTLE = ("udevadm settle ...", "")
+NO_SUCH_GROUP = Answer(status=5, stderr='  Volume group "xenvg" not found\n')
+
+
+def lv(size="128.00", tags=TAG, name="data1", attr="-wi-a-----"):
+    return EMPTY + f"  xenvg|{name}|{size}|{attr}|{tags}|4.00|1|/dev/vdb(16)\n"
+
+
+class Clock:
+    """Time passes by sleeping only."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def time(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Watch:
+    def __init__(self):
+        self.stop = threading.Event()
+        self.progress = {}
+
+
+def lvm(*steps):
+    script = Script(*steps)
+    return LvmStorage(script, Clock()), script
+
+
+def test_create_marks_the_volume_and_names_the_disk_it_goes_to():
+    storage, tools = lvm(
+        (LVS, EMPTY),
+        (PVS, PV),
+        (f"lvcreate --yes --wipesignatures n --size 128m --stripes 1 --name data1 --addtag {TAG} xenvg /dev/vdb", ""),
+        SETTLE,
+    )
+    assert storage.create(DISK, "i-1").path == "/dev/xenvg/data1"
+    tools.assert_finished()
+
+
+def test_create_again_does_nothing_and_another_size_or_owner_is_refused():
+    storage, tools = lvm((LVS, lv()), SETTLE, (LVS, lv("192.00")), (LVS, lv(tags="ganeti+i-2+d-1")), (LVS, lv(tags="")))
+    assert storage.create(DISK, "i-1").size == 128
+    with pytest.raises(errors.StorageError, match="192 MiB instead of 128"):
+        storage.create(DISK, "i-1")
+    with pytest.raises(NotOurs, match="belongs to disk d-1 of instance i-2"):
+        storage.create(DISK, "i-1")
+    with pytest.raises(NotOurs, match="no tag of ours"):
+        storage.create(DISK, "i-1")
+    tools.assert_finished()
+
+
+def test_create_tries_fewer_stripes_and_tells_the_last_failure():
+    full = Answer(status=5, stderr="  Insufficient suitable allocatable extents\n")
+    two = PV + PV.replace("vdb", "vdc")
+    storage, tools = lvm(
+        (LVS, EMPTY), (PVS, two), ("lvcreate ... --stripes 2 ...", full), ("lvcreate ... --stripes 1 ...", full),
+        ("lvcreate ... --stripes 1 ...", full),
+    )  # fmt: skip
+    with pytest.raises(errors.StorageError, match=r"cannot create logical volume xenvg/data1: .*Insufficient"):
+        storage.create(msgspec.structs.replace(DISK, params={"stripes": 2}), "i-1")
+    tools.assert_finished()
+
+
+def test_remove_waits_for_one_that_is_busy_and_leaves_what_is_not_ours():
+    busy = Answer(status=5, stderr="  Logical volume xenvg/data1 in use.\n")
+    storage, tools = lvm(
+        (LVS, lv()),
+        ("lvremove --force --yes xenvg/data1", busy),
+        ("lvremove ...", ""),
+        (LVS, EMPTY),
+        (LVS, lv(tags="")),
+    )
+    storage.remove(DISK, "i-1")
+    storage.remove(DISK, "i-1")
+    with pytest.raises(NotOurs):
+        storage.remove(DISK, "i-1")
+    tools.assert_finished()
+
+
+def test_open_activates_and_a_volume_that_is_gone_or_lost_is_told():
+    storage, tools = lvm(
+        (LVS, lv()), ("lvchange --yes --activate y xenvg/data1", ""), SETTLE,
+        (LVS, EMPTY), (LVS, lv(attr="vwi-a-----")), (LVS, NO_SUCH_GROUP),
+    )  # fmt: skip
+    assert storage.open(DISK, "i-1").path == "/dev/xenvg/data1"
+    with pytest.raises(errors.StorageError, match="is not there"):
+        storage.open(DISK, "i-1")
+    with pytest.raises(errors.StorageError, match="has lost the disk"):
+        storage.open(DISK, "i-1")
+    with pytest.raises(errors.StorageError, match='Volume group "xenvg" not found'):
+        storage.open(DISK, "i-1")
+    tools.assert_finished()
+
+
+def test_rename_changes_name_and_tag_and_goes_on_where_it_was_interrupted():
+    new = msgspec.structs.replace(DISK, uuid="d-2", logical_id=("xenvg", "kept"))
+    after = f"lvchange --deltag {TAG} --addtag ganeti+i-1+d-2 xenvg/kept"
+    opened = [(LVS, lv(tags="ganeti+i-1+d-2", name="kept")), ("lvchange --yes --activate ...", ""), SETTLE]
+    storage, tools = lvm(
+        (LVS, lv()), ("lvrename --yes xenvg data1 kept", ""), (after, ""), *opened,
+        (LVS, lv(name="kept")), (after, ""), *opened,
+        (LVS, lv(name="kept", tags="ganeti+i-1+d-2")), *opened,
+        (LVS, lv(name="kept", tags="")),
+    )  # fmt: skip
+    for _ in range(3):
+        assert storage.rename(DISK, new, "i-1").path == "/dev/xenvg/kept"
+    with pytest.raises(NotOurs):
+        storage.rename(DISK, new, "i-1")
+    tools.assert_finished()
+
+
+def test_grow_rounds_up_to_extents_and_tries_to_keep_it_together():
+    full = Answer(status=5, stderr="  Insufficient suitable contiguous allocatable extents\n")
+    storage, tools = lvm(
+        (LVS, lv()),
+        ("lvextend --yes --alloc contiguous --size 132m xenvg/data1", full),
+        ("lvextend --yes --alloc cling --size 132m xenvg/data1", ""),
+        (LVS, lv("132.00")),
+        (LVS, lv("132.00")),
+        (LVS, lv("132.00")),
+    )
+    assert storage.grow(DISK, "i-1", size=129).size == 132
+    assert storage.grow(DISK, "i-1", size=129).size == 132
+    tools.assert_finished()
+
+
+def test_a_snapshot_that_was_left_behind_is_made_anew():
+    snap = Disk(uuid="d-9", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "data1.snap"))
+    old = lv() + "  xenvg|data1.snap|128.00|swi-a-s---|ganeti+i-1+d-8|4.00|1|/dev/vdb(64)\n"
+    storage, tools = lvm(
+        (LVS, old), ("lvchange --yes --activate ...", ""), SETTLE, (LVS, old), ("lvremove ... xenvg/data1.snap", ""),
+        ("lvcreate --yes --snapshot --size 128m --name data1.snap --addtag ganeti+i-1+d-9 xenvg/data1", ""), SETTLE,
+    )  # fmt: skip
+    assert storage.snapshot(DISK, snap, "i-1", Watch()).path == "/dev/xenvg/data1.snap"
+    tools.assert_finished()
+
+
+def test_the_group_is_told_about_and_its_volumes_are_those_with_our_tag():
+    vgs = "  xenvg|8188.00|7000.00|wz-pn-|4.00|2|1\n"
+    storage, tools = lvm(("vgs ...", vgs), ("vgs ...", vgs), ("vgs ...", vgs), ("lvs ...", lv()), ("vgs ...", vgs),
+                         ("vgreduce --removemissing --force xenvg", ""))  # fmt: skip
+    assert (storage.space(vg="xenvg").total, storage.space(vg="xenvg").free) == (8188, 7000)
+    assert storage.verify(vg="xenvg") == (
+        "volume group xenvg is too small (20480 MiB required, 8188 found); "
+        "volume group xenvg has lost 1 of its 2 physical volumes"
+    )
+    assert storage.volumes() == ("xenvg/data1",)
+    assert storage.repair(vg="xenvg") == "1 missing physical volumes were taken out of volume group xenvg"
+    assert storage.verify().startswith("no volume group is set")
+    tools.assert_finished()
+
+
+def test_wiping_is_done_in_pieces_and_never_makes_a_file_of_a_device():
+    assert wipe.pieces(0, 2048) == [(place, min(204, 2048 - place)) for place in range(0, 2048, 204)]
+    assert wipe.pieces(5, 7) == [(5, 1), (6, 1)]
+    tools = Script(("dd if=/dev/zero of=/dev/x bs=1048576 seek=5 count=1 oflag=direct conv=nocreat,notrunc ...", ""))
+    watch = Watch()
+    wipe.wipe(tools, "/dev/x", offset=5, size=6, watch=watch)
+    watch.stop.set()
+    with pytest.raises(errors.StorageError, match="stopped on request"):
+        wipe.wipe(tools, "/dev/x", offset=0, size=6, watch=watch)
+    tools.assert_finished()
+
+
+# Mirrors
+
+LINK = Link(minor=0, peer_minor=0, port=11000, secret="s", address="10.97.1.11", peer_address="10.97.1.12")
+MIRROR = Disk(
+    uuid="m",
+    template=DiskTemplate.DRBD,
+    size=128,
+    logical_id=("a", "b", 11000, 0, 0, "s"),
+    children=(
+        Disk(uuid="d-d", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "disk0_data")),
+        Disk(uuid="d-m", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "disk0_meta")),
+    ),
+    link=LINK,
+)
+BOTH = "".join(
+    f"  xenvg|disk0_{what}|128.00|-wi-a-----|ganeti+i-1+d-{what[0]}|4.00|1|/dev/vdb(16)\n" for what in ("data", "meta")
+)
+OPEN = [(LVS, BOTH), ("lvchange ...", ""), SETTLE] * 2
+UNKNOWN = Answer(status=10, stderr="0: Failure: (127) Device minor not allocated\nunknown minor\n")
+HELD = Answer(status=11, stderr="0: State change failed: (-12) Device is held open by someone\n")
+SHOW = "drbdsetup show 0"
+ENDS = "ipv4:10.97.1.11:11000 ipv4:10.97.1.12:11000"
+ATTACH = [
+    ("drbdmeta --force 0 v08 /dev/xenvg/disk0_meta 0 apply-al", ""),
+    ("drbdsetup attach 0 /dev/xenvg/disk0_data /dev/xenvg/disk0_meta 0 --on-io-error=detach ...", ""),
+]
+CONNECT = (f"drbdsetup connect resource0 {ENDS} --protocol C ... --cram-hmac-alg=md5 --shared-secret=s", "")
+
+
+def recorded(name):
+    return (RECORDED / name).read_text()
+
+
+def shown(name):
+    return (SHOW, recorded(f"show-{name}"))
+
+
+def drbd(tmp_path, *steps, proc="none"):
+    script, clock = Script(*steps), Clock()
+    place = tmp_path / "proc"
+    place.write_text(recorded(f"proc-{proc}"))
+    kernel = DrbdKernel(script, proc=str(place), helper=str(tmp_path / "none"))
+    storage = DrbdStorage(LvmStorage(script, clock), kernel, clock, lambda *how: None)
+    return storage, script, clock
+
+
+def test_assemble_from_nothing_applies_the_log_before_it_attaches(tmp_path):
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, (SHOW, UNKNOWN), ("drbdsetup new-resource resource0", ""),
+        ("drbdsetup new-minor resource0 0 0", ""), *ATTACH, CONNECT,
+    )  # fmt: skip
+    storage.assemble(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+@pytest.mark.parametrize(
+    ("state", "more"),
+    [("connected", []), ("attached", [CONNECT]), ("diskless", ATTACH), ("minor-only", [*ATTACH, CONNECT])],
+)
+def test_assemble_completes_what_is_missing_and_nothing_else(tmp_path, state, more):
+    storage, tools, _ = drbd(tmp_path, *OPEN, shown(state), *more)
+    storage.assemble(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_assemble_connects_the_right_volumes_to_a_new_peer(tmp_path):
+    moved = msgspec.structs.replace(MIRROR, link=msgspec.structs.replace(LINK, peer_address="10.97.1.13"))
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, shown("connected"), (f"drbdsetup disconnect {ENDS}", ""),
+        ("drbdsetup connect resource0 ipv4:10.97.1.11:11000 ipv4:10.97.1.13:11000 ...", ""),
+    )  # fmt: skip
+    storage.assemble(moved, "i-1")
+    tools.assert_finished()
+
+
+def test_a_minor_that_serves_something_else_is_never_touched(tmp_path):
+    other = recorded("show-connected").replace("disk0_", "disk7_")
+    elsewhere = recorded("show-diskless").replace("10.97.1.12", "10.97.1.19")
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, (SHOW, other), *OPEN, (SHOW, elsewhere), (SHOW, other), (LVS, BOTH), (SHOW, other), (LVS, BOTH)
+    )
+    for _ in range(2):
+        with pytest.raises(errors.StorageError, match="in use for something else"):
+            storage.assemble(MIRROR, "i-1")
+    with pytest.raises(errors.StorageError, match="in use for something else"):
+        storage.detach(MIRROR, "i-1")
+    storage.close(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_a_half_whose_volumes_are_lost_goes_on_by_its_peer(tmp_path):
+    storage, tools, _ = drbd(tmp_path, (LVS, EMPTY), shown("diskless"))
+    storage.assemble(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_open_waits_for_the_peer_but_not_for_ever_and_never_forces(tmp_path):
+    proc = "wfconnection-secondary-unknown-uptodate-dunknown"
+    storage, tools, clock = drbd(tmp_path, *OPEN, shown("connected"), ("drbdsetup primary 0", ""), proc=proc)
+    assert storage.open(MIRROR, "i-1").path == "/dev/drbd0"
+    assert 9 < clock.now < 15
+    tools.assert_finished()
+
+
+def test_a_primary_without_good_data_is_refused_with_the_reason(tmp_path):
+    refused = Answer(status=17, stderr="0: State change failed: (-2) Need access to UpToDate data\n")
+    proc = "standalone-secondary-unknown-inconsistent-dunknown"
+    storage, _, _ = drbd(tmp_path, ("drbdsetup primary 0", refused), proc=proc)
+    with pytest.raises(errors.StorageError, match=r"cannot make minor 0 primary.*Need access to UpToDate data"):
+        storage.promote(MIRROR, "i-1", force=False)
+
+
+def test_closing_waits_until_nobody_has_it_open(tmp_path):
+    storage, tools, clock = drbd(
+        tmp_path, shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", HELD), ("drbdsetup down resource0", ""),
+        (SHOW, UNKNOWN), shown("connected"), ("drbdsetup secondary 0", HELD), ("drbdsetup secondary 0", ""),
+    )  # fmt: skip
+    storage.close(MIRROR, "i-1")
+    storage.close(MIRROR, "i-1")
+    storage.demote(MIRROR, "i-1")
+    assert clock.now == 1.0
+    tools.assert_finished()
+
+
+def test_new_volumes_get_new_metadata_and_old_ones_are_used_as_they_are(tmp_path):
+    create = ("drbdmeta --force /dev/drbd0 v08 /dev/xenvg/disk0_meta 0 create-md", "")
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, shown("diskless"), create, *ATTACH, *OPEN, shown("connected"), *OPEN, shown("internal")
+    )
+    storage.attach(MIRROR, "i-1")
+    storage.attach(MIRROR, "i-1")
+    with pytest.raises(errors.StorageError, match="has volumes already"):
+        storage.attach(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_create_makes_metadata_once(tmp_path):
+    create = ("drbdmeta --force /dev/drbd0 v08 /dev/xenvg/disk0_meta 0 create-md", "")
+    get_gi = "drbdmeta --force 0 v08 /dev/xenvg/disk0_meta 0 get-gi"
+    missing = Answer(status=255, stderr="No valid meta data found\n")
+    new = [(LVS, EMPTY), (PVS, PV), ("lvcreate ...", ""), SETTLE]
+    there = [(LVS, BOTH), (LVS, BOTH), (LVS, BOTH), SETTLE, (LVS, BOTH), SETTLE]
+    storage, tools, _ = drbd(
+        tmp_path, (LVS, EMPTY), *new, *new, (SHOW, UNKNOWN), create,
+        *there, (SHOW, UNKNOWN), (get_gi, "0:0:0:0"),
+        *there, (SHOW, UNKNOWN), (get_gi, missing), create,
+        *there, shown("connected"),
+    )  # fmt: skip
+    for _ in range(4):
+        storage.create(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_two_primaries_are_allowed_on_a_live_connection_only_and_always_forbidden_again(tmp_path):
+    options = f"drbdsetup net-options {ENDS} --allow-two-primaries="
+    storage, tools, _ = drbd(
+        tmp_path, shown("connected"), (options + "yes", ""), shown("two-primaries"), shown("attached"),
+        shown("attached"), (SHOW, UNKNOWN), proc="connected-primary-secondary-uptodate-uptodate",
+    )  # fmt: skip
+    storage.two_primaries(MIRROR, "i-1", allowed=True)
+    back = msgspec.structs.replace(
+        MIRROR, link=msgspec.structs.replace(LINK, address="10.97.1.12", peer_address="10.97.1.11")
+    )
+    storage.two_primaries(back, "i-1", allowed=True)
+    with pytest.raises(errors.StorageError, match="not connected"):
+        storage.two_primaries(MIRROR, "i-1", allowed=True)
+    storage.two_primaries(MIRROR, "i-1", allowed=False)
+    storage.two_primaries(MIRROR, "i-1", allowed=False)
+    tools.assert_finished()
+
+
+def test_disconnecting_twice_and_pausing_twice_are_fine(tmp_path):
+    again = Answer(status=10, stderr="??: Failure: (162) Invalid configuration request\nunknown connection\n")
+    paused = Answer(status=10, stderr="0: Failure: (134) Sync-pause flag is already set\n")
+    storage, tools, _ = drbd(
+        tmp_path, shown("connected"), (f"drbdsetup disconnect {ENDS}", again), shown("attached"),
+        ("drbdsetup pause-sync 0", ""), ("drbdsetup pause-sync 0", paused), ("drbdsetup resume-sync 0", ""),
+        ("drbdsetup resize 0 --size=262144k", ""),
+    )  # fmt: skip
+    storage.disconnect(MIRROR, "i-1")
+    storage.disconnect(MIRROR, "i-1")
+    for wanted in (True, True, False):
+        storage.pause(MIRROR, "i-1", paused=wanted)
+    storage.resize(MIRROR, "i-1", size=256)
+    tools.assert_finished()
+
+
+def test_the_module_is_checked(tmp_path):
+    storage, _, _ = drbd(tmp_path)
+    (tmp_path / "none").write_text("/sbin/drbdadm\n")
+    kernel = DrbdKernel(Script(), proc=str(tmp_path / "proc"), helper=str(tmp_path / "none"))
+    assert "usermode_helper=/sbin/drbdadm" in kernel.problem()
+    (tmp_path / "none").write_text("/bin/true\n")
+    assert kernel.problem() == ""
+    (tmp_path / "proc").write_text("version: 9.1.4 (api:2/proto:110-121)\n")
+    assert "8.4 is needed" in kernel.problem()
+    assert "not loaded" in DrbdKernel(Script(), proc=str(tmp_path / "nowhere")).problem()
+    with pytest.raises(errors.StorageError, match="has no version line"):
+        (tmp_path / "proc").write_text("")
+        storage.status(MIRROR, "i-1")
+
+
+def test_a_real_node_gets_the_real_drivers():
+    made = drivers(Paths(), HostRunner(Paths()))
+    assert isinstance(made[DiskTemplate.PLAIN], LvmStorage)
+    assert isinstance(made[DiskTemplate.DRBD], DrbdStorage)
