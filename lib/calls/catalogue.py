@@ -6,6 +6,7 @@ from ganeti.calls import (
     iallocator,
     instance,
     inventory,
+    master_ip,
     migration,
     mirror,
     node,
@@ -17,6 +18,9 @@ from ganeti.calls import (
 )
 from ganeti.calls.base import REGISTRY
 
-MODULES = (devices, export, iallocator, instance, inventory, migration, mirror, node, os, provider, store, task, volume)
+MODULES = (
+    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, provider, store, task,
+    volume,
+)  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

@@ -74,7 +74,13 @@ def _evacuated(session: Session, form: dict[str, Any], result: Any) -> int:
     return 0
 
 
+def _cluster_renamed(session: Session, form: dict[str, Any], result: Any) -> int:
+    session.out(f"Cluster renamed to '{result or form['name']}'")
+    return 0
+
+
 _TELLERS: dict[str, Teller] = {
+    "OP_CLUSTER_RENAME": _cluster_renamed,
     "OP_CLUSTER_VERIFY": _verify,
     "OP_NODE_SET_PARAMS": _modified("node", "node_name"),
     "OP_GROUP_EVACUATE": _evacuated,

@@ -6,11 +6,14 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 from ganeti import errors
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.paths import Paths
+
+if TYPE_CHECKING:
+    from ganeti.host.run import Finished
 
 #: a list or info command gives up after this when no master answers; what changes something waits longer
 QUESTION_PATIENCE_S = 10.0
@@ -22,6 +25,14 @@ class Client(Protocol):
     def call(self, method: str, *args: Any, key: str | None = None) -> Any:
         """Any: JSON. Raises errors.*."""
         ...
+
+
+class Runner(Protocol):
+    """The part of `host.run.HostRunner` that the commands use."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60, ok: Sequence[int] = (0,)) -> Finished: ...
+
+    def run_fed(self, argv: Sequence[str], *, source: IO[bytes], timeout_s: float) -> None: ...
 
 
 class Terminal(Protocol):
@@ -100,6 +111,7 @@ class World:
         new_key: Callable[[], str] = _new_key,
         become: Callable[[Sequence[str]], int] = _become,
         stdin: TextIO | None = None,
+        runner: Runner | None = None,
     ) -> None:
         """`become`: replace this process by a program; if that comes back, its result is the exit code."""
         self.out = out or sys.stdout
@@ -112,6 +124,16 @@ class World:
         self.new_key = new_key
         self.become = become
         self._connect = connect
+        self._runner = runner
+
+    @property
+    def runner(self) -> Runner:
+        """For the few commands that run programs on this host."""
+        if self._runner is None:
+            from ganeti.host.run import HostRunner
+
+            self._runner = HostRunner(self.paths)
+        return self._runner
 
     def connect(self) -> Client:
         if self._connect is not None:

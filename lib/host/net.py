@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
+from collections.abc import Callable
 
 from ganeti import errors
 from ganeti.paths import Paths
+
+#: name of a network interface
+DEVICE = re.compile(r"[A-Za-z0-9_.:-]{1,15}\Z")
+AddressTest = Callable[[str], bool]
 
 
 def own_name(paths: Paths) -> str:

@@ -101,6 +101,27 @@ class HostRunner:
             raise errors.CommandFailed(command, process.returncode, stdout + stderr)
         return Finished(command, process.returncode, stdout, stderr)
 
+    def run_fed(self, argv: Sequence[str], *, source: IO[bytes], timeout_s: float) -> None:
+        """Run to the end with an open file as its input. Raises CommandFailed as `run`."""
+        command = tuple(argv)
+        log.debug("run %s", command)
+        try:
+            done = subprocess.run(
+                command,
+                stdin=source,
+                capture_output=True,
+                timeout=timeout_s,
+                env=self.environment(),
+                start_new_session=True,
+                check=False,
+            )
+        except OSError as err:
+            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
+        except subprocess.TimeoutExpired as err:
+            raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s") from err
+        if done.returncode != 0:
+            raise errors.CommandFailed(command, done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace"))
+
     def run_on_terminal(self, argv: Sequence[str], *, stdin: str, timeout_s: float) -> Finished:
         """Run a command that may ask the person at our terminal (ssh: host key, password); its errors show there.
 

@@ -26,6 +26,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     instance_set_params,
     instance_shutdown,
     instance_startup,
+    master_ip,
     network_connect,
     network_names,
     network_settings,

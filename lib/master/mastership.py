@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import msgspec
 
 from ganeti import errors
+from ganeti.calls.master_ip import MasterIpUp
 from ganeti.calls.port import Rpc
 from ganeti.host.clock import Clock
 from ganeti.logic.guests import cluster_hvparams
+from ganeti.logic.master_ip import address_of
 from ganeti.master.commits import Committer
 from ganeti.master.debts import DebtPayer
 from ganeti.master.engine import Engine
@@ -30,7 +32,7 @@ from ganeti.master.ssconf import Distributor
 from ganeti.master.state import State, job_key
 from ganeti.model.jobs import ArchivedJob
 from ganeti.model.objects import Node, Put
-from ganeti.model.types import JobId, Uuid
+from ganeti.model.types import JobId, RequestId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.store.api import Note
 from ganeti.store.leader import Leader
@@ -174,7 +176,16 @@ class Mastership:
     async def _announce(self) -> None:
         """What other nodes must learn of the new term: whose certificates to trust, and the ssconf files."""
         # each on its own: a node that is away holds up the one, not the other
-        await asyncio.gather(self._push_trust(), self.distributor.distribute())
+        await asyncio.gather(self._push_trust(), self.distributor.distribute(), self._bring_up_address())
+
+    async def _bring_up_address(self) -> None:
+        """The cluster's own address is where the master is; without it everything else still works."""
+        cluster = self.state.config.cluster
+        request = RequestId(f"master-ip-{self.leader.term}")
+        try:
+            await self.rpc.one(cluster.master_node, MasterIpUp(address=address_of(cluster), request=request))
+        except errors.RpcError as err:
+            log.error("the cluster's address is not up: %s", err)
 
     async def _push_trust(self) -> None:
         try:

@@ -9,4 +9,5 @@ from ganeti.node.base import Context, NodeEnv, handles
 
 @handles(AddressProbe)
 def probe(call: AddressProbe, env: NodeEnv, context: Context) -> bool:
-    return net.answers(call.address, call.port)
+    # every address of the loopback network refuses connections: that shows nobody
+    return net.answers(call.address, call.port, live_if_refused=not net.is_loopback(call.address))

@@ -11,6 +11,7 @@ from ganeti.node import (
     info,
     inventory,
     leave,
+    master_ip,
     mastership,
     migration,
     mirrors,
@@ -27,8 +28,8 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, mastership, migration, mirrors,
-    os, os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
+    address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, master_ip, mastership,
+    migration, mirrors, os, os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -19,6 +19,7 @@ from ganeti.calls.node import (
 )
 from ganeti.host import files
 from ganeti.hypervisor import linux
+from ganeti.node import master_ip
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
 from ganeti.rpc.identity import Identity
@@ -61,6 +62,8 @@ def version(call: NodeVersion, env: NodeEnv, context: Context) -> VersionReply:
 @handles(TermPush)
 def push_term(call: TermPush, env: NodeEnv, context: Context) -> TermReply:
     """The term itself was taken when the call was let in."""
+    if call.master != env.service(Identity).node:
+        master_ip.give_up(env.paths, env.runner)
     return TermReply(env.service(TermKeeper).seen)
 
 

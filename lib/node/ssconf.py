@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+import msgspec
+
 from ganeti import errors, paths
 from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
 from ganeti.host import faults, files
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
+from ganeti.rpc import identity
 from ganeti.wire import codec
 
 BEFORE_SSCONF = faults.register("node.before_ssconf")
@@ -29,7 +32,18 @@ Generation = tuple[int, int]
 
 @handles(SsconfWrite)
 def write(call: SsconfWrite, env: NodeEnv, context: Context) -> int:
-    return write_ssconf(env.paths, call.files, generation=(context.term, call.serial), clock=env.clock)
+    changed = write_ssconf(env.paths, call.files, generation=(context.term, call.serial), clock=env.clock)
+    if changed and "cluster_name" in call.files:
+        _follow_rename(env.paths)
+    return changed
+
+
+def _follow_rename(where: Paths) -> None:
+    """What this node calls its cluster is what the ssconf files say."""
+    me = identity.load(where)
+    name = (files.read_text(where.local(paths.ssconf("cluster_name"))) or "").strip()
+    if me is not None and name and me.cluster != name:
+        identity.store(where, msgspec.structs.replace(me, cluster=name))
 
 
 def write_ssconf(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import Meta
+
 from ganeti.model.types import GroupName, InstanceName
 from ganeti.ops.base import Cli, OpCode, Parse, operation, opt
 
@@ -45,3 +47,38 @@ class OpClusterRepairDiskSizes(OpCode, frozen=True, tag="OP_CLUSTER_REPAIR_DISK_
     """
 
     instances: tuple[InstanceName, ...] = ()
+
+
+@operation(
+    cli=Cli(tool="gnt-cluster", verb="activate-master-ip", common=()), hooks="master-ip-turnup", object_type="CLUSTER"
+)
+class OpClusterActivateMasterIp(OpCode, frozen=True, tag="OP_CLUSTER_ACTIVATE_MASTER_IP"):
+    """Bring up the cluster's own address on the master node."""
+
+
+@operation(
+    cli=Cli(tool="gnt-cluster", verb="deactivate-master-ip", custom=True, common=()),
+    hooks="master-ip-turndown",
+    object_type="CLUSTER",
+)
+class OpClusterDeactivateMasterIp(OpCode, frozen=True, tag="OP_CLUSTER_DEACTIVATE_MASTER_IP"):
+    """Take down the cluster's own address; clients that use it lose their connection."""
+
+
+@operation(
+    cli=Cli(
+        tool="gnt-cluster",
+        verb="rename",
+        positional=("name",),
+        confirm="The cluster gets the name {name} and that name's address. If you are connected by the present address,"
+        " you lose the connection. Continue?",
+        common=("dry_run",),
+    ),
+    hooks="cluster-rename",
+    object_type="CLUSTER",
+    summary="name",
+)
+class OpClusterRename(OpCode, frozen=True, tag="OP_CLUSTER_RENAME"):
+    """Give the cluster another name, and the address of that name. Result: the new name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255, description="new name of the cluster")]

@@ -37,6 +37,8 @@ PATHS = {
     "OP_CLUSTER_POST_INIT": ("cluster-init", "CLUSTER"),
     "OP_CLUSTER_DESTROY": ("cluster-destroy", "CLUSTER"),
     "OP_CLUSTER_RENAME": ("cluster-rename", "CLUSTER"),
+    "OP_CLUSTER_ACTIVATE_MASTER_IP": ("master-ip-turnup", "CLUSTER"),
+    "OP_CLUSTER_DEACTIVATE_MASTER_IP": ("master-ip-turndown", "CLUSTER"),
     "OP_CLUSTER_SET_PARAMS": ("cluster-modify", "CLUSTER"),
     "OP_CLUSTER_VERIFY_GROUP": ("cluster-verify", "CLUSTER"),
     "OP_NODE_ADD": ("node-add", "NODE"),

@@ -24,8 +24,8 @@ from ganeti.testing.cluster import OS_NAME, InProcessRpc, SimulatedCluster, Simu
 R = TypeVar("R")
 LOGIC = Path(str(catalogue.__file__)).parent
 
-#: modules whose undos need two live ends at once, with the tests that run them twice
-ELSEWHERE = {"moving.py": "test_migration", "mirrors.py": "test_mirror_steps"}
+#: modules whose undos need two live ends at once, or a real network, with the tests that run them twice
+ELSEWHERE = {"moving.py": "test_migration", "mirrors.py": "test_mirror_steps", "master_ip.py": "test_master_ip"}
 
 
 def op(verb: str, **more: Any) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def run(
     keyboard: Keyboard | None = None,
     environ: Mapping[str, str] | None = None,
     root: Path = Path("/nonexistent"),
+    runner: Any = None,
     is_terminal: bool = False,
 ) -> Ended:
     out, err = _Screen() if is_terminal else io.StringIO(), io.StringIO()
@@ -118,6 +119,7 @@ def run(
         connect=lambda paths, environment: master or Master(),
         terminal=lambda: keyboard,
         new_key=lambda: f"key{next(numbers)}",
+        runner=runner,
     )
     code = main(tool, words, world)
     return Ended(code, out.getvalue(), err.getvalue())

@@ -1,4 +1,4 @@
-"""gnt-cluster verify-disks and repair-disk-sizes."""
+"""gnt-cluster: disks and the cluster's own address."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from ganeti.cli import follow
 from ganeti.cli.session import Session as OwnSession
-from ganeti.ops.upkeep import OpClusterRepairDiskSizes, OpClusterVerifyDisks
-from ganeti.ops.verbs import Argument, Call, Session, verb
+from ganeti.ops.upkeep import OpClusterDeactivateMasterIp, OpClusterRepairDiskSizes, OpClusterVerifyDisks
+from ganeti.ops.verbs import Argument, Call, Session, flag, verb
 
 
 @verb("gnt-cluster", "verify-disks", operation=OpClusterVerifyDisks)
@@ -66,4 +66,35 @@ def _activate(session: OwnSession, names: list[str]) -> int:
 def repair_disk_sizes(session: Session, call: Call) -> int:
     """Make the recorded sizes of disks what they really are. Without names: of all instances."""
     session.run(OpClusterRepairDiskSizes(instances=call.arguments))
+    return 0
+
+
+@verb(
+    "gnt-cluster",
+    "deactivate-master-ip",
+    operation=OpClusterDeactivateMasterIp,
+    options=(flag("yes_do_it", "--yes", help="do not ask for confirmation"),),
+)
+def deactivate_master_ip(session: Session, call: Call) -> int:
+    """Take down the cluster's own address. Clients that use it lose their connection."""
+    question = "Clients that are connected to the cluster by its own address lose their connection. Continue?"
+    if not call.given("yes_do_it") and not session.confirm(question):
+        return 1
+    session.run(OpClusterDeactivateMasterIp())
+    return 0
+
+
+@verb("gnt-cluster", "show-ispecs-cmd")
+def show_ispecs_cmd(session: Session, call: Call) -> int:
+    """Print the command that would make a cluster with the same instance policy."""
+    import shlex
+
+    from ganeti.cli.group import policy_options
+
+    facts = session.call("QueryClusterInfo")
+    policy = facts["ipolicy"]
+    words = ["gnt-cluster", "init", *policy_options(policy)]
+    if policy.get("std"):
+        words += ["--ipolicy-std-specs", ",".join(f"{name}={value}" for name, value in sorted(policy["std"].items()))]
+    session.out(shlex.join([*words, facts["name"]]))
     return 0
