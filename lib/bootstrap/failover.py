@@ -23,7 +23,7 @@ from ganeti.rpc import identity
 from ganeti.rpc.client import Client
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.term import TermKeeper
-from ganeti.store import db
+from ganeti.store import reading
 from ganeti.store.api import Position
 from ganeti.store.quorum import NO_VOTING, advice, majority
 from ganeti.wire import codec
@@ -76,7 +76,7 @@ def look_around(where: Paths) -> Situation:
             f"this node, {me.node}, is no master candidate and holds no copy of the state",
             hint="run the command on one of: " + (", ".join(name for name in candidates if name != master) or "none"),
         )
-    rows = db.look_rows(where.local(paths.STATE_DB), "object", prefix="node/")
+    rows = reading.look_rows(where.local(paths.STATE_DB), "object", prefix="node/")
     nodes = [codec.unpack(value.encode(), Node) for _, value in rows]
     if me.uuid not in {node.uuid for node in nodes}:
         raise errors.PrereqError(
@@ -220,7 +220,7 @@ def check_is_newest(where: Paths, situation: Situation, answers: Answers) -> Non
     """This node's copy has what the others had when they were asked. Raises StaleTermError naming a better node."""
     deadline = time.monotonic() + LEVEL_S
     while True:
-        own = db.look(where.local(paths.STATE_DB))[0]
+        own = reading.look(where.local(paths.STATE_DB))[0]
         better = ahead(situation, answers, own)
         if better is None:
             return
@@ -351,8 +351,8 @@ def failover(
 
 
 def _is_risk_taken(where: Paths, situation: Situation, answers: Answers, confirm: Callable[[str], bool]) -> bool:
-    own = db.look(where.local(paths.STATE_DB))[0]
-    last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(db.look_time(where.local(paths.STATE_DB))))
+    own = reading.look(where.local(paths.STATE_DB))[0]
+    last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(reading.look_time(where.local(paths.STATE_DB))))
     return confirm(risks(situation, answers, own, last))
 
 

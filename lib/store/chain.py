@@ -12,7 +12,8 @@ import msgspec
 
 from ganeti.store.api import Position
 from ganeti.store.batch import Entry
-from ganeti.store.db import Database, Snapshot
+from ganeti.store.db import Database
+from ganeti.store.reading import Snapshot
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 import os
 import sqlite3
-import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -19,9 +16,17 @@ from ganeti.store import sql
 from ganeti.store.api import Batch, Note, Position, Write
 from ganeti.store.batch import NOWHERE, Entry, chain, seal, unseal
 from ganeti.store.lock import WriterLock
+from ganeti.store.place import Place, create_file
+from ganeti.store.reading import HISTORY_ROWS
+from ganeti.store.statements import (
+    Promise,
+    read_position,
+    write_position,
+    write_promise,
+    write_rows,
+    write_secrets,
+)
 from ganeti.wire import codec
-
-log = logging.getLogger(__name__)
 
 BEFORE_APPLY = faults.register("store.before_apply")
 AFTER_APPLY = faults.register("store.after_apply")
@@ -34,19 +39,8 @@ AFTER_REPLACE = faults.register("store.after_replace")
 
 #: the row with the JSON list of voters
 VOTERS = ("meta", "voters")
-#: in a snapshot, batches travel as rows of this table: key = serial, value = [term, hash, time, batch]
-HISTORY_ROWS = "#history"
-#: how many of the newest batches a check of a copy reads
-CHECKED_BATCHES = 5_000
 #: batches between two prunings; part of the rule, so that all copies prune alike
 PRUNE_EVERY = 256
-
-
-class Promise(msgspec.Struct, frozen=True):
-    """This copy follows nobody in a lower term, and only the claimant in this one."""
-
-    term: int
-    claimant: str  # node uuid, empty: none
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -85,9 +79,9 @@ class Database:
         self.position = NOWHERE
         self.promise = Promise(0, "")
         self.led = 0  # last term in which this node was the leader and made a batch
-        self._files = {path: _identity(path)}  # path → (device, inode) of what is written to
+        self._place = Place(path)
         self.refresh()
-        self._files[path + "-wal"] = _identity(path + "-wal")
+        self._place.log_is_there()
 
     @classmethod
     def open(
@@ -109,7 +103,7 @@ class Database:
         lock = WriterLock(os.path.join(os.path.dirname(path), "lock"), owner, ids=ids)
         try:
             lock.acquire(wait_s=wait_s)
-            _create_file(path, ids)
+            create_file(path, ids)
             self = cls(path, lock, retention=retention, max_pages=max_pages)
             try:
                 self._check_tail()
@@ -124,42 +118,17 @@ class Database:
         return self
 
     def close(self) -> None:
-        missing = self.displaced()
+        missing = self._place.displaced()
         if missing and self._lock.is_held and self.led == self.position.term > 0:
-            self._rescue()
+            self._place.rescue(self._connection)
         self._connection.close()
         if missing and self._lock.is_held:
-            self._put_log_aside()
+            self._place.put_log_aside()
         self._lock.close()
 
     def displaced(self) -> str:
         """Path of a file of ours that is not the one any more that was opened; empty: all are in their places."""
-        return next((path for path, known in self._files.items() if known is None or _identity(path) != known), "")
-
-    def check_place(self) -> None:
-        """Raises DamagedError when somebody has removed or replaced the file, or its log."""
-        missing = self.displaced()
-        if missing:
-            raise sql.removed(self.path, missing)
-
-    def _rescue(self) -> None:
-        """What the master had is written beside, as `state.db.rescued`: it may be the only copy."""
-        rescued = self.path + ".rescued"
-        try:
-            self._connection.execute("VACUUM INTO ?", (rescued,))
-        except sqlite3.Error as err:
-            log.error("the content of the removed state file is not saved in %s: %s", rescued, err)
-        else:
-            log.warning("the content of the removed state file is in %s", rescued)
-
-    def _put_log_aside(self) -> None:
-        """SQLite would take the log of the file that is gone for that of the one in its place."""
-        wal = self.path + "-wal"
-        if self._files[wal] is not None and _identity(wal) == self._files[wal]:
-            with contextlib.suppress(OSError):
-                os.replace(wal, wal + ".stale")
-            with contextlib.suppress(OSError):
-                os.unlink(self.path + "-shm")
+        return self._place.displaced()
 
     def limit_pages(self, count: int) -> None:
         """Behave as a disk that is full at so many pages (0: no limit)."""
@@ -180,7 +149,7 @@ class Database:
     def refresh(self) -> None:
         """Read position and promise from the disk."""
         with sql.our_errors(self.path):
-            self.position, self.promise = _read_position(self._connection)
+            self.position, self.promise = read_position(self._connection)
             self.led = self._connection.execute("SELECT led FROM promise").fetchone()[0]
 
     # Writing
@@ -207,7 +176,7 @@ class Database:
                 batch = entry.batch
                 if entry.previous != position.hash or batch.serial != position.serial + 1 or batch.term < position.term:
                     raise ValueError(f"batch {batch.term}/{batch.serial} is not next after {position}")
-                old += _write_rows(connection, batch.writes)
+                old += write_rows(connection, batch.writes)
                 connection.execute(
                     "INSERT INTO history VALUES (?, ?, ?, ?, ?)",
                     (batch.serial, batch.term, entry.hash, batch.time, entry.text),
@@ -215,10 +184,10 @@ class Database:
                 position = entry.position
                 if batch.serial % PRUNE_EVERY == 0:
                     self._prune(connection, batch)
-            _write_position(connection, position)
-            _write_secrets(connection, secrets, replace=all_secrets)
+            write_position(connection, position)
+            write_secrets(connection, secrets, replace=all_secrets)
             if promise is not None:
-                _write_promise(connection, promise)
+                write_promise(connection, promise)
             led = position.term if is_leader else self.led
             if led != self.led:
                 connection.execute("UPDATE promise SET led = ?", (led,))
@@ -229,7 +198,7 @@ class Database:
     def keep_promise(self, promise: Promise) -> None:
         """Durable when it returns. Whether it may be given is the caller's question."""
         with self._transaction(BEFORE_PROMISE, AFTER_PROMISE) as connection:
-            _write_promise(connection, promise)
+            write_promise(connection, promise)
         self.promise = promise
 
     def stage(self, part: int, rows: Iterable[tuple[str, str, str]]) -> None:
@@ -261,9 +230,9 @@ class Database:
             last = connection.execute("SELECT term, serial, hash FROM history ORDER BY serial DESC LIMIT 1").fetchone()
             if last != (position.term, position.serial, position.hash):
                 raise errors.StoreError(f"the snapshot's history ends in {last}, it should end in {position}")
-            _write_position(connection, position)
-            _write_secrets(connection, secrets, replace=True)
-            _write_promise(connection, promise)
+            write_position(connection, position)
+            write_secrets(connection, secrets, replace=True)
+            write_promise(connection, promise)
         self.position, self.promise = position, promise
 
     # Reading
@@ -336,7 +305,7 @@ class Database:
     def _transaction(self, before: faults.Point, after: faults.Point) -> Iterator[sqlite3.Connection]:
         if not self._lock.is_held:
             raise ValueError("write without the writer lock")
-        self.check_place()
+        self._place.check()
         with sql.our_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -347,7 +316,7 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            self.check_place()  # what was removed meanwhile is no copy
+            self._place.check()  # what was removed meanwhile is no copy
             faults.hit(after)
 
     def _prune(self, connection: sqlite3.Connection, batch: Batch) -> None:
@@ -400,185 +369,3 @@ def create(
         return database.position
     finally:
         database.close()
-
-
-def look(path: str) -> tuple[Position, Promise]:
-    """Position and promise, read beside whoever writes; never waits. Raises StoreError for a damaged file."""
-    connection = sql.connect_read_only(path)
-    if connection is None:
-        return NOWHERE, Promise(0, "")
-    with contextlib.closing(connection), sql.our_errors(path):
-        return _read_position(connection)
-
-
-class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What a whole copy holds."""
-
-    position: Position
-    digest: str  # SHA-256 of the rows of `object`
-
-
-def read_all(path: str, *, batches: int = CHECKED_BATCHES) -> Content:
-    """Read everything at one moment beside whoever writes: pages, the newest batches, rows.
-
-    Raises DamagedError when a page or a batch is not what it was.
-    """
-    connection = sql.connect_read_only(path)
-    if connection is None:
-        return Content(position=NOWHERE, digest="")
-    with contextlib.closing(connection), sql.our_errors(path):
-        sql.check(connection, path)
-        connection.execute("BEGIN")
-        position, _ = _read_position(connection)
-        _check_chain(connection, path, position, batches)
-        digest = hashlib.sha256()
-        for key, value in connection.execute("SELECT key, value FROM rows WHERE tbl = 'object' ORDER BY key"):
-            digest.update(f"{key}\0{value}\0".encode())
-    return Content(position=position, digest=digest.hexdigest())
-
-
-def _check_chain(connection: sqlite3.Connection, path: str, position: Position, batches: int) -> None:
-    """Each of the newest batches has the hash that follows from the one before it, and the last is the position."""
-    following: tuple[int, int, str, str] | None = None
-    for term, serial, known, text in connection.execute(
-        "SELECT term, serial, hash, batch FROM history ORDER BY serial DESC LIMIT ?", (batches,)
-    ):
-        if following is None:
-            if (term, serial, known) != (position.term, position.serial, position.hash):
-                raise sql.damaged(path, "the history does not end in the position")
-        elif chain(known, following[0], following[1], following[3]) != following[2]:
-            raise sql.damaged(path, f"batch {following[1]} does not match its hash")
-        following = (term, serial, known, text)
-
-
-def look_rows(path: str, table: str, *, prefix: str = "") -> list[tuple[str, str]]:
-    """(key, value) ordered by key, read beside whoever writes. Raises StoreError: damaged."""
-    connection = sql.connect_read_only(path)
-    if connection is None:
-        return []
-    with contextlib.closing(connection), sql.our_errors(path):
-        return connection.execute(
-            "SELECT key, value FROM rows WHERE tbl = ? AND key >= ? AND key < ? ORDER BY key",
-            (table, prefix, prefix + "\U0010ffff"),
-        ).fetchall()
-
-
-def look_time(path: str) -> float:
-    """When the last batch was made, in epoch seconds; 0: there is none."""
-    connection = sql.connect_read_only(path)
-    if connection is None:
-        return 0.0
-    with contextlib.closing(connection), sql.our_errors(path):
-        row = connection.execute("SELECT time FROM history ORDER BY serial DESC LIMIT 1").fetchone()
-    return float(row[0]) if row else 0.0
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode; None: there is no file, or it cannot be looked at."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _create_file(path: str, ids: tuple[int, int]) -> None:
-    if os.path.exists(path):
-        return
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            if ids != (-1, -1):
-                os.fchown(handle, *ids)
-        finally:
-            os.close(handle)
-        files.sync_directory(os.path.dirname(path))
-    except OSError as err:
-        raise errors.StoreError(f"cannot create the state file {path}: {err.strerror}") from err
-
-
-def _read_position(connection: sqlite3.Connection) -> tuple[Position, Promise]:
-    row = connection.execute(
-        "SELECT p.term, p.serial, p.hash, q.term, q.claimant FROM position p CROSS JOIN promise q"
-    ).fetchone()
-    if row is None:
-        raise sqlite3.DatabaseError("position or promise is missing")
-    return Position(*row[:3]), Promise(*row[3:])
-
-
-def _write_position(connection: sqlite3.Connection, position: Position) -> None:
-    connection.execute(
-        "UPDATE position SET term = ?, serial = ?, hash = ?", (position.term, position.serial, position.hash)
-    )
-
-
-def _write_promise(connection: sqlite3.Connection, promise: Promise) -> None:
-    connection.execute("UPDATE promise SET term = ?, claimant = ?", (promise.term, promise.claimant))
-
-
-def _write_rows(connection: sqlite3.Connection, writes: Iterable[Write]) -> list[Write]:
-    """Change the rows; the reply has what they were."""
-    old: list[Write] = []
-    for write in writes:
-        place = (write.table, write.key)
-        row = connection.execute("SELECT value FROM rows WHERE tbl = ? AND key = ?", place).fetchone()
-        old.append(Write(*place, row[0] if row else None))
-        if write.value is None:
-            connection.execute("DELETE FROM rows WHERE tbl = ? AND key = ?", place)
-        else:
-            connection.execute(
-                "INSERT INTO rows VALUES (?, ?, ?) ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value",
-                (*place, write.value),
-            )
-    return old
-
-
-def _write_secrets(connection: sqlite3.Connection, secrets: Mapping[str, str | None] | None, *, replace: bool) -> None:
-    if replace:
-        connection.execute("DELETE FROM secrets")
-    for name, value in (secrets or {}).items():
-        if value is None:
-            connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
-        else:
-            connection.execute(
-                "INSERT INTO secrets VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
-
-
-class Snapshot:
-    """The whole content at one moment, read in parts beside the writer. Close it."""
-
-    def __init__(self, path: str) -> None:
-        connection = sql.connect_read_only(path)
-        if connection is None:
-            raise errors.StoreError(f"there is no state in {path}")
-        self._connection, self._path = connection, path
-        with sql.our_errors(path):
-            connection.execute("BEGIN")
-            self.position, _ = _read_position(connection)
-            self.secrets: dict[str, str] = dict(connection.execute("SELECT name, value FROM secrets").fetchall())
-        self._rows = self._read()
-        self._mutex = threading.Lock()  # whoever is cancelled closes while a part may still be read
-
-    def _read(self) -> Generator[tuple[str, str, str], None, None]:
-        yield from self._connection.execute("SELECT tbl, key, value FROM rows ORDER BY tbl, key")
-        for serial, *rest in self._connection.execute("SELECT serial, term, hash, time, batch FROM history"):
-            yield HISTORY_ROWS, str(serial), codec.dumps(rest)
-
-    def part(self, max_bytes: int) -> list[tuple[str, str, str]]:
-        """The next rows, up to about that size; empty at the end."""
-        found: list[tuple[str, str, str]] = []
-        size = 0
-        with self._mutex, sql.our_errors(self._path):
-            for row in self._rows:
-                found.append(row)
-                size += len(row[1]) + len(row[2])
-                if size >= max_bytes:
-                    break
-        return found
-
-    def close(self) -> None:
-        with self._mutex:
-            self._rows.close()
-            self._connection.close()

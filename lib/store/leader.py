@@ -18,12 +18,13 @@ from ganeti.store.api import Batch, Note, Position, VoterState, Write
 from ganeti.store.batch import Entry, seal
 from ganeti.store.chain import Chain
 from ganeti.store.claim import Claim
-from ganeti.store.db import VOTERS, Database, Promise, parse_voters, voters_write
+from ganeti.store.db import VOTERS, Database, parse_voters, voters_write
 from ganeti.store.fleet import Fleet
 from ganeti.store.group import Pending, take
 from ganeti.store.quorum import DEFAULT_LIMITS, Limits, Standing
 from ganeti.store.sender import Outrun
 from ganeti.store.sql import DiskFullError
+from ganeti.store.statements import Promise
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from ganeti.calls.store import (
     StoreSnapshot,
 )
 from ganeti.host import faults, files
-from ganeti.store import db, sql
+from ganeti.store import reading, sql
 from ganeti.store.api import Position
 from ganeti.store.batch import NOWHERE, Entry, unseal_all
-from ganeti.store.db import DEFAULT_RETENTION, Database, Promise, Retention
+from ganeti.store.db import DEFAULT_RETENTION, Database, Retention
 from ganeti.store.lock import InUseError
+from ganeti.store.statements import Promise
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,12 @@ class Replica:
 
     def state(self) -> StateReply:
         """Position and promise; never waits, also while another process writes. Raises StoreError: damaged."""
-        return _reply(*db.look(self._path))
+        return _reply(*reading.look(self._path))
 
     def check(self) -> CheckReply:
         """Reads the whole file beside whoever writes."""
         try:
-            content = db.read_all(self._path)
+            content = reading.read_all(self._path)
         except errors.StoreError as err:
             return CheckReply(problem=str(err))
         return CheckReply(serial=content.position.serial, hash=content.position.hash, content=content.digest)

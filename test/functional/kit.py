@@ -9,7 +9,7 @@ import simplejson
 
 from ganeti import paths
 from ganeti.bootstrap import daemons
-from ganeti.store import db
+from ganeti.store import db, reading
 from ganeti.testing.vcluster import VirtualCluster
 from ganeti.testing.vlayout import VirtualNode
 
@@ -65,7 +65,7 @@ class Shell:
 
     def positions(self) -> list[db.Position]:
         """Where each node's copy of the state stands."""
-        return [db.look(node.paths.local(paths.STATE_DB))[0] for node in self.nodes]
+        return [reading.look(node.paths.local(paths.STATE_DB))[0] for node in self.nodes]
 
     def stop_daemon(self, node: VirtualNode, daemon: str = daemons.NODED) -> None:
         assert daemons.stop(node.paths, daemon)

@@ -13,7 +13,7 @@ from functional.kit import receive, wait_until
 
 from ganeti import paths
 from ganeti.bootstrap import daemons
-from ganeti.store import db
+from ganeti.store import db, reading
 from ganeti.store.api import Batch, Write
 from ganeti.store.batch import seal
 
@@ -178,7 +178,7 @@ def test_no_voting_asks_and_tells_what_may_be_lost(own_cluster):
     assert "Nothing was changed" in text
     shell.ok(*FAILOVER, "--no-voting", "--yes-do-it", node=second)
     shell.ok("gnt-instance", "list", node=second)
-    assert db.look(second.paths.local(paths.STATE_DB))[0].term > term
+    assert reading.look(second.paths.local(paths.STATE_DB))[0].term > term
     output = shell.cluster.run(second, ("gnt-debug", "delay", "0"))
     assert "WARNING" in output
     for node in (first, third):
@@ -318,7 +318,7 @@ def test_a_copy_off_the_chain_gets_a_snapshot(own_cluster):
     shell.start_daemon(third)
     shell.ok("gnt-debug", "delay", "0")
     wait_until("the copy is replaced", lambda: _level(shell))
-    assert db.look_rows(path, "meta", prefix="tail") == []
+    assert reading.look_rows(path, "meta", prefix="tail") == []
     shell.ok("gnt-cluster", "verify")
 
 

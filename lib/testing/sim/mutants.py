@@ -26,9 +26,9 @@ from ganeti.store import quorum
 from ganeti.store.api import Note, Position, Write
 from ganeti.store.batch import Entry, unseal_all
 from ganeti.store.chain import Chain
-from ganeti.store.db import Promise
 from ganeti.store.fleet import Fleet
 from ganeti.store.leader import Leader
+from ganeti.store.statements import Promise
 from ganeti.testing.sim.disk import SimDatabase
 from ganeti.testing.sim.node import SimReplica
 from ganeti.testing.sim.world import Kinds

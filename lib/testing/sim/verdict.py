@@ -13,7 +13,7 @@ from ganeti.model.config import Config
 from ganeti.model.jobs import Job, Status
 from ganeti.model.objects import DiskTemplate
 from ganeti.model.types import JobId
-from ganeti.store import db
+from ganeti.store import reading
 from ganeti.store.api import Batch
 from ganeti.store.batch import unseal_all
 from ganeti.testing.sim.clients import Clients, LostReply, Submission
@@ -84,7 +84,7 @@ class Verdict:
 
     def _position(self, node: str) -> tuple[int, int, str]:
         found = next(each for each in self._world.nodes.values() if each.uuid == node)
-        position, _ = db.look(found.state_path)
+        position, _ = reading.look(found.state_path)
         return position.term, position.serial, position.hash
 
     async def judge(self, master: MasterProcess) -> None:
@@ -102,12 +102,12 @@ class Verdict:
         contents = {}
         for voter in master.leader.voters():
             node = next(each for each in self._world.nodes.values() if each.uuid == voter.node)
-            snapshot = db.Snapshot(node.state_path)
+            snapshot = reading.Snapshot(node.state_path)
             rows = snapshot.part(1 << 40)
             snapshot.close()
             contents[node.short] = (rows, snapshot.secrets)
-            state = [row for row in rows if row[0] != db.HISTORY_ROWS]
-            texts = [row for row in rows if row[0] == db.HISTORY_ROWS]
+            state = [row for row in rows if row[0] != reading.HISTORY_ROWS]
+            texts = [row for row in rows if row[0] == reading.HISTORY_ROWS]
             self._replays(
                 node.short, state, [str(codec.loads(row[2])[3]) for row in sorted(texts, key=lambda r: int(r[1]))]
             )
@@ -132,7 +132,7 @@ class Verdict:
         if state != {(table, key): value for table, key, value in rows}:
             self._blame(f"the rows of {name} are not what its history leads to")
         node = next(each for each in self._world.nodes.values() if each.short == name)
-        if entries[-1].hash != db.look(node.state_path)[0].hash:
+        if entries[-1].hash != reading.look(node.state_path)[0].hash:
             self._blame(f"the history of {name} does not end in its hash")
         for serial, term in self._world.witness._published.items():
             if serial > len(entries) or entries[serial - 1].batch.term != term:

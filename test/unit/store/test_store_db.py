@@ -12,11 +12,12 @@ import pytest
 
 from ganeti import errors
 from ganeti.host import faults
-from ganeti.store import db, sql
+from ganeti.store import db, reading, sql
 from ganeti.store.api import Batch, Note, Position, Write
 from ganeti.store.batch import NOWHERE, chain, seal, unseal, unseal_all
-from ganeti.store.db import Database, Promise, Retention
+from ganeti.store.db import Database, Retention
 from ganeti.store.lock import InUseError
+from ganeti.store.statements import Promise
 
 
 def entry_after(position: Position, *writes: Write, term: int = 0, time: float = 1e9):
@@ -148,7 +149,7 @@ def test_promise_and_leadership_stay(database, path):
     again = Database.open(path, owner="again")
     assert again.promise == Promise(7, "n1")
     assert again.led == 1
-    assert db.look(path) == (again.position, Promise(7, "n1"))
+    assert reading.look(path) == (again.position, Promise(7, "n1"))
     again.close()
 
 
@@ -161,7 +162,7 @@ def test_snapshot_makes_an_equal_copy_in_parts(database, tmp_path):
     os.mkdir(tmp_path / "b")
     other = Database.open(str(tmp_path / "b" / "state.db"), owner="other")
     add(other, Write("object", "old", "1"), secrets={"old": "1"})
-    snapshot = db.Snapshot(database.path)
+    snapshot = reading.Snapshot(database.path)
     add(database, Write("object", "later", "1"))
     part = 0
     while rows := snapshot.part(500):
@@ -197,7 +198,7 @@ def test_incomplete_snapshot_is_refused_and_changes_nothing(database):
 def test_second_writer_is_told_who_holds_the_state(database, path):
     with pytest.raises(InUseError, match=rf"the test \(process {os.getpid()}\)"):
         Database.open(path, owner="another", wait_s=0)
-    assert db.look(path)[0] == database.position, "looking is free"
+    assert reading.look(path)[0] == database.position, "looking is free"
     database.release()
     with pytest.raises(ValueError, match="without the writer lock"):
         add(database)
@@ -241,7 +242,7 @@ def test_a_file_of_something_else_is_refused(path):
     with pytest.raises(sql.DamagedError, match="something else"):
         Database.open(path, owner="the test")
     with pytest.raises(sql.DamagedError):
-        db.look(path)
+        reading.look(path)
     os.unlink(path)
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA application_id = {sql.APPLICATION_ID}")
@@ -303,19 +304,20 @@ def test_create_makes_the_first_batch(path):
 CRASHES = """
 import os, sys
 from ganeti.host import faults
-from ganeti.store import db
+from ganeti.store import db, reading
 from ganeti.store.api import Batch, Write
 from ganeti.store.batch import seal
+from ganeti.store.statements import Promise
 database = db.Database.open(sys.argv[1], owner="the victim")
 
-source = db.Snapshot(sys.argv[2])
+source = reading.Snapshot(sys.argv[2])
 faults.arm(lambda point: os.kill(os.getpid(), 9) if point == sys.argv[3] else None)
 position = database.position
 entry = seal(Batch(1, position.serial + 1, 1.0, (Write("object", "b", "2"),)), position.hash)
 database.apply([entry], secrets={"s": "1"})
-database.keep_promise(db.Promise(9, "n9"))
+database.keep_promise(Promise(9, "n9"))
 database.stage(0, source.part(1 << 30))
-database.replace(source.position, secrets={}, promise=db.Promise(10, "n8"))
+database.replace(source.position, secrets={}, promise=Promise(10, "n8"))
 """
 
 

@@ -10,11 +10,12 @@ from unit.store.world import NOTE, World, put, run
 
 from ganeti import errors
 from ganeti.calls import store as calls
-from ganeti.store import db, sql
+from ganeti.store import db, reading, sql
 from ganeti.store.api import Batch, Write
 from ganeti.store.batch import seal
 from ganeti.store.db import Database
 from ganeti.store.replica import Replica
+from ganeti.store.statements import Promise
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_nothing_is_written_to_a_file_that_is_gone(database, path, what, act):
     assert what in caught.value.message
     assert database.position == before
     with pytest.raises(sql.DamagedError):
-        database.keep_promise(db.Promise(9, "n9"))
+        database.keep_promise(Promise(9, "n9"))
 
 
 def test_a_file_removed_during_the_transaction_is_not_acknowledged(database, path):
@@ -81,7 +82,7 @@ def test_the_masters_content_is_rescued_and_the_old_log_is_not_taken_for_that_of
     shutil.copy(path, path + ".backup")  # without the log: an old state
     os.replace(path + ".backup", path)
     database.close()
-    assert db.read_all(path + ".rescued").position == position
+    assert reading.read_all(path + ".rescued").position == position
     assert os.path.exists(path + "-wal.stale")
     opened = Database.open(path)
     assert opened.position.serial < position.serial

@@ -14,7 +14,7 @@ from ganeti import errors
 from ganeti.calls.node import NodeVersion, TermPush, TermReply, VersionReply
 from ganeti.calls.store import StoreAppend, StoreDrop, StoreFetch, StorePromise, StoreSnapshot, StoreState
 from ganeti.host.clock import Clock
-from ganeti.store import db
+from ganeti.store import db, reading
 from ganeti.store.api import Note, Write
 from ganeti.store.batch import unseal_all
 from ganeti.store.db import DEFAULT_RETENTION, Database, Retention
@@ -191,7 +191,7 @@ class World:
 
     def content(self, node: str) -> dict[str, Any]:
         """Everything in a copy; its node must be quiet."""
-        snapshot = db.Snapshot(self.path(node))
+        snapshot = reading.Snapshot(self.path(node))
         rows = snapshot.part(1 << 40)
         snapshot.close()
         return {"position": snapshot.position, "secrets": snapshot.secrets, "rows": rows}

@@ -1,0 +1,79 @@
+"""Whether the files that were opened are still those at their paths: what is written to others is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+
+from ganeti import errors
+from ganeti.host import files
+from ganeti.store import sql
+
+log = logging.getLogger(__name__)
+
+
+class Place:
+    """The state file at `path` and its log, as they are when they are opened."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._wal = path, path + "-wal"
+        self._files = {path: _identity(path)}  # path → (device, inode) of what is written to
+
+    def log_is_there(self) -> None:
+        """From the first access on."""
+        self._files[self._wal] = _identity(self._wal)
+
+    def displaced(self) -> str:
+        """Path of a file of ours that is not the one any more that was opened; empty: all are in their places."""
+        return next((path for path, known in self._files.items() if known is None or _identity(path) != known), "")
+
+    def check(self) -> None:
+        """Raises DamagedError when somebody has removed or replaced the file, or its log."""
+        missing = self.displaced()
+        if missing:
+            raise sql.removed(self._path, missing)
+
+    def rescue(self, connection: sqlite3.Connection) -> None:
+        """What the master had is written beside, as `state.db.rescued`: it may be the only copy."""
+        rescued = self._path + ".rescued"
+        try:
+            connection.execute("VACUUM INTO ?", (rescued,))
+        except sqlite3.Error as err:
+            log.error("the content of the removed state file is not saved in %s: %s", rescued, err)
+        else:
+            log.warning("the content of the removed state file is in %s", rescued)
+
+    def put_log_aside(self) -> None:
+        """SQLite would take the log of the file that is gone for that of the one in its place."""
+        wal = self._wal
+        if self._files[wal] is not None and _identity(wal) == self._files[wal]:
+            with contextlib.suppress(OSError):
+                os.replace(wal, wal + ".stale")
+            with contextlib.suppress(OSError):
+                os.unlink(self._path + "-shm")
+
+
+def create_file(path: str, ids: tuple[int, int]) -> None:
+    if os.path.exists(path):
+        return
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            if ids != (-1, -1):
+                os.fchown(handle, *ids)
+        finally:
+            os.close(handle)
+        files.sync_directory(os.path.dirname(path))
+    except OSError as err:
+        raise errors.StoreError(f"cannot create the state file {path}: {err.strerror}") from err
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None: there is no file, or it cannot be looked at."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
