@@ -216,6 +216,10 @@ class Distributor:
         """Start what is to be sent. Returns what to wait for, with the node's uuid."""
         config, serial = self._config(), self._serial()
         waits: dict[asyncio.Future[None], Uuid] = {}
+        for uuid in self._away | self._sent.keys():
+            # one that is offline is not waited for anyway; when it is online again, it is to have all of it at once
+            if uuid not in config.nodes or config.nodes[uuid].offline:
+                self.forget(uuid)
         for node in config.online_nodes:
             # one that is being sent something gets the newest next: it is not rendered for each change on the way
             if node.uuid not in self._senders and self._sent.get(node.uuid) == self._files(config):

@@ -111,6 +111,21 @@ def test_a_node_that_failed_is_not_waited_for_and_not_asked_by_later_changes():
     _run(story)
 
 
+def test_a_node_that_failed_before_it_was_offline_is_waited_for_when_it_is_back():
+    async def story(world):
+        world.nodes.failing.add("b")
+        await world.distributor.distribute()
+        online = world.config.nodes["b"]
+        world.config = world.config.apply([Put(msgspec.structs.replace(online, offline=True))])
+        await world.distributor.distribute()
+        world.nodes.failing.clear()
+        world.config = world.config.apply([Put(online)])
+        await world.distributor.distribute()
+        assert world.names() == ["one\n", "one\n"]
+
+    _run(story)
+
+
 def test_a_node_that_hangs_holds_up_one_change_only():
     async def story(world):
         gate = world.nodes.gates["b"] = asyncio.Event()
