@@ -397,6 +397,24 @@ def test_cluster_info_has_what_clients_read(world):
     assert info["default_hypervisor"] == "fake"
 
 
+def test_cluster_info_has_every_key_that_clients_know(world):
+    known = """
+        software_version protocol_version config_version os_api_version export_version vcs_version architecture name
+        master default_hypervisor enabled_hypervisors hvparams os_hvp beparams osparams ipolicy nicparams ndparams
+        diskparams candidate_pool_size max_running_jobs max_tracked_jobs mac_prefix master_netdev master_netmask
+        use_external_mip_script volume_group_name drbd_usermode_helper file_storage_dir shared_file_storage_dir
+        gluster_storage_dir maintain_node_health ctime mtime uuid tags uid_pool default_iallocator
+        default_iallocator_params reserved_lvs primary_ip_version prealloc_wipe_disks hidden_os blacklisted_os
+        enabled_disk_templates install_image instance_communication_network zeroing_image compression_tools
+        enabled_user_shutdown enabled_data_collectors data_collector_interval modify_ssh_setup ssh_key_type ssh_key_bits
+    """
+    info = world.queries().cluster_info()
+    assert set(known.split()) - set(info) == set()
+    assert set(info["ipolicy"]) >= {"minmax", "std", "disk-templates", "vcpu-ratio", "spindle-ratio"}
+    sizes = {"memory-size", "cpu-count", "disk-count", "disk-size", "nic-count", "spindle-use"}
+    assert set(info["ipolicy"]["std"]) == set(info["ipolicy"]["minmax"][0]["max"]) == sizes
+
+
 def test_config_values_are_null_when_unknown(world):
     assert world.queries().config_values(["master_node", "nosuch", "drain_flag"]) == ["node1.example.com", None, False]
 
