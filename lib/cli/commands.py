@@ -26,6 +26,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gnt-network": (("ganeti.cli.network", "ganeti.cli.tags"), ()),
     "gnt-os": (("ganeti.cli.os", "ganeti.cli.os_modify"), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
+    "gnt-filter": (("ganeti.cli.job_filter",), ()),
     "gnt-debug": (("ganeti.cli.debug", "ganeti.cli.iallocator"), ()),
 }
 

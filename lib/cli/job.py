@@ -246,9 +246,11 @@ def _block(values: dict[str, Any]) -> Block:  # Any: JSON of the fields
 def _obstacle(kind: str, lock: str | None, job: int | None) -> str:
     if kind == "lock":
         return f"lock {lock}, which job {job} holds or is to get first"
-    return (
-        f"the end of job {job}" if kind == "dependency" else "the end of any job: the limit of running jobs is reached"
-    )
+    if kind == "dependency":
+        return f"the end of job {job}"
+    if kind == "filter":
+        return "a job filter or a rate limit, see gnt-filter list"
+    return "the end of any job: the limit of running jobs is reached"
 
 
 def _step(step: Sequence[Any] | None) -> str:  # Any: JSON

@@ -20,6 +20,7 @@ ABOUT = {
     "gnt-network": "networks and their addresses",
     "gnt-os": "operating system definitions",
     "gnt-job": "the job queue",
+    "gnt-filter": "rules for the jobs that wait in the queue",
     "gnt-debug": "looking into the cluster's machinery",
 }
 

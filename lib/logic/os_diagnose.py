@@ -13,7 +13,7 @@ from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model.config import Config
 from ganeti.model.types import Uuid, nice_key
 from ganeti.ops.os import OpOsDiagnose
-from ganeti.query.os import OS
+from ganeti.query.os import OS, is_shown
 from ganeti.query.view import OsRow
 
 FIELDS = tuple(OS.fields)
@@ -48,9 +48,7 @@ class DiagnoseOs(LogicalUnit[OpOsDiagnose, OsFacts]):
         if missing:
             raise errors.PrereqError("unknown_entity", f"no node has an OS called {missing[0]!r}")
         wanted = self.op.output_fields
-        chosen = [
-            row for row in rows if (row.name in self.op.names if self.op.names else OS.is_shown(row, set(wanted)))
-        ]
+        chosen = [row for row in rows if (row.name in self.op.names if self.op.names else is_shown(row, set(wanted)))]
         return [[getattr(row, field) for field in wanted] for row in chosen]
 
     def result(self, facts: OsFacts) -> list[list[Any]]:

@@ -101,6 +101,23 @@ class JobList(Args, frozen=True, array_like=True):
     fields: list[str]
 
 
+class RuleList(Args, frozen=True, array_like=True):
+    uuids: list[str] | None
+    fields: list[str]
+
+
+class OneRule(Args, frozen=True, array_like=True):
+    uuid: str
+
+
+class NewRule(Args, frozen=True, array_like=True):
+    uuid: str | None
+    priority: int
+    predicates: list[Any]
+    action: Any
+    reason: list[Any]
+
+
 class Fields(Args, frozen=True, array_like=True):
     fields: list[str]
 
@@ -158,6 +175,9 @@ METHODS: dict[str, Method] = {
     "QueryNetworks": Method(Classic, is_question=True),
     "QueryExports": Method(Exports, is_question=True),
     "QueryJobs": Method(JobList, is_question=True),
+    "QueryFilters": Method(RuleList, is_question=True),
+    "ReplaceFilter": Method(NewRule),
+    "DeleteFilter": Method(OneRule),
     "QueryConfigValues": Method(Fields, is_question=True, is_bare=_is_words),
     "QueryClusterInfo": Method(NoArgs, is_question=True),
     "ExportConfig": Method(NoArgs, is_question=True),
@@ -186,7 +206,7 @@ def normalise(method: str, untrusted_args: Any) -> list[Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if value is None and name in ("names", "nodes", "ids"):
+    if value is None and name in ("names", "nodes", "ids", "uuids"):
         return []  # null and empty mean the same: everything
     if value is None and name == "name":
         return ""

@@ -13,6 +13,7 @@ import msgspec
 from ganeti import errors
 from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
+from ganeti.master.job_filters import Gate
 from ganeti.master.jobs import Obstacle, Wish
 from ganeti.master.processor import Processor
 from ganeti.master.schedule import JobSchedule
@@ -46,6 +47,7 @@ class Engine:
         self._processor = processor
         self._leadership = leadership
         self._schedule = JobSchedule(max_running=20)
+        self._gate = Gate()
         self._tasks: dict[JobId, asyncio.Task[None]] = {}
         # by key, until they are stored: digest of the body, answer, the commit
         self._submitting: dict[str, tuple[str, list[tuple[bool, JobId | str]], asyncio.Task[None]]] = {}
@@ -157,7 +159,12 @@ class Engine:
             mark = (f"gnt:opcode:{name}", f"job={job_id};index={index}", int(self._parts.clock.time() * 1e9))
             op = msgspec.structs.replace(op, reason=(*op.reason, mark), depends=_absolute(op.depends, job_id))
             states.append(OpState(input=ops.encode(op), priority=op.priority))
-        return Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
+        job = Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
+        if parent is None and self._gate.is_refused(job):
+            raise errors.PrereqError(
+                "wrong_state", "a job filter refuses the job", hint="gnt-filter list shows the filters"
+            )
+        return job
 
     async def submit_children(
         self, parent: JobId, jobs: Sequence[Sequence[ops.OpCode]]
@@ -198,8 +205,21 @@ class Engine:
         if self._is_stopping:
             return
         self._schedule.set_limit(self._parts.state.config.cluster.max_running_jobs)
-        for job_id in self._schedule.ready():
+        if self._gate.follow(self._parts.state.filters):
+            self._schedule.reconsider()
+            self._refuse()
+        for job_id in self._schedule.ready(self._may_start):
             self._tasks[job_id] = asyncio.create_task(self._run(job_id), name=f"job {job_id}")
+
+    def _may_start(self, job_id: JobId) -> bool:
+        return self._gate.admit(self._parts.jobs.get(job_id))
+
+    def _refuse(self) -> None:
+        """New rules refuse jobs that are queued already, too: they are canceled."""
+        for job_id in self._schedule.queued():
+            if self._gate.is_refused(self._parts.jobs.get(job_id)):
+                self._schedule.remove(job_id)
+                self._doom(job_id, "")
 
     async def _run(self, job_id: JobId) -> None:
         """The job task: the border where nothing may escape."""
@@ -220,6 +240,8 @@ class Engine:
         self._parts.locks.release(job_id)
         self._parts.reservations.release(job_id)
         self._parts.jobs.forget(job_id)
+        if self._gate.ended(job_id):
+            self._schedule.reconsider()
         verdicts = self._schedule.finished(job_id, self._parts.jobs.get(job_id).status.value)
         for other, verdict in verdicts:
             self._doom(other, verdict)
@@ -381,6 +403,7 @@ class Engine:
         self._parts.state.hold_jobs()
         jobs = self._parts.state.jobs
         half_way: list[tuple[JobId, int]] = []
+        self._gate.follow(self._parts.state.filters)
         for job_id in sorted(jobs):
             job = jobs[job_id]
             if job.status.is_final:
@@ -397,6 +420,7 @@ class Engine:
                 }
                 self._parts.locks.force(job_id, LockPlan(held))
                 self._schedule.started(job_id)
+                self._gate.started(job)
                 half_way.append((job_id, index))
             else:
                 for i, op in enumerate(job.ops):
@@ -474,7 +498,7 @@ class Engine:
         """Why it does not go on; empty: it does, or has ended."""
         found = [Obstacle(kind="dependency", job=other) for other in self._schedule.waits_for(job_id)]
         if not found and self._schedule.is_queued(job_id):
-            found.append(Obstacle(kind="limit"))
+            found.append(Obstacle(kind="filter" if self._schedule.is_held(job_id) else "limit"))
         blocking = self._parts.locks.obstacle(job_id)
         if blocking is not None:
             found.append(Obstacle(kind="lock", lock=blocking[0], job=blocking[1]))

@@ -29,7 +29,7 @@ class Wish(enum.Enum):
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job does not go on."""
 
-    kind: str  # lock, dependency or limit
+    kind: str  # lock, dependency, filter or limit
     lock: LockKey | None = None
     job: JobId | None = None  # who must give way or end first
 

@@ -22,7 +22,7 @@ from ganeti.model.jobs import ArchivedJob, Job, LogEntry
 from ganeti.model.objects import Node
 from ganeti.model.types import JobId
 from ganeti.ops.catalogue import REGISTRY
-from ganeti.query import group, instance, job, node, os, others
+from ganeti.query import group, instance, job, job_filter, node, os, others
 from ganeti.query.fields import Need, Resource
 from ganeti.query.run import CHUNK, Query, Row, chunks, classic, describe, find
 from ganeti.query.view import JobRow, Live, Order, View, WaitsFor
@@ -51,6 +51,7 @@ def resources() -> dict[str, Resource]:
         others.EXPORT,
         others.CLUSTER,
         os.OS,
+        job_filter.FILTER,
         os.EXTSTORAGE,
     )
     return {resource.name: resource for resource in every}
@@ -170,6 +171,7 @@ class Queries:
             all_jobs=lambda: [row for row in map(one, sorted(state.jobs.keys() | old.keys())) if row],
             locks=lambda: [self._listed(lock, config) for lock in self._locks_rows()],
             flags=state.flags,
+            filters=state.filters,
             now=self._clock.time(),
         )
 

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
 from ganeti import errors
 from ganeti.hypervisor import parameters
+from ganeti.master import job_filters
 from ganeti.master.archive import Archive, age_time
 from ganeti.master.commits import Committer
 from ganeti.master.engine import Engine
 from ganeti.master.jobs import Jobs
 from ganeti.master.queries import Queries
-from ganeti.master.state import State, job_key
+from ganeti.master.state import FILTER_KEYS, State, job_key, row
 from ganeti.model import classic
-from ganeti.model.jobs import ArchivedJob, Flags
+from ganeti.model.jobs import ArchivedJob, FilterRule, Flags
 from ganeti.model.types import JobId
 from ganeti.store.api import Leadership, Note
 from ganeti.wire import codec
 
 #: longest wait of one WaitForJobChange, in seconds
 MAX_WAIT_S = 89.0
+
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 Handler = Callable[..., Awaitable[Any]]  # each method has its own arguments
 
@@ -76,6 +81,9 @@ class Requests:
             "QueryNetworks": lambda names, fields, use_locking: self.classic("network", names, fields, use_locking),
             "QueryExports": self.query_exports,
             "QueryJobs": self.query_jobs,
+            "QueryFilters": lambda uuids, fields: self._queries.classic("filter", uuids, fields),
+            "ReplaceFilter": self.replace_filter,
+            "DeleteFilter": self.delete_filter,
             "QueryConfigValues": self.query_config_values,
             "QueryClusterInfo": self.query_cluster_info,
             "ExportConfig": self.export_config,
@@ -187,6 +195,38 @@ class Requests:
         )
         await self._distribute()
         return until
+
+    async def replace_filter(
+        self, uuid: str | None, priority: int, predicates: list[Any], action: Any, reason: list[Any]
+    ) -> str:
+        """Its uuid, a new one when none is given."""
+        wanted = str(uuid4()) if uuid is None else uuid
+        if not UUID.match(wanted):
+            raise errors.PrereqError("wrong_input", f"{wanted[:80]!r} is not a uuid")
+
+        if len(self._state.filters) >= job_filters.MAX_RULES:
+            raise errors.PrereqError("insufficient_resources", f"there are already {len(self._state.filters)} filters")
+        rule = job_filters.checked(
+            wanted,
+            priority=priority,
+            predicates=predicates,
+            action=action,
+            reason=reason,
+            watermark=self._committer.flags.last_job,
+        )
+        await self._store_filter(wanted, rule, "set")
+        return wanted
+
+    async def delete_filter(self, uuid: str) -> None:
+        if all(rule.uuid != uuid for rule in self._state.filters):
+            raise errors.PrereqError("unknown_entity", f"there is no job filter {uuid[:80]!r}")
+        await self._store_filter(uuid, None, "removed")
+
+    async def _store_filter(self, uuid: str, rule: FilterRule | None, what: str) -> None:
+        self._leadership.check_quorum()
+        note = Note(actor="luxi", reason=f"job filter {uuid} {what}")
+        await self._committer.commit(note, writes=[row("meta", FILTER_KEYS + uuid, rule)])
+        self._engine.pump()
 
     async def _set_flags(self, reason: str, change: Callable[[Flags], Flags]) -> None:
         self._leadership.check_quorum()

@@ -1,7 +1,8 @@
 """Which queued job starts next. Pure: no clock, no I/O.
 
 A job starts when all jobs that it depends on have ended as it wants, in order of (priority, id), while fewer than
-`max_running` run. A dependency must be on an earlier job, so jobs cannot wait for each other in a circle.
+`max_running` run and nothing holds it back. A dependency must be on an earlier job, so jobs cannot wait for each other
+in a circle.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class JobSchedule:
         self._limit = max_running
         self._queued: dict[JobId, _Queued] = {}
         self._running: set[JobId] = set()
+        self._held: dict[JobId, None] = {}  # startable, but not let through
         self._dependents: dict[JobId, dict[JobId, None]] = {}
         # startable jobs; an entry whose job is gone or has another priority now is skipped
         self._heap: list[tuple[int, JobId]] = []
@@ -72,18 +74,34 @@ class JobSchedule:
         """Count a job as running that was not queued: it is recovered. The limit does not hold it back."""
         self._running.add(job)
 
-    def ready(self) -> list[JobId]:
-        """The jobs to start now; they count as running from here on."""
+    def ready(self, may_start: Callable[[JobId], bool] = lambda _: True) -> list[JobId]:
+        """The jobs to start now; they count as running from here on.
+
+        Those that may not start are held back until `reconsider`.
+        """
         found: list[JobId] = []
         while self._heap and len(self._running) < self._limit:
             priority, job = heapq.heappop(self._heap)
             queued = self._queued.get(job)
             if queued is None or queued.priority != priority:
                 continue
+            if not may_start(job):
+                self._held[job] = None
+                continue
+            self._held.pop(job, None)
             del self._queued[job]
             self._running.add(job)
             found.append(job)
         return found
+
+    def reconsider(self) -> None:
+        """What was held back may be startable now."""
+        for job in self._held:
+            heapq.heappush(self._heap, (self._queued[job].priority, job))
+        self._held.clear()
+
+    def is_held(self, job: JobId) -> bool:
+        return job in self._held
 
     def finished(self, job: JobId, status: str) -> list[tuple[JobId, str]]:
         """A job has ended, started or not. Returns the dependents that must not start, with their verdicts.
@@ -106,6 +124,7 @@ class JobSchedule:
     def remove(self, job: JobId) -> None:
         """Take a job out of the queue; its dependents wait on until it is `finished`. Not queued: fine."""
         queued = self._queued.pop(job, None)
+        self._held.pop(job, None)
         if queued is None:
             return
         for other in queued.depends:

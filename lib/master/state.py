@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from ganeti import errors
 from ganeti.model.config import Config
-from ganeti.model.jobs import Debt, Flags, Job, JournalRecord, LogEntry, Submission
+from ganeti.model.jobs import Debt, FilterRule, Flags, Job, JournalRecord, LogEntry, Submission
 from ganeti.model.objects import KINDS, AnyObject, Change, Delete, Put
 from ganeti.model.types import JobId, Uuid
 from ganeti.store.api import Batch, Write
 from ganeti.wire import codec
 
 FLAGS_KEY = "flags"
+FILTER_KEYS = "filter/"  # before the uuid of a job filter
 
 
 def object_key(kind: str, uuid: str) -> str:
@@ -50,6 +51,7 @@ class State:
         self.debts: dict[int, Debt] = {}
         self.submissions: dict[str, Submission] = {}
         self.flags = Flags()
+        self.filters: tuple[FilterRule, ...] = ()  # another tuple after each change
         self.serial = 0
         self._reads_jobs = True
 
@@ -112,6 +114,9 @@ class State:
                 self.submissions[write.key] = codec.unpack(raw, Submission)
         elif write.table == "meta" and write.key == FLAGS_KEY and raw is not None:
             self.flags = codec.unpack(raw, Flags)
+        elif write.table == "meta" and write.key.startswith(FILTER_KEYS):
+            others = tuple(rule for rule in self.filters if rule.uuid != tail)
+            self.filters = others if raw is None else (*others, codec.unpack(raw, FilterRule))
 
     def _apply_journal(self, job: JobId, serial: int, raw: bytes | None) -> None:
         records = self.journal.setdefault(job, [])

@@ -129,6 +129,17 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     since: float  # epoch seconds
 
 
+class FilterRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is done with queued jobs that fulfil all predicates."""
+
+    uuid: str
+    watermark: int  # highest job id when it was set
+    priority: int = 0  # lower ones are looked at first
+    predicates: tuple[Any, ...] = ()  # Any: JSON, checked when it was set: [name, query filter]
+    action: tuple[str | int, ...] = ("CONTINUE",)  # ACCEPT, PAUSE, REJECT, CONTINUE, or RATE_LIMIT and how many
+    reason_trail: tuple[Any, ...] = ()  # Any: JSON, [source, reason, nanoseconds]
+
+
 class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Switches of the queue, set by clients directly (no job)."""
 

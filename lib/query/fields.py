@@ -85,7 +85,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     identity: Callable[[Any], object] = id  # what makes two requested names the same object
     source: Need | None = None  # collected before there are any objects
     # objects that are left out unless a field with the reason is asked for: whether to show this one
-    is_shown: Callable[[Any, Set[str]], bool] = lambda obj, fields: True
+    is_shown: Callable[[Any, Set[str]], bool] | None = None
 
     @property
     def has_names(self) -> bool:

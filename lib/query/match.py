@@ -50,6 +50,10 @@ class Filter:
         test = self._with_live if with_live else self._without_live
         return test(view, obj) is not False
 
+    def holds(self, view: View, obj: Any) -> bool:
+        """Whether it is decided, and true: a value that is not there fulfils nothing."""
+        return self._with_live(view, obj) is True
+
     def _compile(self, untrusted: Any, depth: int, *, live: bool) -> Test:
         if not isinstance(untrusted, list) or not untrusted or not isinstance(untrusted[0], str):
             raise errors.ParameterError(

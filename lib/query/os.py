@@ -21,7 +21,7 @@ def _named(rows: Sequence[R], name: object, what: str) -> R:
     return found
 
 
-def _is_shown(row: OsRow, fields: Set[str]) -> bool:
+def is_shown(row: OsRow, fields: Set[str]) -> bool:
     """What cannot be installed, or should not be offered, is left out as long as nobody asks for the reason."""
     return (
         (row.valid or not fields.isdisjoint(("valid", "node_status")))
@@ -56,7 +56,7 @@ OS = Resource(
     lookup=lambda view, name: _named(view.live.oses, name, "an OS"),
     identity=lambda row: row.name,
     source=Need.OSES,
-    is_shown=_is_shown,
+    is_shown=is_shown,
 )  # fmt: skip
 
 EXTSTORAGE = Resource(

@@ -58,6 +58,8 @@ class Query:
     def every(self, view: View) -> Sequence[Any]:
         """All objects, but for those that are left out as long as nobody asks for the reason."""
         is_shown, mentioned = self.resource.is_shown, self._mentioned
+        if is_shown is None:
+            return self.resource.every(view)
         return [obj for obj in self.resource.every(view) if is_shown(obj, mentioned)]
 
     def select(self, view: View, objects: Iterable[Any], *, with_live: bool) -> list[Any]:

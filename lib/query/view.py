@@ -10,7 +10,7 @@ import msgspec
 from immutables import Map
 
 from ganeti.model.config import Config
-from ganeti.model.jobs import Flags, Job, LogEntry
+from ganeti.model.jobs import FilterRule, Flags, Job, LogEntry
 from ganeti.model.objects import Group, Instance, Network, Nic, Node, Params
 from ganeti.model.types import JobId, Uuid, nice_key
 
@@ -117,7 +117,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     providers: Sequence[ProviderRow] = ()
 
 
-#: why a job does not go on: (lock, dependency or limit; name of the lock; the job that must give way or end first)
+#: why a job does not go on: (lock, dependency, filter or limit; lock's name; job that must give way or end first)
 WaitsFor = tuple[str, str | None, JobId | None]
 
 
@@ -191,6 +191,7 @@ class View:
         all_jobs: Callable[[], Sequence[JobRow]] = tuple,
         locks: Callable[[], Sequence[LockRow]] = tuple,
         flags: Flags | None = None,
+        filters: Sequence[FilterRule] = (),
         now: float = 0.0,  # epoch seconds
     ) -> None:
         self.config = config
@@ -201,6 +202,7 @@ class View:
         self.all_jobs = all_jobs
         self.locks = locks
         self.flags = flags or Flags()
+        self.filters = filters
         self.now = now
 
     @cached_property

@@ -123,6 +123,17 @@ def test_lists_of_what_nodes_have(five):
     assert answer == {"success": True, "result": {"fields": answer["result"]["fields"], "data": []}}
 
 
+def test_job_filters_hold_jobs_back(five):
+    predicates = '--predicates=[["opcode", ["==", "OP_ID", "OP_TEST_DELAY"]]]'
+    uuid = five.ok("gnt-filter", "add", "--action=PAUSE", predicates, "--reason=work on the network").strip()
+    job = str(five.submit("gnt-debug", "delay", "0"))
+    assert five.rows("gnt-job", "status,waits_for", job) == [["queued", "filter::"]]
+    assert "work on the network" in five.ok("gnt-filter", "info", uuid)
+    five.ok("gnt-filter", "delete", uuid)
+    five.ok("gnt-job", "wait", job)
+    assert five.ok("gnt-filter", "list", "--no-headers") == ""
+
+
 # -- the balancer
 
 

@@ -320,6 +320,36 @@ def test_node_volumes_and_list_storage():
     assert "there is no field 'x'" in run("gnt-node", "volumes", "-o", "x").err
 
 
+RULE = {
+    "uuid": "u1", "watermark": 5, "priority": 0, "predicates": [["jobid", [">", "id", "watermark"]]],
+    "action": ["RATE_LIMIT", 2], "reason_trail": [["gnt:user", "upgrade", 1]],
+}  # fmt: skip
+
+
+def filter_master():
+    return Master(Query=rows([(name, name.title(), "other") for name in RULE], list(RULE.values())))
+
+
+def test_filters_are_listed_and_shown():
+    assert run("gnt-filter", "list", "--no-headers", "--separator=|", master=filter_master()).out == (
+        'u1|5|0|[["jobid",[">","id","watermark"]]]|RATE_LIMIT 2|[["gnt:user","upgrade",1]]\n'
+    )
+    check_golden("filter-info", run("gnt-filter", "info", "u1", master=filter_master()).out)
+
+
+def test_filters_are_set_and_deleted():
+    master = Master(ReplaceFilter="u1", DeleteFilter=None)
+    words = ("--priority=3", '--predicates=[["jobid", ["==", "id", 7]]]', "--action=rate_limit 2", "--reason=why")
+    assert run("gnt-filter", "add", *words, master=master).out == "u1\n"
+    run("gnt-filter", "replace", "u1", master=master)
+    assert run("gnt-filter", "delete", "u1", master=master).code == 0
+    first, second = master.sent("ReplaceFilter")
+    assert first[:4] == [None, 3, [["jobid", ["==", "id", 7]]], ["RATE_LIMIT", 2]]
+    assert [entry[1] for entry in first[4]] == ["why", "add"]
+    assert second[:4] == ["u1", 0, [], "CONTINUE"]
+    assert "--predicates" in run("gnt-filter", "add", "--predicates=[", master=master).err
+
+
 PROVIDER = ["/srv/ganeti/extstorage/pool", True, "", [["size", "of a unit"]]]
 
 

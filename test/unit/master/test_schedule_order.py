@@ -172,3 +172,27 @@ def test_every_job_ends_exactly_once_whatever_depends_on_what(
     for at, (_, before, only_good, _) in enumerate(jobs, start=1):
         if ends[at] == "success" and only_good:
             assert all(ends[other] == "success" for other in before if other < at)
+
+
+def test_what_may_not_start_is_held_until_it_is_reconsidered() -> None:
+    schedule = JobSchedule(max_running=3)
+    for number in (1, 2, 3, 4):
+        add(schedule, number)
+    assert schedule.ready(lambda number: number > 2) == [3, 4]
+    assert schedule.is_held(job(1))
+    assert schedule.ready(lambda _: True) == []
+    schedule.remove(job(2))
+    schedule.reconsider()
+    assert not schedule.is_held(job(1))
+    assert schedule.ready() == [1]
+    assert not schedule.is_queued(job(2))
+
+
+def test_a_held_job_with_a_new_priority_is_started_once() -> None:
+    schedule = JobSchedule(max_running=3)
+    add(schedule, 1)
+    assert schedule.ready(lambda _: False) == []
+    schedule.set_priority(job(1), -5)
+    schedule.reconsider()
+    assert schedule.ready() == [1]
+    assert schedule.ready() == []

@@ -438,5 +438,5 @@ def test_every_field_of_every_resource_can_be_asked(world, what):
     fields = [field["name"] for field in world.queries().query_fields(what, None)["fields"]]
     locks = [LockRow(LockKey(Level.INSTANCE, "uuid-web2"), (4,), True, ())]
     rows = world.ask(what, fields, locks=locks)
-    assert rows
+    assert rows or what == "filter"
     assert all(len(row) == len(fields) and all(cell[0] in (0, 2, 3, 4) for cell in row) for row in rows)
