@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
 
 from ganeti import errors
-from ganeti.master.debts import new_debts
+from ganeti.master.endings import CANCELED, Endings
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.job_filters import Gate
 from ganeti.master.jobs import Obstacle, Wish
@@ -27,8 +27,6 @@ from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
-CANCELED = "Job canceled by request"
-PRECEDING = ["OpExecError", ["Preceding opcode failed"]]
 #: jobs that are not archived; more are refused
 MAX_JOBS = 50_000
 #: how often a submission that waits for the store looks whether that makes sense, in seconds
@@ -39,9 +37,15 @@ KEEP_SUBMISSION_S = 7 * 86400
 
 class Engine:
     def __init__(
-        self, parts: Parts, processor: Processor, leadership: Leadership, *, new_env: type[JobEnv] = JobEnv
+        self,
+        parts: Parts,
+        processor: Processor,
+        leadership: Leadership,
+        *,
+        new_env: type[JobEnv] = JobEnv,
+        endings: type[Endings] = Endings,
     ) -> None:
-        """`new_env` is for simulations."""
+        """The classes are for simulations."""
         self._parts = parts
         self._new_env = new_env
         self._processor = processor
@@ -51,7 +55,7 @@ class Engine:
         self._tasks: dict[JobId, asyncio.Task[None]] = {}
         # by key, until they are stored: digest of the body, answer, the commit
         self._submitting: dict[str, tuple[str, list[tuple[bool, JobId | str]], asyncio.Task[None]]] = {}
-        self._ending: set[JobId] = set()  # their new state is on its way to the store
+        self._endings = endings(parts)
         self._is_stopping = False
 
     # Submission
@@ -255,7 +259,7 @@ class Engine:
 
     async def _store_end(self, job_id: JobId, status: Status, result: Any) -> None:
         try:
-            await self._end_rest(job_id, 0, status, result)
+            await self._endings.end_rest(job_id, 0, status, result)
         except errors.GanetiError as err:
             log.error("the end of job %s is not stored: %s", job_id, err)
             return
@@ -270,7 +274,7 @@ class Engine:
             if state.status is Status.SUCCESS:
                 continue
             if self._parts.jobs.wish(job_id) is not Wish.NONE:
-                await self._end_rest(job_id, index, Status.CANCELED, CANCELED)
+                await self._endings.end_rest(job_id, index, Status.CANCELED, CANCELED)
                 return
             if not await self._run_op(job_id, index):
                 return
@@ -290,20 +294,20 @@ class Engine:
             self._warn_of_missing_copies(env)
             result = codec.to_builtins(await self._processor.execute(env, op, state.priority))
         except errors.JobCanceled:
-            await self._fail(env, job_id, index, Status.CANCELED, CANCELED)
+            await self._endings.fail(env, job_id, index, Status.CANCELED, CANCELED)
             return False
         except errors.StaleTermError:
             raise
         except errors.GanetiError as err:
             log.info("job %s: %s failed: %s", job_id, state.input.get("OP_ID"), err)
-            await self._fail(env, job_id, index, Status.ERROR, errors.encode(_for_clients(err)))
+            await self._endings.fail(env, job_id, index, Status.ERROR, errors.encode(_for_clients(err)))
             return False
         except Exception as err:
             log.exception("job %s: %s failed by an error in the program", job_id, state.input.get("OP_ID"))
             text = f"internal error ({type(err).__name__}); the master's log has the details"
-            await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]])
+            await self._endings.fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]])
             return False
-        await self._succeed(env, job_id, index, result)
+        await self._endings.succeed(env, job_id, index, result)
         return True
 
     def _warn_of_missing_copies(self, env: JobEnv) -> None:
@@ -315,86 +319,6 @@ class Engine:
         env.warn(f"the latest changes are not stored on the master candidate(s) {', '.join(names)}")
         if self._leadership.is_solo:
             env.warn("no other candidate stores them: if this node's disk is lost now, so are they")
-
-    async def _succeed(self, env: JobEnv, job_id: JobId, index: int, result: Any) -> None:
-        jobs = self._parts.jobs
-        before = jobs.get(job_id)
-        now = jobs.stamp()
-        is_last = index == len(before.ops) - 1
-        stored = list(before.ops)
-        stored[index] = msgspec.structs.replace(
-            stored[index], status=Status.SUCCESS, result=result, end_timestamp=now, decided=False
-        )
-        after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
-        late = env.journal_records.fences(env.open_requests)
-        owed, count = new_debts(late, job_id, self._parts.committer.flags, self._parts.clock.time())
-        note = Note(actor="job", job=job_id, reason="end")
-        # committed before anybody is told
-        await self._store_state(after, [*env.journal_records.drop(), *owed], note, count)
-        if not is_last:
-            self._parts.locks.release(job_id)
-            self._parts.reservations.release(job_id)
-
-    async def _fail(
-        self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any, *, tell: bool = False
-    ) -> None:
-        """Take effects back, then end the job. What cannot be taken back now is a debt or was reported.
-
-        `tell`: the error says what became of each thing that was begun; what is committed already, stands.
-        """
-        jobs = self._parts.jobs
-        writes: list[Write] = []
-        undone = await env.journal_records.undo(env, env.open_requests)
-        for line in undone.lines:
-            env.report(line)
-        writes += undone.writes
-        if tell:
-            fate = "; ".join(undone.lines) if undone.lines else "nothing of it had to be taken back"
-            result = [result[0], [f"{result[1][0]}: {fate}"]]
-        before = jobs.get(job_id)
-        if before.ops[index].decided:
-            # its change is committed and stands: that is the opcode's success
-            env.warn(f"failed after its change was committed: {_text_of(result)}")
-            status, result = Status.SUCCESS, before.ops[index].result
-        now = jobs.stamp()
-        after = msgspec.structs.replace(before, end_timestamp=now)
-        ended = list(after.ops)
-        ended[index] = msgspec.structs.replace(ended[index], status=status, result=result, end_timestamp=now)
-        rest_status = Status.CANCELED if status is Status.CANCELED else Status.ERROR
-        rest_result = CANCELED if status is Status.CANCELED else PRECEDING
-        for later in range(index + 1, len(ended)):
-            ended[later] = msgspec.structs.replace(
-                ended[later], status=rest_status, result=rest_result, end_timestamp=now
-            )
-        after = msgspec.structs.replace(after, ops=tuple(ended))
-        note = Note(actor="job", job=job_id, reason=f"{status.value}: {env.report_summary}")
-        committer = self._parts.committer
-        owed, count = new_debts(undone.debts, job_id, committer.flags, self._parts.clock.time())
-        await self._store_state(after, [*writes, *owed], note, count)
-
-    async def _commit_job(self, job_id: JobId, writes: Sequence[Write]) -> None:
-        await self._commit(job_id, [self._parts.jobs.write(job_id), *writes])
-
-    async def _commit(self, job_id: JobId, writes: Sequence[Write]) -> None:
-        await self._parts.committer.commit(Note(actor="job", job=job_id, reason="end"), writes=writes)
-
-    async def _end_rest(self, job_id: JobId, start: int, status: Status, result: Any) -> None:
-        """Every opcode from `start` on ends so, and with them the job."""
-        after = self._parts.jobs.ended(job_id, start, status, result)
-        await self._store_state(after, (), Note(actor="job", job=job_id, reason="end"))
-
-    async def _store_state(
-        self, after: Job, writes: Sequence[Write], note: Note, flags: Callable[[Flags], Flags] | None = None
-    ) -> None:
-        """Commit how an opcode or a job ended; nobody is told before it is stored, nobody changes the job meanwhile."""
-        self._ending.add(after.id)
-        try:
-            await self._parts.committer.commit(
-                note, writes=[row("job", job_key(after.id), after), *writes], flags=flags
-            )
-        finally:
-            self._ending.discard(after.id)
-        self._parts.jobs.put(after)
 
     # Recovery after a crash or by a new master
 
@@ -439,13 +363,13 @@ class Engine:
         log.info("job %s was running when the last mastership ended", job_id)
         try:
             if op.decided:
-                await self._succeed(env, job_id, index, op.result)
+                await self._endings.succeed(env, job_id, index, op.result)
                 if index + 1 < len(jobs.get(job_id).ops):
                     await self._run_ops(job_id)
             else:
                 where = f" (at step {op.steps_done + 1} of {op.steps_total} or later)" if op.steps_total else ""
                 text = f"the master stopped while the job ran{where}"
-                await self._fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]], tell=True)
+                await self._endings.fail(env, job_id, index, Status.ERROR, ["OpExecError", [text]], tell=True)
         except errors.GanetiError as err:
             log.error("job %s is not recovered: %s", job_id, err)
             return
@@ -462,11 +386,11 @@ class Engine:
         job = self._parts.state.jobs.get(job_id)
         if job is None:
             return False, f"Job {job_id} not found"
-        if job.status.is_final or job_id in self._ending:
+        if job.status.is_final or self._endings.is_under_way(job_id):
             return False, f"Job {job_id} is no longer waiting in the queue"
         if self._schedule.is_queued(job_id):
             self._schedule.remove(job_id)
-            await self._end_rest(job_id, 0, Status.CANCELED, CANCELED)
+            await self._endings.end_rest(job_id, 0, Status.CANCELED, CANCELED)
             self._finished(job_id)
             return True, f"Job {job_id} canceled"
         index = next((i for i, op in enumerate(job.ops) if not op.status.is_final), 0)
@@ -483,7 +407,7 @@ class Engine:
         job = self._parts.state.jobs.get(job_id)
         if job is None:
             return False, f"Job {job_id} not found"
-        if job_id in self._ending:
+        if self._endings.is_under_way(job_id):
             return False, f"Job {job_id} is just ending an opcode; try again"
         if job.status.is_final:
             return False, f"Job {job_id} is finished"
@@ -491,7 +415,8 @@ class Engine:
         self._parts.jobs.replace(job_id, ops=ops_now)
         self._schedule.set_priority(job_id, priority)
         self._parts.locks.set_priority(job_id, priority)
-        await self._commit_job(job_id, ())
+        note = Note(actor="job", job=job_id, reason="priority")
+        await self._parts.committer.commit(note, writes=[self._parts.jobs.write(job_id)])
         return True, f"Priorities of pending opcodes for job {job_id} have been changed to {priority}"
 
     def obstacles(self, job_id: JobId) -> list[Obstacle]:
@@ -551,11 +476,6 @@ class Engine:
         self._is_stopping = True
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()), timeout=timeout_s)
-
-
-def _text_of(result: Any) -> str:
-    """An encoded error as people read it."""
-    return str(errors.decode(result)) if isinstance(result, list) else str(result)
 
 
 def _told(stored: asyncio.Task[None]) -> None:

@@ -18,6 +18,7 @@ from ganeti.logic.guests import cluster_hvparams
 from ganeti.logic.master_ip import address_of
 from ganeti.master.commits import Committer
 from ganeti.master.debts import DebtPayer
+from ganeti.master.endings import Endings
 from ganeti.master.engine import Engine
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.jobs import Jobs
@@ -63,7 +64,7 @@ class Classes(msgspec.Struct, frozen=True, kw_only=True):
     """What the parts are made of; simulations put in their own."""
 
     committer: type[Committer] = Committer
-    engine: type[Engine] = Engine
+    endings: type[Endings] = Endings
     env: type[JobEnv] = JobEnv
 
 
@@ -106,7 +107,9 @@ class Mastership:
             settle=self.debts.settle,
             questions=lambda: self.queries,
         )
-        self.engine = classes.engine(parts, Processor(parts, self.distributor), self.leader, new_env=classes.env)
+        self.engine = Engine(
+            parts, Processor(parts, self.distributor), self.leader, new_env=classes.env, endings=classes.endings
+        )
         self.queries = Queries(
             self.state,
             self.rpc,

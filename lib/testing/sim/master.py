@@ -54,7 +54,7 @@ class MasterProcess:
         database = self.database
         self.process.at_end.append(database.close)
         kinds = self._world.kinds
-        self._mastership = Mastership(self, Classes(committer=kinds.committer, engine=kinds.engine, env=kinds.env))
+        self._mastership = Mastership(self, Classes(committer=kinds.committer, endings=kinds.endings, env=kinds.env))
         try:
             await self._mastership.load()
             self.leader.on_publish(self._published)

@@ -14,7 +14,7 @@ from ganeti.calls.store import AppendReply, StoreAppend
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect
 from ganeti.master.commits import Committer
-from ganeti.master.engine import Engine
+from ganeti.master.endings import Endings
 from ganeti.master.env import JobEnv
 from ganeti.master.journal import Journal, Undone
 from ganeti.model.jobs import Flags, Recovery, Resolve, Status, Undo
@@ -150,14 +150,14 @@ class _DebtlessEnv(JobEnv):
         self.journal_records = _DebtlessJournal(old._state, old._job, old._rpc)
 
 
-class _ImpatientEngine(Engine):
+class _ImpatientEndings(Endings):
     """Locks are given back before the effects are taken back."""
 
-    async def _fail(
+    async def fail(
         self, env: JobEnv, job_id: JobId, index: int, status: Status, result: Any, *, tell: bool = False
     ) -> None:
         self._parts.locks.release(job_id)
-        await super()._fail(env, job_id, index, status, result, tell=tell)
+        await super().fail(env, job_id, index, status, result, tell=tell)
 
 
 class _SplittingCommitter(Committer):
@@ -211,5 +211,5 @@ MUTANTS: dict[str, Kinds] = {
     "a migration begun without its way to an end": Kinds(env=_RestlessEnv),
     "a debt forgotten": Kinds(env=_DebtlessEnv),
     "a tombstone ignored": Kinds(requests=_ForgivingRequests),
-    "locks released before the undo": Kinds(engine=_ImpatientEngine),
+    "locks released before the undo": Kinds(endings=_ImpatientEndings),
 }

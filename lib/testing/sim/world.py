@@ -12,7 +12,7 @@ import msgspec
 from ganeti import errors
 from ganeti.host import faults
 from ganeti.master.commits import Committer
-from ganeti.master.engine import Engine
+from ganeti.master.endings import Endings
 from ganeti.master.env import JobEnv
 from ganeti.master.state import write_of
 from ganeti.model.objects import AnyObject, Cluster, DiskTemplate, Group, Node, Put
@@ -42,7 +42,7 @@ class Kinds(msgspec.Struct, frozen=True, kw_only=True):
     terms: type[TermKeeper] = TermKeeper
     requests: type[Requests] = Requests
     committer: type[Committer] = Committer
-    engine: type[Engine] = Engine
+    endings: type[Endings] = Endings
     env: type[JobEnv] = JobEnv
 
 
