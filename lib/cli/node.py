@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganeti.cli import blocks, common, lists
+from ganeti.cli import blocks, common, lists, tables
 from ganeti.cli.blocks import Block
 from ganeti.ops.node import OpNodeSetParams
 from ganeti.ops.verbs import Argument, Call, Session, verb
@@ -90,3 +90,43 @@ def modify(session: Session, call: Call) -> int:
             " still run there. Is it sure that it does not?"
         )
     return submission.run(session, call, OpNodeSetParams.declaration, second_question=question)
+
+
+@verb(
+    "gnt-node",
+    "list-drbd",
+    arguments=(Argument(name="node", completes="node"),),
+    options=(common.NO_HEADERS, common.SEPARATOR),
+)
+def list_drbd(session: Session, call: Call) -> int:
+    """List the DRBD minors of a node: whose disk each is, which role the node has, and what the other node is."""
+    from ganeti import errors
+    from ganeti.ops.instance import OpInstanceQueryData
+
+    fields = ["name", "uuid", "pinst_list", "sinst_list"]
+    found = session.call("Query", "node", fields, ["=", "name", call.arguments[0]])["data"]
+    if not found:
+        raise errors.PrereqError("unknown_entity", f"node {call.arguments[0]!r} is not known")
+    name, node, primary, secondary = (value for _, value in found[0])
+    names = tuple(sorted({*primary, *secondary}))
+    details = session.run(OpInstanceQueryData(instances=names, static=True)) if names else {}
+    rows = sorted(
+        _drbd(facts, index, disk, node)
+        for facts in details.values()
+        for index, disk in enumerate(facts["disks"])
+        if disk["dev_type"] == "drbd"
+    )
+    titles = ("Node", "Minor", "Instance", "Disk", "Role", "PeerNode")
+    columns = [tables.Column(title, is_right=title == "Minor") for title in titles]
+    lists.write_table(session, call, columns, [(name, str(minor), *others) for minor, *others in rows])
+    return 0
+
+
+def _drbd(facts: dict[str, Any], index: int, disk: dict[str, Any], node: str) -> tuple[int, str, str, str, str]:
+    """(minor, instance, disk, role, other node) on the node with that uuid. Any: JSON of OP_INSTANCE_QUERY_DATA."""
+    first, _, _, *minors = disk["logical_id"]
+    is_first = first == node
+    # the id names the nodes in the order in which the mirror was made
+    is_primary = facts["pnode_uuid"] == node
+    role, peer = ("primary", facts["snodes"][0]) if is_primary else ("secondary", facts["pnode"])
+    return int(minors[0 if is_first else 1]), facts["name"], f"disk/{index}", role, peer

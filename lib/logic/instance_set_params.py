@@ -223,8 +223,9 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
 
     def _check_policy(self, env: Env, instance: Instance, changed: Instance) -> None:
         """What broke the policy before may go on doing so."""
-        broken = guests.policy_violations(env.config, changed)
-        if not broken or guests.policy_violations(env.config, instance):
+        before = guests.policy_violations(env.config, instance)
+        broken = [text for text in guests.policy_violations(env.config, changed) if text not in before]
+        if not broken:
             return
         text = f"instance {instance.name} would break the instance policy: " + "; ".join(broken)
         if not self.op.ignore_ipolicy:

@@ -13,7 +13,7 @@ from ganeti import errors
 from ganeti.hypervisor import parameters
 from ganeti.logic import candidates, guests
 from ganeti.logic.findings import Findings
-from ganeti.model import params
+from ganeti.model import params, pool
 from ganeti.model.config import Config
 from ganeti.model.objects import DiskTemplate, Instance, Node
 
@@ -27,6 +27,7 @@ def check_config(config: Config, found: Findings) -> Iterator[None]:
     for instance in config.instances.values():
         _instance(config, instance, found)
         yield
+    _networks(config, found)
     yield from _unique(config, found)
 
 
@@ -121,9 +122,47 @@ def _instance(config: Config, instance: Instance, found: Findings) -> None:
             name,
             f"hypervisor parameters that are missing or unknown: {', '.join(missing + unknown_names)}",
         )
+    _nics(config, instance, found)
     be = guests.beparams(config, instance)
     found.check(be["minmem"] <= be["maxmem"], "ECLUSTERCFG", name, "its minmem is more than its maxmem")
     found.check(not instance.blocked, "ECLUSTERCFG", name, f"it is blocked: {instance.blocked}")
+
+
+def _networks(config: Config, found: Findings) -> None:
+    """Networks and their node groups; NICs on them are looked at with their instances."""
+    for group in config.groups.values():
+        unknown = [uuid for uuid in group.networks if uuid not in config.networks]
+        found.check(
+            not unknown, "ECLUSTERCFG", "", f"node group {group.name} has unknown networks {', '.join(unknown)}"
+        )
+    for network in config.networks.values():
+        outside = [ip for ip in network.reserved if not pool.contains(network, ip)]
+        text = f"reserved addresses of network {network.name} are not in {network.network}: {', '.join(outside)}"
+        found.check(not outside, "ECLUSTERCFG", "", text)
+
+
+def _nics(config: Config, instance: Instance, found: Findings) -> None:
+    node = config.nodes.get(instance.primary_node)
+    for index, nic in enumerate(instance.nics):
+        if nic.network is None:
+            continue
+        network = config.networks.get(nic.network)
+        if not found.check(
+            network is not None, "ECLUSTERCFG", instance.name, f"NIC {index} is on an unknown network {nic.network}"
+        ):
+            continue
+        assert network is not None
+        group = config.groups.get(node.group) if node is not None else None
+        text = f"NIC {index} is on network {network.name}, which is not connected in its node group"
+        found.check(group is None or network.uuid in group.networks, "ECLUSTERCFG", instance.name, text)
+        if nic.ip:
+            text = f"NIC {index} has {nic.ip}, which is not in network {network.name}"
+            is_inside = pool.contains(network, nic.ip)
+            found.check(is_inside, "ECLUSTERCFG", instance.name, text)
+            holders = pool.holders(config, network.uuid, nic.ip)
+            names = " and ".join(sorted(config.instances[uuid].name for uuid in holders))
+            text = f"{nic.ip} of network {network.name} belongs to {names}"
+            found.check(len(holders) <= 1, "ECLUSTERCFG", instance.name, text)
 
 
 def _unique(config: Config, found: Findings) -> Iterator[None]:

@@ -236,11 +236,16 @@ def _network(network: Network, instances: Iterable[Instance]) -> dict[str, Any]:
         "name": network.name,
         "network": network.network,
         "reservations": _bits(block, used),
-        "ext_reservations": _bits(block, network.reserved),
+        "ext_reservations": _bits(block, [*network.reserved, *never_given(block, network.gateway)]),
         **_common(network),
     }
     optional = ("gateway", "network6", "gateway6", "mac_prefix")
     return found | {key: getattr(network, key) for key in optional if getattr(network, key)}
+
+
+def never_given(block: ipaddress.IPv4Network | ipaddress.IPv6Network, gateway: str) -> list[str]:
+    """Addresses that no NIC can have: there they stand among those reserved from outside, here they need not."""
+    return [str(block.network_address), str(block.broadcast_address), *([gateway] if gateway else [])]
 
 
 def _bits(block: ipaddress.IPv4Network | ipaddress.IPv6Network, addresses: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.model import params, policy
-from ganeti.model.classic import SAME, USUAL
+from ganeti.model.classic import SAME, USUAL, never_given
 from ganeti.model.classic_upgrade import Upgrade, table, wrong
 from ganeti.model.config import Config
 from ganeti.model.objects import AnyObject, Cluster, Disk, Group, Instance, Network, Nic, Node, Params
@@ -191,7 +191,9 @@ class _Reader:
 
     def _network(self, raw: dict[str, Any], path: str) -> Network:
         values = self._take(Network, raw, "network")
-        values["reserved"] = tuple(_addresses(raw.get("network"), raw.get("ext_reservations") or "", path))
+        found = _addresses(raw.get("network"), raw.get("ext_reservations") or "", path)
+        known = never_given(ipaddress.ip_network(raw["network"], strict=False), raw.get("gateway") or "")
+        values["reserved"] = tuple(ip for ip in found if ip not in known)
         return self._make(Network, values, path)
 
 

@@ -27,7 +27,7 @@ from ganeti.logic.cluster_verify import check_holders
 from ganeti.logic.findings import CODES, Finding, Findings, line
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, Level, LockKey
-from ganeti.model.objects import Cluster, Instance, Nic, Put
+from ganeti.model.objects import Cluster, Instance, Network, Nic, Put
 from ganeti.model.types import Uuid
 from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpClusterVerifyGroup
 
@@ -393,3 +393,38 @@ def test_lines_have_the_form_that_scripts_know():
 def test_every_code_has_a_type():
     assert set(CODES.values()) == {"cluster", "group", "instance", "node"}
     assert Cluster.kind in CODES.values()
+
+
+# Networks
+
+
+def test_networks_and_the_addresses_on_them_are_looked_at():
+    lan = Network(uuid=Uuid("lan-uuid"), name="lan", network="198.51.100.0/28", reserved=("192.0.2.9",))
+
+    def on(number: int, ip: str | None, network: str = "lan-uuid") -> Nic:
+        return Nic(uuid=Uuid(f"n{number}"), mac=f"aa:00:00:00:00:0{number}", ip=ip, network=Uuid(network))
+
+    instances = [
+        make_instance("a.example.com", nics=(on(1, "198.51.100.3"),)),
+        make_instance("b.example.com", nics=(on(2, "198.51.100.3"), on(3, "192.0.2.7"))),
+        make_instance("c.example.com", nics=(on(4, None, "gone"),)),
+    ]
+    env = env_of(*instances)
+    group = msgspec.structs.replace(env.config.groups[GROUP], networks={"other": {}})
+    env.config = env.config.apply([Put(lan), Put(group)])
+    assert execute(OpClusterVerifyConfig(), env) is False
+    told = "\n".join(lines(env))
+    for text in (
+        "unknown networks other",
+        "not in 198.51.100.0/28: 192.0.2.9",
+        "198.51.100.3 of network lan belongs to a.example.com and b.example.com",
+        "NIC 1 has 192.0.2.7, which is not in network lan",
+        "NIC 0 is on an unknown network gone",
+        "NIC 0 is on network lan, which is not connected in its node group",
+    ):
+        assert text in told
+    fine = msgspec.structs.replace(group, networks={"lan-uuid": {}})
+    right = msgspec.structs.replace(lan, reserved=())
+    well = env_of(msgspec.structs.replace(instances[0]))
+    well.config = well.config.apply([Put(right), Put(fine)])
+    assert execute(OpClusterVerifyConfig(), well) is True

@@ -108,6 +108,7 @@ def _cards(spec: GuestSpec, paths: Paths, layout: Layout) -> tuple[commands.Card
             cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.USER))
             continue
         script = layout.tap_script(spec.instance.name, index)
+        network = next((each.environment() for each in spec.networks if each.uuid == nic.network), {})
         link = str(params.get("link") or "")
         environment = {
             "INSTANCE": spec.instance.name,
@@ -119,6 +120,7 @@ def _cards(spec: GuestSpec, paths: Paths, layout: Layout) -> tuple[commands.Card
             "TAGS": " ".join(spec.instance.tags),
             **({"IP": nic.ip} if nic.ip else {}),
             **({"BRIDGE": link} if params.get("mode") == "bridged" else {}),
+            **{f"NETWORK_{name}": value for name, value in network.items()},
         }
         text = commands.tap_script(environment, f"{settings.CONFIG_DIR}/kvm-vif-bridge")
         files.write_atomic(script, text.encode(), mode=0o755, durable=False)

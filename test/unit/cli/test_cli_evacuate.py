@@ -1,4 +1,4 @@
-"""gnt-node modify, evacuate, migrate and failover; the summary of gnt-group evacuate."""
+"""gnt-node modify, list-drbd, evacuate, migrate and failover; the summary of gnt-group evacuate."""
 
 from __future__ import annotations
 
@@ -133,3 +133,29 @@ def test_modify_asks_before_a_node_comes_back():
         "drained": True,
     }
     assert run("gnt-node", "modify", "n1", master=job_master()).code == 1
+
+
+def test_list_drbd_shows_both_roles_of_the_node():
+    def disk(first, second, minor_a, minor_b):
+        return {"dev_type": "drbd", "logical_id": [first, second, 11000, minor_a, minor_b, "-"]}
+
+    def facts(name, pnode, snode, *disks):
+        return {"name": name, "pnode": pnode, "pnode_uuid": f"{pnode}-u", "snodes": [snode], "disks": list(disks)}
+
+    plain = {"dev_type": "plain", "logical_id": ["xenvg", "x"]}
+    details = {
+        "a": facts("a", "n1", "n2", plain, disk("n1-u", "n2-u", 4, 0)),
+        "b": facts("b", "n2", "n1", disk("n1-u", "n2-u", 1, 7)),
+    }
+    known = job_master(details)
+    held = ["n1", "n1-u", ["a"], ["b"]]
+    known.answers["Query"] = lambda what, fields, wanted: rows([(name, name, "other") for name in fields], held)
+    assert run("gnt-node", "list-drbd", "n1", master=known).out == (
+        "Node Minor Instance Disk   Role      PeerNode\n"
+        "n1       1 b        disk/0 secondary n2\n"
+        "n1       4 a        disk/1 primary   n2\n"
+    )
+    assert sent(known)["instances"] == ["a", "b"]
+    known = job_master()
+    known.answers["Query"] = rows([("name", "name", "other")])
+    assert run("gnt-node", "list-drbd", "n9", master=known).code == 1

@@ -94,7 +94,7 @@ def _config():
                 name="lan",
                 network="192.0.2.0/28",
                 gateway="192.0.2.1",
-                reserved=("192.0.2.1", "192.0.2.14"),
+                reserved=("192.0.2.14",),
             ),
             Instance(
                 uuid="v1",
@@ -171,7 +171,7 @@ def test_the_document_has_the_form_that_readers_expect():
     assert document["disks"]["d1"]["nodes"] == ["n1"]
     network = document["networks"]["net1"]
     assert network["reservations"] == "0000010000000000"
-    assert network["ext_reservations"] == "0100000000000010"
+    assert network["ext_reservations"] == "1100000000000011"
 
 
 TWO = {

@@ -1,7 +1,8 @@
+import msgspec
 import pytest
 
 from ganeti.calls.instance import GuestSpec
-from ganeti.model.objects import Disk, DiskMode, DiskTemplate, Instance, Nic
+from ganeti.model.objects import Disk, DiskMode, DiskTemplate, Instance, Network, Nic
 from ganeti.node import osdef, osenv
 
 
@@ -101,6 +102,20 @@ SPEC = GuestSpec(
 )
 DEFINITION = osdef.judge(found(scripts=GOOD, variants="small\nbig"))
 PATHS = ("/root1/srv/ganeti/file-storage/web1/disk0", "/dev/xenvg/lv1")
+
+
+def test_scripts_are_told_of_the_network_of_a_nic():
+    lan = Network(uuid="lan-uuid", name="lan", network="192.0.2.0/24", gateway="192.0.2.1", tags=("b", "a"))
+    nics = (msgspec.structs.replace(INSTANCE.nics[0], network="lan-uuid"), INSTANCE.nics[1])
+    spec = msgspec.structs.replace(SPEC, instance=msgspec.structs.replace(INSTANCE, nics=nics), networks=(lan,))
+    found = osenv.create(spec, DEFINITION, PATHS, reinstall=False, debug=0)
+    assert {key: value for key, value in found.items() if "NETWORK" in key} == {
+        "NIC_0_NETWORK_NAME": "lan",
+        "NIC_0_NETWORK_UUID": "lan-uuid",
+        "NIC_0_NETWORK_SUBNET": "192.0.2.0/24",
+        "NIC_0_NETWORK_GATEWAY": "192.0.2.1",
+        "NIC_0_NETWORK_TAGS": "a b",
+    }
 
 
 def test_the_create_script_gets_exactly_this():
