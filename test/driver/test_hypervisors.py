@@ -1,16 +1,18 @@
 """What every hypervisor driver has to do. On the fake always; on real QEMU where there is one (mark `live`)."""
 
 import os
+import pwd
 import select
 import shutil
 import signal
+import socket
 import tempfile
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ganeti import errors, settings
+from ganeti import errors, paths, settings
 from ganeti.calls.instance import GuestSpec, GuestState
 from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
@@ -472,3 +474,51 @@ def test_new_devices_get_free_slots_and_old_ones_keep_theirs(kvm):
     kvm.hypervisor.set_devices(with_devices(kvm.spec(), (first,), (A_NIC,)), (first_path,))
     kvm.hypervisor.set_devices(with_devices(kvm.spec(), (second, first), (A_NIC,)), (second_path, first_path))
     assert runtime_of(kvm).slots == {first.uuid: 12, A_NIC.uuid: 13, second.uuid: 14}
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def status_of(pid, key):
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(line.split(":", 1)[1].split() for line in lines if line.startswith(key + ":"))
+
+
+def test_virtual_cpus_stay_on_the_cpus_of_their_mask(kvm):
+    kvm.start(cpu_mask="0")
+    pid = runtime_of(kvm).pid
+    assert {tuple(os.sched_getaffinity(int(task))) for task in os.listdir(f"/proc/{pid}/task")} == {(0,)}
+    kvm.hypervisor.reboot(kvm.spec(), hard=True)
+    assert os.sched_getaffinity(runtime_of(kvm).pid) == {0}
+
+
+@needs_root
+def test_a_confined_emulator_runs_as_the_pool_s_user_in_an_empty_directory(kvm):
+    Path(kvm.paths.local(paths.ssconf("uid_pool"))).parent.mkdir(parents=True, exist_ok=True)
+    Path(kvm.paths.local(paths.ssconf("uid_pool"))).write_text("54321-54322\n", encoding="ascii")
+    kvm.start(security_model="pool", use_chroot=True)
+    pid = runtime_of(kvm).pid
+    assert set(status_of(pid, "Uid")) == {"54321"}
+    assert os.readlink(f"/proc/{pid}/root").endswith("/jail/web1")
+    assert kvm.state() is GuestState.RUNNING
+    assert "confined" in kvm.hypervisor.running("web1", UUID).why_fixed
+    kvm.hypervisor.stop("web1", UUID, force=True)
+    kvm.hypervisor.clean_up("web1", UUID)
+    assert kvm.hypervisor.leftovers() == ()
+    kvm.start(security_model="user", security_domain="nobody")
+    assert set(status_of(runtime_of(kvm).pid, "Uid")) == {str(pwd.getpwnam("nobody").pw_uid)}
+
+
+def test_sound_usb_and_spice_are_what_the_emulator_understands(kvm):
+    spec = kvm.spec(soundhw="ac97,es1370,hda,sb16", usb_devices="tablet,keyboard,mouse", spice_bind="127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spec = msgspec.structs.replace(spec, instance=msgspec.structs.replace(spec.instance, network_port=port))
+    kvm.hypervisor.start(spec, (), paused=False)
+    assert kvm.state() is GuestState.RUNNING
+    no_serial = msgspec.structs.replace(spec, hvparams=spec.hvparams | {"serial_console": False})
+    console = kvm.hypervisor.console(no_serial)
+    assert (console.kind, console.port) == ("spice", port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        assert connection.getpeername()[1] == port

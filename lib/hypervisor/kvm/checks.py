@@ -8,7 +8,7 @@ from ganeti import errors
 from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.declare import OnNode
-from ganeti.hypervisor.kvm import accelerator, commands, parse
+from ganeti.hypervisor.kvm import accelerator, accounts, commands, extras, parse, pinning
 from ganeti.hypervisor.kvm.params import PARAMETERS
 from ganeti.model.objects import Params
 from ganeti.paths import Paths
@@ -28,7 +28,12 @@ def local_files(hvparams: Params, paths: Paths) -> Params:
 
 def validate(hvparams: Params, paths: Paths, runner: Runner) -> str:
     """What is wrong with complete parameters here, or nothing."""
-    problems = [commands.unsupported(hvparams)]
+    problems = [
+        commands.unsupported(hvparams),
+        extras.problem(hvparams),
+        accounts.problem(hvparams, is_root=os.geteuid() == 0),
+        pinning.problem(str(hvparams["cpu_mask"]), os.cpu_count() or 1),
+    ]
     local = local_files(hvparams, paths)
     for parameter in PARAMETERS.parameters:
         path = str(local[parameter.name])

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.hypervisor.kvm import extras
 from ganeti.model.objects import Params
 from ganeti.model.types import MiB
 
@@ -36,12 +37,13 @@ _DISK_MODELS = {
 
 #: parameters whose other values this driver refuses, so that none is silently without effect
 UNSUPPORTED = {
-    "spice_bind": "",
-    "use_chroot": False,
-    "security_model": "none",
-    "cpu_mask": "all",
-    "soundhw": "",
-    "usb_devices": "",
+    "spice_use_tls": (False, "there are no certificates for SPICE"),
+}
+#: disk types that the emulator has no longer, or not for this machine
+_NO_DISKS = {
+    "sd": "an SD card has no place on a PC",
+    "mtd": "flash memory has no place on a PC",
+    "pflash": "flash memory holds the firmware only",
 }
 
 
@@ -92,13 +94,18 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[Card, ...] = ()
     port: int = 0  # network port of the instance
     slots: dict[str, int] = {}  # PCI slots that disks and cards have already, by uuid
+    account: str = ""  # that the emulator runs as, a name or uid:gid; empty: ours
+    jail: str = ""  # directory that it is locked into; empty: none
 
 
 def unsupported(hvparams: Params) -> str:
     """Which parameters ask for something that this driver cannot do, or nothing."""
-    found = [f"{name}={hvparams[name]}" for name, plain in UNSUPPORTED.items() if hvparams[name] != plain]
-    if hvparams["disk_type"] not in _DISK_MODELS:
-        found.append(f"disk_type={hvparams['disk_type']}")
+    found = [
+        f"{name}={hvparams[name]} ({why})" for name, (plain, why) in UNSUPPORTED.items() if hvparams[name] != plain
+    ]
+    disk_type = hvparams["disk_type"]
+    if disk_type not in _DISK_MODELS:
+        found.append(f"disk_type={disk_type} ({_NO_DISKS[disk_type]})")
     return "this driver does not support " + ", ".join(found) if found else ""
 
 
@@ -118,6 +125,7 @@ def qemu(machine: Machine) -> Argv:
         *_boot(machine),
         *_drives(machine),
         *_cards(machine),
+        *extras.confinement(machine.account, machine.jail),
         *shlex.split(hv["kvm_extra"]),
     )
 
@@ -257,9 +265,7 @@ def _board(machine: Machine) -> list[str]:
     # A guest that has ended stays visible until it is cleaned up: its state is asked for by QMP.
     reboot = "shutdown" if hv["reboot_behavior"] == "exit" else "reset"
     argv += ["-action", f"shutdown=pause,panic=pause,reboot={reboot}", "-device", "pvpanic"]
-    if hv["usb_mouse"]:
-        argv += ["-usb", "-device", f"usb-{hv['usb_mouse']}"]
-    return argv
+    return argv + extras.usb(hv) + extras.sound(hv)
 
 
 def _monitors(machine: Machine) -> list[str]:
@@ -286,7 +292,9 @@ def _console(machine: Machine) -> list[str]:
         argv += ["-serial", "chardev:serial"]
     if hv["vnc_bind_address"]:
         argv += _vnc(machine)
-    card = hv["vga"] or ("none" if hv["kernel_path"] and not hv["vnc_bind_address"] else "std")
+    argv += extras.spice(hv, machine.name, machine.port)
+    is_seen = hv["vnc_bind_address"] or hv["spice_bind"] or not hv["kernel_path"]
+    card = hv["vga"] or ("qxl" if hv["spice_bind"] else "std" if is_seen else "none")
     argv += ["-vga", str(card)]
     if hv["keymap"]:
         argv += ["-k", str(hv["keymap"])]

@@ -180,6 +180,8 @@ class KvmHypervisor:
         instance, hv = spec.instance, spec.hvparams
         if hv["serial_console"]:
             return Console(kind="ssh", host=spec.primary_name, command=(CONSOLE_PROGRAM, instance.name))
+        if hv["spice_bind"] and instance.network_port:
+            return Console(kind="spice", host=str(hv["spice_bind"]), port=instance.network_port)
         address, port = str(hv["vnc_bind_address"]), instance.network_port or 0
         if address and not address.startswith("/") and port:
             host = spec.primary_name if address in ("0.0.0.0", "::") else address

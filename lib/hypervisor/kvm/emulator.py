@@ -15,7 +15,7 @@ from ganeti.calls.instance import GuestState
 from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
-from ganeti.hypervisor.kvm import checks, console, monitor, parse, process
+from ganeti.hypervisor.kvm import checks, console, monitor, parse, pinning, process
 from ganeti.hypervisor.kvm.process import Process
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
 from ganeti.paths import Paths
@@ -136,7 +136,7 @@ class Emulators:
         try:
             self.runner.run((*runtime.argv, *more), timeout_s=START_TIME_S)
             self._note(runtime)
-            self._set_vnc_password(runtime)
+            self._set_passwords(runtime)
         except errors.GanetiError as err:
             self.abandon(name)
             text = err.output.strip() if isinstance(err, errors.CommandFailed) else ""
@@ -149,17 +149,27 @@ class Emulators:
             if found is None:
                 raise errors.HypervisorError("the emulator ended at once")
             self.execute(runtime, "query-status", timeout_s=15)
+            self._pin(runtime, found)
             self.layout.write(msgspec.structs.replace(runtime, pid=found.pid, process_started=found.started))
 
-    def _set_vnc_password(self, runtime: Runtime) -> None:
-        path = checks.local_files(runtime.hvparams, self.paths)["vnc_password_file"]
-        if not path or not runtime.hvparams["vnc_bind_address"]:
+    def _pin(self, runtime: Runtime, found: Process) -> None:
+        mask = str(runtime.hvparams["cpu_mask"])
+        if mask == "all":
             return
-        text = files.read_text(str(path))
-        if not text:
-            raise errors.HypervisorError(f"the VNC password file {path} is missing or empty")
-        arguments = {"protocol": "vnc", "password": text.splitlines()[0]}
-        self.execute(runtime, "set_password", arguments)
+        cpus: Any = self.execute(runtime, "query-cpus-fast")
+        threads = [int(cpu["thread-id"]) for cpu in sorted(cpus, key=lambda cpu: int(cpu["cpu-index"]))]
+        pinning.pin(found.pid, threads, mask)
+
+    def _set_passwords(self, runtime: Runtime) -> None:
+        local = checks.local_files(runtime.hvparams, self.paths)
+        for protocol, bind in (("vnc", "vnc_bind_address"), ("spice", "spice_bind")):
+            path = local[f"{protocol}_password_file"]
+            if not path or not runtime.hvparams[bind]:
+                continue
+            text = files.read_text(str(path))
+            if not text:
+                raise errors.HypervisorError(f"the {protocol.upper()} password file {path} is missing or empty")
+            self.execute(runtime, "set_password", {"protocol": protocol, "password": text.splitlines()[0]})
 
     def abandon(self, name: str) -> None:
         """After a failed start: end what may run, remove its files."""

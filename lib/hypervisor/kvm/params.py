@@ -53,6 +53,11 @@ def _depends(complete: Params) -> str:
         return "boot_order floppy needs floppy_image_path"
     if complete["disk_aio"] == "native" and complete["disk_cache"] != "none":
         return "disk_aio native needs disk_cache none"
+    version = complete["spice_ip_version"]
+    if version and not complete["spice_bind"]:
+        return "spice_ip_version is of no use without spice_bind"
+    if version and is_ip(str(complete["spice_bind"]), versions=(int(version),)):
+        return f"spice_bind {complete['spice_bind']} is no address of IP version {version}"
     if (complete["security_model"] == "user") != bool(complete["security_domain"]):
         return "security_domain names the account of security_model user; the one needs the other"
     return ""
@@ -76,7 +81,7 @@ PARAMETERS = HypervisorParameters(
         path("vnc_x509_path", "", "directory with VNC's certificates", OnNode.DIRECTORY),
         switch("vnc_x509_verify", False, "whether VNC asks clients for certificates"),
         path("vnc_password_file", "", "file with the VNC password"),
-        text("spice_bind", "", "address on which SPICE listens"),
+        text("spice_bind", "", "address on which SPICE listens", is_ip),
         number("spice_ip_version", 0, "IP version of spice_bind, 0 for either", one_of(0, 4, 6)),
         path("spice_password_file", "", "file with the SPICE password"),
         text(
@@ -130,9 +135,9 @@ PARAMETERS = HypervisorParameters(
         text("disk_discard", "ignore", "what becomes of discards", one_of("ignore", "unmap"), required=True),
         text("usb_mouse", "", "USB pointer", one_of("", "mouse", "tablet")),
         text("keymap", "", "keyboard map of VNC"),
-        text("usb_devices", "", "USB devices"),
+        text("usb_devices", "", "USB devices: mouse, tablet, keyboard, wacom-tablet, host:VENDOR:PRODUCT"),
         text("vga", "", "graphics card"),
-        text("soundhw", "", "sound devices"),
+        text("soundhw", "", "sound devices: ac97, es1370, sb16, hda"),
         for_cluster(number("migration_port", 8102, "TCP port of incoming migrations", between(1, 65534))),
         for_cluster(number("migration_bandwidth", 32, "limit of migrations in MiB/s", between(0))),
         number("migration_downtime", 30, "longest pause of a live migration in milliseconds", between(0)),

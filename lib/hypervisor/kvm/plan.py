@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from ganeti import errors, settings
+from ganeti import paths as account_table
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
 from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
-from ganeti.hypervisor.kvm import accelerator, checks, commands
+from ganeti.hypervisor.kvm import accelerator, checks, commands, pinning
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
+from ganeti.model import ranges
 from ganeti.model.objects import DiskMode, Params
 from ganeti.paths import Paths
 
@@ -56,6 +58,7 @@ def machine_and_runtime(
     if problem:
         raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
     hv = checks.local_files(hvparams, paths)
+    pinning.check_count(str(hv["cpu_mask"]), int(spec.beparams["vcpus"]))
     chosen = accelerator_used or accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
     machine = commands.Machine(
         name=instance.name,
@@ -69,6 +72,8 @@ def machine_and_runtime(
         cards=_cards(spec, paths, layout),
         port=instance.network_port or 0,
         slots=slots or {},
+        account=_account(spec, paths, layout),
+        jail=layout.jail(instance.name) if hv["use_chroot"] else "",
     )
     return machine, Runtime(
         name=instance.name,
@@ -86,6 +91,19 @@ def machine_and_runtime(
         pinned=pinned or {},
         slots=commands.slots(machine),
     )
+
+
+def _account(spec: GuestSpec, paths: Paths, layout: Layout) -> str:
+    """That the emulator runs as; one of the pool is the guest's until its files are removed."""
+    model = spec.hvparams["security_model"]
+    if model == "user":
+        return str(spec.hvparams["security_domain"])
+    if model == "pool":
+        text = files.read_text(paths.local(account_table.ssconf("uid_pool"))) or ""
+        pool = ranges.parse(text.replace("\n", ","))
+        uid = layout.accounts.claim(spec.instance.name, ranges.ids(pool))
+        return f"{uid}:{uid}"
+    return ""
 
 
 def _drives(spec: GuestSpec, disk_paths: tuple[str, ...], paths: Paths) -> tuple[commands.Drive, ...]:

@@ -34,6 +34,8 @@ def why_fixed(runtime: Runtime) -> str:
     hv = runtime.hvparams
     if not hv["acpi"]:
         return "it was started with acpi=false, so it cannot be told of new devices"
+    if hv["use_chroot"] or hv["security_model"] != "none":
+        return "its emulator is confined (use_chroot, security_model), so it cannot open new files"
     for name in ("disk_type", "nic_type"):
         if hv[name] != "paravirtual":
             return f"it was started with {name}={hv[name]}; only paravirtual devices can be changed"

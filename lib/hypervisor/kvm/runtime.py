@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import suppress
 
 import msgspec
 
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
+from ganeti.hypervisor.kvm.accounts import Pool
 from ganeti.hypervisor.kvm.commands import Files
 from ganeti.model.objects import Params
 from ganeti.model.types import MiB
@@ -78,6 +80,17 @@ class Layout:
     def tap_script(self, name: str, index: int) -> str:
         return f"{self.base}/nic/{_safe(name)}-{index}"
 
+    def jail(self, name: str) -> str:
+        """An empty directory, made on demand."""
+        path = f"{self.base}/jail/{_safe(name)}"
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        return path
+
+    @property
+    def accounts(self) -> Pool:
+        """User ids of the cluster's pool that guests have here."""
+        return Pool(f"{self.base}/accounts")
+
     def lock(self, name: str) -> str:
         return f"{self.base}/lock/{_safe(name)}"
 
@@ -136,6 +149,9 @@ class Layout:
         scripts = [f"{self.base}/nic/{entry}" for entry in self._in("nic") if entry.rpartition("-")[0] == name]
         for path in (made.pid, made.qmp, made.monitor, made.serial, made.agent, made.vnc, *scripts):
             _remove(path)
+        self.accounts.release(name)
+        with suppress(OSError):  # an emulator that dies hard may have left something
+            os.rmdir(f"{self.base}/jail/{_safe(name)}")
         _remove(self._runtime(name))
 
     def _runtime(self, name: str) -> str:

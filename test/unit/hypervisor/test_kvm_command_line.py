@@ -3,7 +3,7 @@ import pytest
 
 from ganeti import errors
 from ganeti.hypervisor import parameters
-from ganeti.hypervisor.kvm import commands
+from ganeti.hypervisor.kvm import accounts, commands, extras, pinning
 
 FILES = commands.Files(
     pid="/run/pid/web1",
@@ -204,7 +204,7 @@ def test_more_arguments_come_last_and_are_split_as_a_shell_does():
 
 
 @pytest.mark.parametrize(
-    "override", [{"spice_bind": "127.0.0.1"}, {"use_chroot": True}, {"disk_type": "sd"}, {"cpu_mask": "0"}]
+    "override", [{"spice_use_tls": True}, {"disk_type": "sd"}, {"disk_type": "pflash"}, {"disk_type": "mtd"}]
 )
 def test_what_the_driver_cannot_do_is_refused_by_name(override):
     with pytest.raises(errors.HypervisorError, match=next(iter(override))):
@@ -215,3 +215,80 @@ def test_the_tap_script_quotes_what_it_exports():
     script = commands.tap_script({"INSTANCE": "a'b", "BRIDGE": "br0"}, "/etc/ganeti/kvm-vif-bridge")
     assert "INSTANCE='a'\"'\"'b'\nexport INSTANCE\n" in script
     assert "exec /etc/ganeti/kvm-vif-bridge" in script
+
+
+def test_sound_and_usb_devices_are_made():
+    argv = commands.qemu(machine(soundhw="ac97,hda", usb_mouse="tablet", usb_devices="keyboard host:1d6b:0002"))
+    devices = option(argv, "-device")
+    assert option(argv, "-audiodev") == ["none,id=sound"]
+    for wanted in ("AC97,audiodev=sound", "intel-hda", "hda-duplex,audiodev=sound", "usb-tablet", "usb-kbd",
+                   "usb-host,vendorid=0x1d6b,productid=0x0002"):  # fmt: skip
+        assert wanted in devices
+    assert argv.count("-usb") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "word"), [({"soundhw": "adlib"}, "adlib"), ({"usb_devices": "toaster"}, "toaster")]
+)
+def test_unknown_sound_and_usb_devices_are_named(override, word):
+    assert word in extras.problem(parameters.fill("kvm", override))
+    assert extras.problem(parameters.fill("kvm", {"soundhw": "ac97 sb16", "usb_devices": "mouse"})) == ""
+
+
+def test_spice_has_its_port_password_and_agent():
+    argv = commands.qemu(machine(port=11000, spice_bind="127.0.0.1", spice_ip_version=4, spice_streaming_video="off"))
+    assert option(argv, "-spice") == [
+        "addr=127.0.0.1,port=11000,ipv4=on,disable-ticketing=on,streaming-video=off,playback-compression=on"
+    ]
+    assert option(argv, "-vga") == ["qxl"]
+    assert "spicevmc,id=vdagent,name=vdagent" in option(argv, "-chardev")
+    with_password = commands.qemu(
+        machine(port=11000, spice_bind="::1", spice_password_file="/p", spice_use_vdagent=False)
+    )
+    assert "disable-ticketing" not in option(with_password, "-spice")[0]
+    with pytest.raises(errors.HypervisorError, match="no network port for SPICE"):
+        commands.qemu(machine(spice_bind="127.0.0.1"))
+
+
+def test_a_confined_emulator_is_told_its_account_and_its_jail():
+    argv = commands.qemu(msgspec.structs.replace(machine(), account="7:7", jail="/run/jail/web1"))
+    assert (option(argv, "-runas"), option(argv, "-chroot")) == (["7:7"], ["/run/jail/web1"])
+
+
+@pytest.mark.parametrize(
+    ("mask", "sets"),
+    [
+        ("all", [None]),
+        ("0-2,^1", [frozenset({0, 2})]),
+        ("0:all:1,3", [frozenset({0}), None, frozenset({1, 3})]),
+    ],
+)
+def test_cpu_masks_are_read(mask, sets):
+    assert pinning.parse(mask) == sets
+
+
+def test_a_cpu_mask_must_fit_node_and_instance():
+    assert pinning.problem("0-1", 2) == ""
+    assert "0 to 1" in pinning.problem("0:2", 2)
+    assert pinning.problem("0,^0", 2)
+    pinning.check_count("0", 4)
+    with pytest.raises(errors.HypervisorError, match="2 virtual CPUs, but the instance has 4"):
+        pinning.check_count("0:1", 4)
+
+
+def test_user_ids_of_the_pool_are_used_once(tmp_path):
+    pool = accounts.Pool(str(tmp_path / "accounts"))
+    assert [pool.claim("a", (5, 6)), pool.claim("b", (5, 6)), pool.claim("a", (5, 6))] == [5, 6, 5]
+    with pytest.raises(errors.HypervisorError, match="no user id is free"):
+        pool.claim("c", (5, 6))
+    pool.release("a")
+    assert pool.claim("c", (5, 6)) == 5
+
+
+def test_confinement_needs_root_and_an_account():
+    assert accounts.problem(parameters.fill("kvm"), is_root=False) == ""
+    assert "needs a node daemon that runs as root" in accounts.problem(
+        parameters.fill("kvm", {"use_chroot": True}), is_root=False
+    )
+    user = parameters.fill("kvm", {"security_model": "user", "security_domain": "no-such-account"})
+    assert "no-such-account" in accounts.problem(user, is_root=True)
