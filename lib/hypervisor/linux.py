@@ -9,6 +9,7 @@ from ganeti.calls.node import HypervisorInfo
 from ganeti.model.types import MiB
 from ganeti.paths import Paths
 
+_NUMA = "/sys/devices/system/node/online"
 _LINE = re.compile(r"^(\w+(?:\(\w+\))?):\s+(\d+)", re.MULTILINE)
 
 
@@ -28,6 +29,16 @@ def parse_processors(cpuinfo: str) -> tuple[int, int]:
     return count, max(1, len(sockets))
 
 
+def parse_numa(online: str) -> int:
+    """Number of NUMA nodes of /sys/devices/system/node/online, such as `0-1,3`; 1 where there is no such file."""
+    count = 0
+    for part in online.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdecimal():
+            count += int(last or first) - int(first) + 1
+    return max(1, count)
+
+
 def node_info(*, reserved: MiB = 0, version: str = "") -> HypervisorInfo:
     """`reserved` MiB count as used although they are not."""
     with open("/proc/meminfo", encoding="ascii") as file:
@@ -38,9 +49,18 @@ def node_info(*, reserved: MiB = 0, version: str = "") -> HypervisorInfo:
         memory_free=max(0, free - reserved),
         memory_dom0=total - free,
         cpu_total=cpus,
+        cpu_nodes=parse_numa(_read(_NUMA)),
         cpu_sockets=sockets,
         version=version,
     )
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""  # a kernel without NUMA
 
 
 def cpuinfo() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ganeti import errors
@@ -23,33 +23,59 @@ from ganeti.query.view import NODATA, OFFLINE, Absent, ExportRow, GuestFacts, Li
 
 #: a list waits no longer for a node, in seconds
 LIMIT_S = 20.0
+#: nor for one that gave no answer in the last so many seconds than so many
+_GRUDGE_S = 120.0
+_SHORT_S = 3.0
 
 R = TypeVar("R")
 
 
-async def ask(
-    rpc: Rpc, nodes: Iterable[Uuid], call: Call[R], limit_s: float = LIMIT_S
-) -> dict[Uuid, R | errors.RpcError]:
-    """As `Rpc.many`, but a node that hangs is given up sooner: somebody sits before the list."""
+class Asker:
+    """Asks nodes for lists: a node that hangs is given up sooner than in operations, for somebody waits at a screen.
 
-    async def one(node: Uuid) -> R | errors.RpcError:
+    A node that was silent is waited for only shortly until it has answered again, or some time has passed.
+    """
+
+    def __init__(self, rpc: Rpc, monotonic: Callable[[], float], *, limit_s: float = LIMIT_S) -> None:
+        self._rpc = rpc
+        self._monotonic = monotonic
+        self._limit_s = limit_s
+        self._silent: dict[Uuid, float] = {}  # since when
+
+    async def __call__(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
+        """As `Rpc.many`."""
+        wanted = list(dict.fromkeys(nodes))
+        made = [self._one(node, call) for node in wanted]
+        return dict(zip(wanted, await asyncio.gather(*made), strict=True))
+
+    async def _one(self, node: Uuid, call: Call[R]) -> R | errors.RpcError:
+        limit_s = self.patience(node)
         try:
             async with asyncio.timeout(limit_s):
-                return await rpc.one(node, call)
+                answer = await self._rpc.one(node, call)
         except TimeoutError:
+            self._silent[node] = self._monotonic()
             return errors.RpcError(node, "timeout", f"no answer to {call.call_name} within {limit_s:g} s")
         except errors.RpcError as err:
+            if err.kind in ("timeout", "unreachable"):
+                self._silent[node] = self._monotonic()
             return err
+        self._silent.pop(node, None)
+        return answer
 
-    wanted = list(dict.fromkeys(nodes))
-    return dict(zip(wanted, await asyncio.gather(*(one(node) for node in wanted)), strict=True))
+    def patience(self, node: Uuid) -> float:
+        """Longest wait for it now, in seconds."""
+        since = self._silent.get(node)
+        if since is None or self._monotonic() - since > _GRUDGE_S:
+            return self._limit_s
+        return min(_SHORT_S, self._limit_s)
 
 
 def absent(err: errors.RpcError) -> Absent:
     return OFFLINE if err.kind == "offline" else NODATA
 
 
-async def guests(rpc: Rpc, config: Config, instances: Iterable[Instance]) -> Live:
+async def guests(ask: Asker, config: Config, instances: Iterable[Instance]) -> Live:
     """Which of these run, asked of their nodes only."""
     wanted: dict[Uuid, Instance] = {}
     nodes: set[Uuid] = set()
@@ -58,7 +84,7 @@ async def guests(rpc: Rpc, config: Config, instances: Iterable[Instance]) -> Liv
         wanted[inst.uuid] = inst
         nodes.update(node for node in inst.nodes if node in config.nodes)
         hypervisors.add(inst.hypervisor)
-    replies = await ask(rpc, sorted(nodes), InstanceList(hypervisors=tuple(sorted(hypervisors))))
+    replies = await ask(sorted(nodes), InstanceList(hypervisors=tuple(sorted(hypervisors))))
     found: dict[Uuid, list[GuestFacts]] = {}
     silent: dict[tuple[Uuid, str], Absent] = {}
     for node, reply in replies.items():
@@ -75,15 +101,15 @@ async def guests(rpc: Rpc, config: Config, instances: Iterable[Instance]) -> Liv
 
 
 async def consoles(
-    rpc: Rpc, config: Config, filler: Filler, instances: Iterable[Instance], live: Live
+    ask: Asker, config: Config, filler: Filler, instances: Iterable[Instance], live: Live
 ) -> Mapping[Uuid, dict[str, Any] | Absent]:
     """How to reach the consoles of those that run."""
     running = [inst for inst in instances if any(guest.is_running for guest in live.guests.get(inst.uuid, ()))]
-    answers = await asyncio.gather(*(_console(rpc, config, filler, inst) for inst in running))
+    answers = await asyncio.gather(*(_console(ask, config, filler, inst) for inst in running))
     return {inst.uuid: answer for inst, answer in zip(running, answers, strict=True)}
 
 
-async def _console(rpc: Rpc, config: Config, filler: Filler, inst: Instance) -> dict[str, Any] | Absent:
+async def _console(ask: Asker, config: Config, filler: Filler, inst: Instance) -> dict[str, Any] | Absent:
     spec = GuestSpec(
         instance=inst,
         hvparams=filler.complete_hv(inst),
@@ -93,7 +119,7 @@ async def _console(rpc: Rpc, config: Config, filler: Filler, inst: Instance) -> 
         primary_name=config.nodes[inst.primary_node].name,
         secondary_names=tuple(config.nodes[uuid].name for uuid in inst.secondary_nodes),
     )
-    console = (await ask(rpc, [inst.primary_node], InstanceConsole(spec=spec)))[inst.primary_node]
+    console = (await ask([inst.primary_node], InstanceConsole(spec=spec)))[inst.primary_node]
     return absent(console) if isinstance(console, errors.RpcError) else console.told(inst.name)
 
 
@@ -103,12 +129,12 @@ def storage_template(config: Config) -> DiskTemplate | None:
     return next((found for found in config.cluster.enabled_disk_templates if found not in spaceless), None)
 
 
-async def nodes(rpc: Rpc, config: Config, wanted: Sequence[Node]) -> Live:
+async def nodes(ask: Asker, config: Config, wanted: Sequence[Node]) -> Live:
     """Memory, processors and space of these nodes."""
     hypervisor = config.cluster.enabled_hypervisors[0]
     template = storage_template(config)
     call = NodeInfo(hypervisors=(hypervisor,), templates=(template.value,) if template else ())
-    replies = await ask(rpc, [node.uuid for node in wanted if node.vm_capable and not node.offline], call)
+    replies = await ask([node.uuid for node in wanted if node.vm_capable and not node.offline], call)
     found: dict[Uuid, NodeFacts | Absent] = {}
     for uuid, reply in replies.items():
         if isinstance(reply, errors.RpcError):
@@ -135,16 +161,16 @@ def _facts(reply: NodeInfoReply, hypervisor: str, template: str) -> NodeFacts:
     )
 
 
-async def oses(rpc: Rpc, config: Config) -> Live:
+async def oses(ask: Asker, config: Config) -> Live:
     """OS definitions, as far as nodes that can hold instances told of them."""
-    answers = await ask(rpc, _hosts(config), OsDiagnose())
+    answers = await ask(_hosts(config), OsDiagnose())
     told = {node: found for node, found in answers.items() if not isinstance(found, errors.RpcError)}
     return Live(oses=os_diagnose.summarise(config, told))
 
 
-async def providers(rpc: Rpc, config: Config) -> Live:
+async def providers(ask: Asker, config: Config) -> Live:
     """Providers of external storage, as far as nodes that can hold instances told of them."""
-    answers = await ask(rpc, _hosts(config), ProviderDiagnose())
+    answers = await ask(_hosts(config), ProviderDiagnose())
     told: dict[Uuid, dict[str, ProviderDefinition]] = {
         node: {definition.name: definition for definition in found}
         for node, found in answers.items()
@@ -179,9 +205,9 @@ def _provider(config: Config, name: str, told: Mapping[Uuid, Mapping[str, Provid
     )
 
 
-async def exports(rpc: Rpc, wanted: Sequence[Node]) -> Live:
+async def exports(ask: Asker, wanted: Sequence[Node]) -> Live:
     """Exports on these nodes, a row for each, and one for each node that could not be asked."""
-    answers = await ask(rpc, [node.uuid for node in wanted], ExportList())
+    answers = await ask([node.uuid for node in wanted], ExportList())
     rows: list[ExportRow] = []
     for node in wanted:
         found = answers[node.uuid]

@@ -82,7 +82,7 @@ class Queries:
     ) -> None:
         """`obstacles` of a live job; `waiting_s`: how long it has waited for its locks."""
         self._state = state
-        self._rpc = rpc
+        self._ask = live.Asker(rpc, clock.monotonic)
         self._locks_rows = locks_rows
         self._clock = clock
         self._archive = archive
@@ -229,22 +229,22 @@ class Queries:
     async def _source(self, source: Need, view: View, requested: Sequence[str | int] | None) -> Live:
         """Objects that only nodes know."""
         if source is Need.OSES:
-            return await live.oses(self._rpc, view.config)
+            return await live.oses(self._ask, view.config)
         if source is Need.PROVIDERS:
-            return await live.providers(self._rpc, view.config)
+            return await live.providers(self._ask, view.config)
         nodes: Iterable[Node] = self._order.of("node", view.config.nodes)
         if requested is not None:
             named = (view.config.node(str(name)) for name in requested)
             nodes = {node.uuid: node for node in named}.values()
-        return await live.exports(self._rpc, list(nodes))
+        return await live.exports(self._ask, list(nodes))
 
     async def _live(self, needs: set[Need], view: View, objects: Sequence[Any]) -> Live:
         if Need.NODES in needs:
-            return await live.nodes(self._rpc, view.config, objects)
-        found = await live.guests(self._rpc, view.config, objects)
+            return await live.nodes(self._ask, view.config, objects)
+        found = await live.guests(self._ask, view.config, objects)
         if Need.CONSOLE in needs:
             filler = self._filled(view.config)
-            consoles = await live.consoles(self._rpc, view.config, filler, objects, found)
+            consoles = await live.consoles(self._ask, view.config, filler, objects, found)
             found = msgspec.structs.replace(found, consoles=consoles)
         return found
 

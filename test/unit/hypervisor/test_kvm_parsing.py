@@ -69,4 +69,5 @@ def test_memory_of_an_old_kernel_is_free_and_caches():
 
 def test_processors_and_sockets():
     assert linux.parse_processors(transcript("linux-6/cpuinfo")) == (2, 1)
+    assert [linux.parse_numa(text) for text in ("0\n", "0-1,3\n", "0-7\n", "")] == [1, 3, 8, 1]
     assert linux.parse_processors("processor : 0\nphysical id : 0\n\nprocessor : 1\nphysical id : 1\n") == (2, 2)

@@ -334,10 +334,8 @@ def test_providers_are_judged_by_group(world):
 def test_a_node_that_hangs_is_given_up_and_the_others_are_told(world):
     world.failing["n2"] = "hangs"
 
-    async def ask():
-        return await live.ask(world.rpc, ["n1", "n2", "n10"], InstanceList(hypervisors=("fake",)), limit_s=0.01)
-
-    answers = asyncio.run(ask())
+    ask = live.Asker(world.rpc, lambda: 0.0, limit_s=0.01)
+    answers = asyncio.run(ask(["n1", "n2", "n10"], InstanceList(hypervisors=("fake",))))
     assert answers["n1"] == GuestsReply(guests=())
     assert answers["n2"].kind == "timeout"
     assert answers["n10"].kind == "offline"
@@ -348,6 +346,26 @@ def test_the_cluster_has_one_row(world):
     assert found == [
         [[0, "cluster.example.com"], [0, "node1.example.com"], [0, ["prod"]], [0, False], [3, None]],
     ]
+
+
+def test_a_silent_node_is_waited_for_only_shortly_until_it_answers_or_time_has_passed(world):
+    now = [0.0]
+    ask = live.Asker(world.rpc, lambda: now[0])
+
+    def limits():
+        return [ask.patience(node) for node in ("n1", "n2")]
+
+    world.failing["n2"] = "timeout"
+    asyncio.run(ask(["n1", "n2"], InstanceList(hypervisors=("fake",))))
+    assert limits() == [20.0, 3.0]
+    now[0] = 130.0
+    assert limits() == [20.0, 20.0]
+    world.failing["n2"] = "unreachable"
+    asyncio.run(ask(["n2"], InstanceList(hypervisors=("fake",))))
+    assert limits() == [20.0, 3.0]
+    del world.failing["n2"]
+    asyncio.run(ask(["n2"], InstanceList(hypervisors=("fake",))))
+    assert limits() == [20.0, 20.0]
 
 
 # -- old calls and the rest
