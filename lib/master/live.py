@@ -44,24 +44,24 @@ class Asker:
 
     async def __call__(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         """As `Rpc.many`."""
-        wanted = list(dict.fromkeys(nodes))
-        made = [self._one(node, call) for node in wanted]
-        return dict(zip(wanted, await asyncio.gather(*made), strict=True))
 
-    async def _one(self, node: Uuid, call: Call[R]) -> R | errors.RpcError:
-        limit_s = self.patience(node)
-        try:
-            async with asyncio.timeout(limit_s):
-                answer = await self._rpc.one(node, call)
-        except TimeoutError:
-            self._silent[node] = self._monotonic()
-            return errors.RpcError(node, "timeout", f"no answer to {call.call_name} within {limit_s:g} s")
-        except errors.RpcError as err:
-            if err.kind in ("timeout", "unreachable"):
+        async def one(node: Uuid) -> R | errors.RpcError:
+            limit_s = self.patience(node)
+            try:
+                async with asyncio.timeout(limit_s):
+                    answer = await self._rpc.one(node, call)
+            except TimeoutError:
                 self._silent[node] = self._monotonic()
-            return err
-        self._silent.pop(node, None)
-        return answer
+                return errors.RpcError(node, "timeout", f"no answer to {call.call_name} within {limit_s:g} s")
+            except errors.RpcError as err:
+                if err.kind in ("timeout", "unreachable"):
+                    self._silent[node] = self._monotonic()
+                return err
+            self._silent.pop(node, None)
+            return answer
+
+        wanted = list(dict.fromkeys(nodes))
+        return dict(zip(wanted, await asyncio.gather(*(one(node) for node in wanted)), strict=True))
 
     def patience(self, node: Uuid) -> float:
         """Longest wait for it now, in seconds."""
