@@ -1,0 +1,260 @@
+"""What the first release of these tools had, as data: commands with their options, and a story that uses them all.
+
+A flag stands with its other names: `-f|--force`. `ABSENT` holds what is not there yet; everything else must be there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+OUTPUT = "--no-headers --separator --units -o|--output"
+MULTI = "--force-multiple --node --primary --secondary --all --instance"
+
+#: command → its options in the first release
+SURFACE = {
+    "gnt-cluster init": "-B|--backend-parameters -C|--candidate-pool-size --enabled-hypervisors --file-storage-dir"
+    " -H|--hypervisor-parameters -m|--mac-prefix --master-netdev --no-etc-hosts -s|--secondary-ip --vg-name",
+    "gnt-cluster destroy": "--yes-do-it",
+    "gnt-cluster rename": "-f|--force",
+    "gnt-cluster modify": "-B|--backend-parameters -C|--candidate-pool-size --enabled-hypervisors"
+    " -H|--hypervisor-parameters --vg-name",
+    "gnt-cluster info": "",
+    "gnt-cluster version": "",
+    "gnt-cluster getmaster": "",
+    "gnt-cluster master-failover": "",
+    "gnt-cluster redist-conf": "--submit",
+    "gnt-cluster verify": "--no-nplus1-mem",
+    "gnt-cluster verify-disks": "",
+    "gnt-cluster repair-disk-sizes": "",
+    "gnt-cluster copyfile": "-n|--node",
+    "gnt-cluster command": "-n|--node",
+    "gnt-cluster queue": "",
+    "gnt-cluster list-tags": "",
+    "gnt-cluster add-tags": "--from",
+    "gnt-cluster remove-tags": "--from",
+    "gnt-cluster search-tags": "",
+    "gnt-node add": "-s|--secondary-ip --readd --no-ssh-key-check",
+    "gnt-node remove": "",
+    "gnt-node list": OUTPUT,
+    "gnt-node info": "",
+    "gnt-node modify": "-f|--force --submit -C|--master-candidate -D|--drained -O|--offline",
+    "gnt-node evacuate": "-f|--force -I|--iallocator -n|--new-secondary",
+    "gnt-node failover": "-f|--force --ignore-consistency",
+    "gnt-node migrate": "-f|--force --non-live",
+    "gnt-node volumes": OUTPUT,
+    "gnt-node list-tags": "",
+    "gnt-node add-tags": "--from",
+    "gnt-node remove-tags": "--from",
+    "gnt-instance add": "--submit --disk -t|--disk-template --file-storage-dir --file-driver -I|--iallocator --net"
+    " -n|--node --no-ip-check --no-nics --no-wait-for-sync -s|--os-size --no-start -o|--os-type"
+    " -B|--backend-parameters -H|--hypervisor-parameters",
+    "gnt-instance batch-create": "",
+    "gnt-instance remove": "-f|--force --submit --ignore-failures",
+    "gnt-instance list": OUTPUT,
+    "gnt-instance info": "-s|--static --all",
+    "gnt-instance modify": "-f|--force --submit --disk --net -B|--backend-parameters -H|--hypervisor-parameters",
+    "gnt-instance startup": f"-f|--force --submit -B|--backend-parameters -H|--hypervisor-parameters {MULTI}",
+    "gnt-instance shutdown": f"--submit {MULTI}",
+    "gnt-instance reboot": f"--submit -t|--type --ignore-secondaries {MULTI}",
+    "gnt-instance reinstall": f"-f|--force --submit -o|--os-type --select-os {MULTI}",
+    "gnt-instance rename": "--submit",
+    "gnt-instance console": "--show-cmd",
+    "gnt-instance failover": "-f|--force --submit --ignore-consistency",
+    "gnt-instance migrate": "-f|--force --non-live --cleanup",
+    "gnt-instance replace-disks": "--submit --disks -I|--iallocator -n|--new-secondary -p|--on-primary"
+    " -s|--on-secondary",
+    "gnt-instance activate-disks": "--submit --ignore-size",
+    "gnt-instance deactivate-disks": "--submit",
+    "gnt-instance grow-disk": "--submit --no-wait-for-sync",
+    "gnt-instance list-tags": "",
+    "gnt-instance add-tags": "--from",
+    "gnt-instance remove-tags": "--from",
+    "gnt-backup list": "-n|--node",
+    "gnt-backup export": "-f|--force -n|--node --noshutdown",
+    "gnt-backup import": "--src-dir --src-node",
+    "gnt-backup remove": "",
+    "gnt-os list": "--no-headers",
+    "gnt-os diagnose": "",
+    "gnt-job list": "--no-headers --separator -o|--output",
+    "gnt-job archive": "",
+    "gnt-job autoarchive": "",
+    "gnt-job cancel": "",
+    "gnt-job info": "",
+    "gnt-job watch": "",
+    "gnt-debug delay": "--no-master -n",
+    "gnt-debug submit-job": "-v|--verbose --op-repeat --job-repeat --timing-stats",
+    "gnt-debug iallocator": "",
+}
+
+#: commands that are not there yet: the table says so
+ABSENT = {
+    "gnt-instance replace-disks",
+    "gnt-instance activate-disks",
+    "gnt-instance deactivate-disks",
+    "gnt-instance grow-disk",
+    "gnt-backup list",
+    "gnt-backup export",
+    "gnt-backup import",
+    "gnt-backup remove",
+}
+
+#: what people see otherwise than in the first release, by command and flag (empty: the command as a whole)
+DIFFERS = {
+    ("gnt-cluster verify", ""): "submits a job for the cluster and one for each node group",
+    ("gnt-cluster verify-disks", ""): "submits a job for each node group",
+    ("gnt-node evacuate", ""): "moves by jobs of their own; as since version 2.5",
+    ("gnt-node failover", ""): "one job for each instance",
+    ("gnt-instance modify", "--disk"): "also inserts and removes at any place",
+    ("gnt-instance modify", "--net"): "also inserts and removes at any place",
+    ("gnt-instance add", "--no-ip-check"): "is the default; --ip-check asks for it",
+}
+
+
+class Step(NamedTuple):
+    words: str  # the command line; {name}s are filled in
+    status: int = 0
+    says: str = ""  # in its output or on standard error
+    node: int = 1  # where it is typed
+
+
+#: from a fresh cluster of three nodes to its end and a new beginning; what a step needs, an earlier one made
+STORY = (
+    Step("gnt-cluster version", says="Software version:"),
+    Step("gnt-cluster info", says="Default hypervisor: fake"),
+    Step("gnt-cluster getmaster", says="node1.vc.example", node=3),
+    Step("gnt-cluster verify --no-nplus1-mem"),
+    Step("gnt-cluster verify-disks", says="No disks need to be activated."),
+    Step("gnt-cluster repair-disk-sizes"),
+    Step("gnt-cluster redist-conf --submit", says="JobID:"),
+    Step("gnt-cluster copyfile -n node2 /etc/ganeti/lines"),
+    Step("gnt-cluster command --node node2 echo there", says="there"),
+    Step("gnt-cluster queue drain"),
+    Step("gnt-cluster redist-conf", status=1, says="drain"),
+    Step("gnt-cluster queue undrain"),
+    Step("gnt-cluster queue info", says="The drain flag is unset"),
+    Step("gnt-cluster add-tags --from {lines} red"),
+    Step("gnt-cluster list-tags", says="from-file"),
+    Step("gnt-cluster search-tags ^re", says="/cluster red"),
+    Step("gnt-cluster remove-tags --from {lines} red"),
+    Step("gnt-cluster modify -B vcpus=1 -C 10 --enabled-hypervisors fake -H fake:migration_mode=live"),
+    Step("gnt-cluster modify --vg-name no_such_group"),
+    Step("gnt-cluster modify --vg-name default"),
+    Step("gnt-cluster rename -f web9", says="web9.vc.example"),
+    Step("gnt-cluster rename --force cluster.vc.example"),
+    Step("gnt-os list --no-headers", says="busybox-linux"),
+    Step("gnt-os diagnose", says="busybox-linux"),
+    # nodes
+    Step("gnt-node list --no-headers --separator | --units m -o name,mtotal", says="node3.vc.example|"),
+    Step("gnt-node info node2", says="node2.vc.example"),
+    Step("gnt-node add-tags --from {lines} node2 blue"),
+    Step("gnt-node list-tags node2", says="blue"),
+    Step("gnt-node remove-tags --from {lines} node2 blue"),
+    Step("gnt-node volumes --no-headers --separator | --units m --output node,name"),
+    Step("gnt-node modify --submit -f -D yes node3", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-node modify -D no node3"),
+    Step("gnt-node modify -C no node3"),
+    Step("gnt-node modify -O yes node3"),
+    Step("gnt-node modify -f -O no node3"),
+    Step("gnt-node modify -C yes node3"),
+    # instances
+    Step("gnt-instance add -t file -o busybox-linux -n node1 --disk 0:size=1g --net 0:mac=generate --no-start"
+         " --no-ip-check --no-wait-for-sync --file-storage-dir own --file-driver loop -B vcpus=1"
+         " -H fake web1"),
+    Step("gnt-instance add -t sharedfile -o busybox-linux -n node2 -s 1g web2"),
+    Step("gnt-instance add --submit -t sharedfile -s 1g -o busybox-linux -I builtin --no-nics --ignore-ipolicy web3",
+         says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance batch-create {batch}"),
+    Step("gnt-instance list --no-headers --separator | --units m -o name,be/maxmem", says="web3|"),
+    Step("gnt-instance info -s web1", says="web1"),
+    Step("gnt-instance info --all", says="web4"),
+    Step("gnt-instance add-tags --from {lines} web1 green"),
+    Step("gnt-instance list-tags web1", says="green"),
+    Step("gnt-instance remove-tags --from {lines} web1 green"),
+    Step("gnt-instance modify -f --submit -B vcpus=2 web1", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance modify --disk add:size=1g --net 0:ip=none web1"),
+    # the hypervisor that is only played has no parameters of its own: the refusal shows that they are understood
+    Step("gnt-instance modify -H migration_mode=live web1", status=1, says="whole cluster"),
+    Step("gnt-instance startup -H migration_mode=live web1", status=1, says="whole cluster"),
+    Step("gnt-instance startup --force -B vcpus=1 --instance web1"),
+    Step("gnt-instance console --show-cmd web1"),
+    Step("gnt-instance reboot --submit -t hard --ignore-secondaries --instance web1", says=": web1"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance shutdown --submit --instance web1", says=": web1"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance startup --submit --force-multiple --primary node1"),
+    Step("gnt-instance shutdown --force-multiple --all"),
+    Step("gnt-instance startup --force-multiple --node node1"),
+    Step("gnt-instance startup --force-multiple --all"),
+    Step("gnt-instance startup --force-multiple --secondary node1", status=1, says="matches no instances"),
+    Step("gnt-instance reboot --force-multiple -t hard --all"),
+    Step("gnt-instance reboot --force-multiple --node node2"),
+    Step("gnt-instance reboot --force-multiple --primary node2"),
+    Step("gnt-instance reboot --force-multiple --secondary node2", status=1, says="matches no instances"),
+    Step("gnt-instance shutdown --force-multiple --node node1"),
+    Step("gnt-instance shutdown --force-multiple --primary node2"),
+    Step("gnt-instance shutdown --force-multiple --secondary node2", status=1, says="matches no instances"),
+    Step("gnt-instance shutdown --force-multiple --all"),
+    Step("gnt-instance reinstall -f --submit -o busybox-linux --instance web1", says=": web1"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance reinstall -f --force-multiple --node node1"),
+    Step("gnt-instance reinstall -f --force-multiple --primary node2"),
+    Step("gnt-instance reinstall -f --force-multiple --secondary node2", status=1, says="matches no instances"),
+    Step("gnt-instance reinstall -f --force-multiple --select-os --all", status=1),
+    Step("gnt-instance rename --submit web3 web5", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance failover -f --submit --ignore-consistency -n node3 web2", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance startup web2"),
+    Step("gnt-instance migrate -f --non-live -n node2 web2"),
+    Step("gnt-instance migrate -f --cleanup web2"),
+    Step("gnt-node failover -f --ignore-consistency node1"),
+    Step("gnt-node migrate -f --non-live -n node2 node3"),
+    Step("gnt-node evacuate -f -I builtin -s node3"),
+    Step("gnt-node evacuate -f -n node1 -s node3"),
+    Step("gnt-instance activate-disks --submit --ignore-size web1", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance activate-disks web1", says="disk/0"),
+    Step("gnt-instance deactivate-disks --submit web1", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("gnt-instance grow-disk --submit --no-wait-for-sync web1 0 1g", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    # a virtual cluster has no mirrors: that it is refused for this reason is all that can be seen here
+    Step("gnt-instance replace-disks -p --disks 0 web1", status=1, says="drbd"),
+    Step("gnt-instance replace-disks -s web1", status=1, says="drbd"),
+    Step("gnt-instance replace-disks -n node2 web1", status=1, says="drbd"),
+    Step("gnt-instance replace-disks -I builtin web1", status=1, says="drbd"),
+    Step("gnt-instance replace-disks --submit -p web1"),
+    # exports
+    Step("gnt-backup export -f -n node2 --noshutdown web1"),
+    Step("gnt-backup list -n node2", says="web1"),
+    Step("gnt-backup import -t file -n node3 --src-node node2 --src-dir web1 --no-start web6"),
+    Step("gnt-backup remove web1"),
+    # jobs
+    Step("gnt-job list --no-headers --separator | -o id,status", says="|success"),
+    Step("gnt-job info 1", says="Job ID: 1"),
+    Step("gnt-job archive 1"),
+    Step("gnt-job cancel {job}", status=1),
+    Step("gnt-job autoarchive 1h"),
+    Step("gnt-debug delay --no-master -n node2 0"),
+    Step("gnt-debug submit-job -v --op-repeat 2 --job-repeat 2 --timing-stats {opcodes}", says="C:op     4"),
+    Step("gnt-debug iallocator --dir in -m allocate --memory 128 --disks 1024 -t file -o busybox-linux new1"),
+    # the end
+    Step("gnt-instance remove --submit -f --ignore-failures web2", says="JobID:"),
+    Step("gnt-job watch {job}"),
+    Step("remove-all-instances"),
+    Step("gnt-node remove node3"),
+    Step("gnt-node add --no-ssh-key-check -s {address3} node3"),
+    Step("gnt-node add --no-ssh-key-check --readd node3"),
+    Step("gnt-cluster master-failover", node=2),
+    Step("gnt-cluster getmaster", says="node2.vc.example", node=3),
+    Step("gnt-node remove node1", node=2),
+    Step("gnt-node remove node3", node=2),
+    Step("gnt-cluster destroy", status=1, node=2),
+    Step("gnt-cluster destroy --yes-do-it", node=2),
+    Step("gnt-cluster init -B vcpus=1 -C 3 --enabled-hypervisors fake --enabled-disk-templates file,diskless"
+         " --file-storage-dir /srv/ganeti/file-storage -H fake:migration_mode=live -m aa:00:01 --master-netdev lo"
+         " --no-etc-hosts --no-ssh-init -s {address2} --vg-name xenvg cluster.vc.example", node=2),
+)  # fmt: skip
