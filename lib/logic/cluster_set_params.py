@@ -10,7 +10,7 @@ from ganeti import errors, paths
 from ganeti.calls.instance import HypervisorValidate
 from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
-from ganeti.logic import candidates, cluster_values, devices, guests, hooks
+from ganeti.logic import candidates, cluster_values, devices, guests, hooks, policies
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model import params, policy, policy_input
@@ -56,7 +56,9 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
         self._check_os_hvp(new_config)
         self._check_instances(new_config)
         self._check_uid_pool(changed)
-        self._warn_of_policy(env, config, new_config)
+        if op.ipolicy is not None:
+            every = new_config.instances.values()
+            policies.warn_of(env, await policies.new_violations(config, new_config, every))
         for hypervisor in touched:
             await self._check_on_nodes(env, hypervisor, guests.cluster_hvparams(new_config, hypervisor))
         for template in (DiskTemplate.FILE, DiskTemplate.SHAREDFILE):
@@ -132,17 +134,6 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
                     f"security_model of {hypervisor} is pool, but there are no user ids",
                     hint="give --uid-pool",
                 )
-
-    def _warn_of_policy(self, env: Env, config: Config, new_config: Config) -> None:
-        if self.op.ipolicy is None:
-            return
-        found = [
-            instance.name
-            for instance in new_config.instances.values()
-            if guests.policy_violations(new_config, instance) and not guests.policy_violations(config, instance)
-        ]
-        if found:
-            env.warn("these instances break the instance policy now: " + ", ".join(sorted(found)))
 
     @staticmethod
     async def _check_directory(env: Env, old: Cluster, changed: Cluster, template: DiskTemplate) -> None:

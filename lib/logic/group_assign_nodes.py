@@ -45,17 +45,23 @@ class GroupAssignNodes(LogicalUnit[OpGroupAssignNodes, AssignFacts]):
             if config.nodes[uuid].group != group.uuid
         )
         after = config.apply([Put(node) for node in moved])
-        self._check_split(env, config, after)
+        self._check_split(env, config, after, moved)
         self._check_networks(env, after, group, moved)
         touched = [after.instances[uuid] for node in moved for uuid in after.primaries.get(node.uuid, ())]
-        policies.warn_of(env, policies.new_violations(config, after, touched))
+        policies.warn_of(env, await policies.new_violations(config, after, touched))
         return AssignFacts(group=group, nodes=moved)
 
-    def _check_split(self, env: Env, before: Config, after: Config) -> None:
+    def _check_split(self, env: Env, before: Config, after: Config, moved: Collection[Node]) -> None:
         """Mirrors whose nodes would be in different groups: allocation could not handle them."""
         fresh: list[str] = []
         old: list[str] = []
-        for instance in after.instances.values():
+        held = {
+            uuid
+            for node in moved
+            for index in (after.primaries, after.secondaries)
+            for uuid in index.get(node.uuid, ())
+        }
+        for instance in (after.instances[uuid] for uuid in held):
             if _is_split(after, instance):
                 (old if _is_split(before, instance) else fresh).append(instance.name)
         if old:

@@ -95,7 +95,8 @@ class GroupSetParams(LogicalUnit[OpGroupSetParams, ModifyFacts]):
         new = _changed(config, old, op)
         if new.ipolicy != old.ipolicy:
             after = config.apply([Put(new)])
-            policies.warn_of(env, policies.new_violations(config, after, policies.in_group(after, new.uuid)))
+            inside = policies.in_group(after, new.uuid)
+            policies.warn_of(env, await policies.new_violations(config, after, inside))
         return ModifyFacts(changed=new, told=tuple(self._told(new)))
 
     def _told(self, new: Group) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import msgspec
@@ -14,6 +15,8 @@ from ganeti.model.types import Uuid, nice_key
 
 #: as many instances are named in a warning
 _NAMED = 20
+#: instances looked at before others get their turn
+_SLICE = 50
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -21,10 +24,12 @@ class Violation(msgspec.Struct, frozen=True):
     why: tuple[str, ...]
 
 
-def new_violations(before: Config, after: Config, instances: Iterable[Instance]) -> list[Violation]:
-    """What instances break in `after` and did not in `before`; pure. The instances are those of `after`."""
+async def new_violations(before: Config, after: Config, instances: Iterable[Instance]) -> list[Violation]:
+    """What instances break in `after` and did not in `before`. The instances are those of `after`."""
     found = []
-    for instance in instances:
+    for number, instance in enumerate(instances, start=1):
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
         broken = guests.policy_violations(after, instance)
         if broken:
             old = before.instances.get(instance.uuid)

@@ -208,7 +208,8 @@ def test_assign_that_splits_a_mirror_needs_force():
     assert env.warnings == []
     execute(msgspec.structs.replace(op, force=True), env)
     assert "would be split" in env.warnings[0]
-    execute(OpGroupAssignNodes(group_name="rack2", nodes=("node3",)), env)
+    env.config = env.config.apply([Put(Group(uuid=Uuid("third"), name="rack3"))])
+    execute(OpGroupAssignNodes(group_name="rack3", nodes=("node2",)), env)
     assert "split over node groups already" in env.warnings[1]
 
 

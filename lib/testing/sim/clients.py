@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganeti import errors
 from ganeti.model.objects import AdminState, Instance
-from ganeti.testing.sim.node import OS_NAME
+from ganeti.testing.sim.node import INSTANCE_NETWORK, OS_NAME
 
 if TYPE_CHECKING:
     from ganeti.testing.sim.master import MasterProcess
@@ -173,6 +173,7 @@ class Clients:
             "os_type": OS_NAME,
             "ignore_ipolicy": True,
             "pnode": rng.choice(nodes),
+            "nics": [{"network": INSTANCE_NETWORK, "ip": "pool"}],
             "start": rng.random() < 0.8,
             "disk_template": rng.choice(("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "sharedfile")),
         }

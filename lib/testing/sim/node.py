@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ganeti.testing.sim.world import World
 
 OS_NAME = "test-os"
+#: the network that instances are on
+INSTANCE_NETWORK = "lan"
 FULL = 1  # pages: smaller than it is already
 
 

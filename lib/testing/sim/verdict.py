@@ -199,6 +199,7 @@ class Verdict:
         for instance in config.instances.values():
             things.append(f"name {instance.name}")
             things += [f"MAC {nic.mac}" for nic in instance.nics]
+            things += [f"address {nic.ip} of network {nic.network}" for nic in instance.nics if nic.network]
             if instance.network_port is not None:
                 things.append(f"port {instance.network_port}")
             for disk in instance.disks:

@@ -15,6 +15,7 @@ from ganeti.master.commits import Committer
 from ganeti.master.endings import Endings
 from ganeti.master.env import JobEnv
 from ganeti.master.state import write_of
+from ganeti.model import objects
 from ganeti.model.objects import AnyObject, Cluster, DiskTemplate, Group, Node, Put
 from ganeti.model.types import Uuid
 from ganeti.rpc import trust
@@ -29,7 +30,7 @@ from ganeti.testing.sim.disk import Platters, SimDatabase, database_on
 from ganeti.testing.sim.loop import CURRENT, EPOCH, Died, Process, the_loop
 from ganeti.testing.sim.master import MasterProcess
 from ganeti.testing.sim.network import Network
-from ganeti.testing.sim.node import SimNode, SimReplica
+from ganeti.testing.sim.node import INSTANCE_NETWORK, SimNode, SimReplica
 from ganeti.testing.sim.witness import Witness
 
 
@@ -147,7 +148,12 @@ class World:
 
 
 def _objects(nodes: list[SimNode], voters: list[SimNode]) -> list[AnyObject]:
-    group = Group(uuid=Uuid("00000000-0000-4000-8000-00000000000a"), name="default")
+    # few addresses: those who want one at the same time get in each other's way
+    lan = objects.Network(
+        uuid=Uuid("00000000-0000-4000-8000-00000000000e"), name=INSTANCE_NETWORK, network="198.51.100.0/26"
+    )
+    link: objects.Params = {"mode": "bridged", "link": "br0", "vlan": ""}
+    group = Group(uuid=Uuid("00000000-0000-4000-8000-00000000000a"), name="default", networks={lan.uuid: link})
     cluster = Cluster(
         uuid=Uuid("00000000-0000-4000-8000-00000000000c"),
         name="cluster.example.com",
@@ -158,7 +164,7 @@ def _objects(nodes: list[SimNode], voters: list[SimNode]) -> list[AnyObject]:
         shared_file_storage_dir="/srv/ganeti/shared-file-storage",
         enabled_disk_templates=(DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE),
     )
-    found: list[AnyObject] = [cluster, group]
+    found: list[AnyObject] = [cluster, group, lan]
     for node in nodes:
         found.append(
             Node(
