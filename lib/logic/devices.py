@@ -25,11 +25,12 @@ EXTERNAL = (
     DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.RBD, DiskTemplate.EXT, DiskTemplate.BLOCKDEV,
 )  # fmt: skip
 #: templates that instances can have in this version
-AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES)
+AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES, DiskTemplate.PLAIN, DiskTemplate.DRBD)
 
-_DISK_KEYS = ("size", "mode", "name", "exportable")
+_DISK_KEYS = ("size", "mode", "name", "exportable", "vg", "metavg")
 _NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name", "network")
 _LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
+_VG = re.compile(r"(?!-)[\w+.-]{1,127}\Z", re.ASCII)
 _DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
 
 
@@ -38,6 +39,8 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     mode: DiskMode = DiskMode.RW
     name: str = ""
     exportable: bool = True
+    vg: str = ""  # volume group; empty: the cluster's
+    metavg: str = ""  # of a mirror's metadata
 
 
 class NicChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +121,8 @@ def disks(untrusted: Iterable[Mapping[str, Any]], template: DiskTemplate) -> tup
         raise _wrong(f"{len(given)} disks are too many", hint=f"an instance has at most {MAX_DISKS}")
     found = [disk(one, f"disk {index}") for index, one in enumerate(given)]
     _unique((spec.name for spec in found), "disk")
+    if template in FILE_TEMPLATES and any(spec.vg or spec.metavg for spec in found):
+        raise _wrong(f"disks of template {template.value} lie in no volume group")
     return tuple(found)
 
 
@@ -130,7 +135,17 @@ def disk(untrusted: Mapping[str, Any], what: str) -> DiskSpec:
         mode=disk_mode(untrusted.get("mode", "rw"), what),
         name=label(untrusted.get("name"), what),
         exportable=yes_no(untrusted.get("exportable", True), f"{what}: exportable"),
+        vg=_volume_group(untrusted.get("vg"), f"{what}: vg"),
+        metavg=_volume_group(untrusted.get("metavg"), f"{what}: metavg"),
     )
+
+
+def _volume_group(value: Any, what: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not _VG.match(value):
+        raise _wrong(f"{what} is {value!r}, which cannot be the name of a volume group")
+    return value
 
 
 def disk_mode(value: Any, what: str) -> DiskMode:

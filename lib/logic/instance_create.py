@@ -10,7 +10,19 @@ from ganeti import errors, settings
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
-from ganeti.logic import checks, devices, guests, hooks, networking, placement, starting, volumes
+from ganeti.logic import (
+    capacity,
+    checks,
+    devices,
+    guests,
+    hooks,
+    mirrors,
+    networking,
+    new_volumes,
+    placement,
+    starting,
+    volumes,
+)
 from ganeti.logic.allocation import Allocate, NewDisk, NewNic
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Release, Step
@@ -66,9 +78,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
                 networks=networks,
                 optional=optional,
             )
-        node = config.node(op.pnode).uuid
-        resources = exclusive(node) if has_disks else None
-        return LockPlan.of(instances=name, nodes=shared(node), node_res=resources, networks=networks)
+        nodes = [config.node(each).uuid for each in (op.pnode, op.snode) if each]
+        resources = exclusive(*nodes) if has_disks else None
+        return LockPlan.of(instances=name, nodes=shared(*nodes), node_res=resources, networks=networks)
 
     def _template(self, config: Config) -> DiskTemplate:
         enabled = config.cluster.enabled_disk_templates
@@ -83,25 +95,44 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         wanted, address = await self._resolved(env, wanted)
         be = params.filled_be(env.config, wanted.beparams)
         params.check_be(be)
-        space = sum(disk.size for disk in wanted.disks)
+        space = capacity.space(wanted.template, (disk.size for disk in wanted.disks))
         if allocator:
             answer = await env.allocate(self.allocation(env, wanted), allocator)
-            node = env.config.nodes[answer.nodes[0]]
-            env.report(f"chose node {node.name}")
+            nodes = tuple(env.config.nodes[uuid] for uuid in answer.nodes)
+            env.report("chose node " + " and ".join(node.name for node in nodes))
         else:
-            node = env.config.node(op.pnode)
-            checks.takes_instances(node)
-        if op.snode:
-            env.warn(f"the secondary node is not used: disk template {wanted.template.value} is not mirrored")
-        instance = self._instance(env, wanted, node, address)
+            nodes = self._nodes(env, wanted)
+        node, secondary = nodes[0], nodes[1] if len(nodes) > 1 else None
+        instance = self._instance(env, wanted, node, secondary, address)
         self._check_policy(env, instance)
         await self._check_node(env, instance, node, be["maxmem"] if not allocator else None, space)
+        if secondary is not None:
+            await self._check_room(env, instance, secondary, None, space)
         return CreateFacts(
             instance=instance,
-            nodes=(node.name,),
+            nodes=tuple(each.name for each in nodes),
             is_installed=bool(instance.disks) and not op.no_install,
             is_started=self._starts,
         )
+
+    def _nodes(self, env: Env, wanted: Wanted) -> tuple[Node, ...]:
+        """As they were given: the primary, and of a mirrored instance the secondary."""
+        op, config = self.op, env.config
+        node = config.node(op.pnode)
+        checks.takes_instances(node)
+        if wanted.template is not DiskTemplate.DRBD:
+            if op.snode:
+                env.warn(f"the secondary node is not used: disk template {wanted.template.value} is not mirrored")
+            return (node,)
+        if not op.snode:
+            raise errors.PrereqError(
+                "wrong_input", "disk template drbd needs a secondary node too", hint="write -n PRIMARY:SECONDARY"
+            )
+        secondary = config.node(op.snode)
+        if secondary.uuid == node.uuid:
+            raise errors.PrereqError("wrong_input", f"node {node.name} cannot be the secondary of itself")
+        checks.takes_instances(secondary)
+        return (node, secondary)
 
     def asked(self, env: Env) -> Allocate:
         """As `allocation`, of a creation whose check comes later. Raises PrereqError."""
@@ -219,7 +250,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             await checks.address_is_free(env, full, address, settings.NODED_PORT)
         return msgspec.structs.replace(wanted, name=full), address
 
-    def _instance(self, env: Env, wanted: Wanted, node: Node, address: str) -> Instance:
+    def _instance(self, env: Env, wanted: Wanted, node: Node, secondary: Node | None, address: str) -> Instance:
         op, config = self.op, env.config
         instance = Instance(
             uuid=env.new_uuid(),
@@ -229,7 +260,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             os=op.os_type,
             hypervisor=wanted.hypervisor,
             admin_state=AdminState.DOWN,
-            disks=self._disks(env, wanted),
+            disks=self._disks(env, wanted, node, secondary),
             nics=tuple(networking.new_nic(env, spec, address, node, check=op.conflicts_check) for spec in wanted.nics),
             hvparams=wanted.hvparams,
             beparams=wanted.beparams,
@@ -240,9 +271,11 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         parameters.check(wanted.hypervisor, guests.hvparams(config, instance))
         return instance
 
-    def _disks(self, env: Env, wanted: Wanted) -> tuple[Disk, ...]:
+    def _disks(self, env: Env, wanted: Wanted, node: Node, secondary: Node | None) -> tuple[Disk, ...]:
         if wanted.template is DiskTemplate.DISKLESS:
             return ()
+        if wanted.template in new_volumes.TEMPLATES:
+            return tuple(new_volumes.make(env, spec, index, node, secondary) for index, spec in enumerate(wanted.disks))
         directory = devices.file_directory(env.config.cluster, wanted.template, self.op.file_storage_dir, wanted.name)
         return tuple(
             devices.file_disk(spec, env.new_uuid(), wanted.template, wanted.file_driver, f"{directory}/disk{index}")
@@ -328,6 +361,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             steps += volumes.create(config, env, instance)
             # The nodes themselves stay locked until the instance is in the configuration: they must not leave.
             steps.append(Release(title="let others work on the disks of the nodes", levels=(Level.NODE_RES,)))
+            if self.op.wait_for_sync:
+                steps += mirrors.wait(config, instance)
         if facts.is_installed:
             steps.append(self._install(env, instance))
         if facts.is_started:

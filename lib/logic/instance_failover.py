@@ -9,7 +9,19 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.volume import VolumeInfo
-from ganeti.logic import checks, devices, guests, hooks, networking, placement, stale, starting, stopping, whereabouts
+from ganeti.logic import (
+    checks,
+    devices,
+    guests,
+    hooks,
+    mirrors,
+    networking,
+    placement,
+    stale,
+    starting,
+    stopping,
+    whereabouts,
+)
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
@@ -43,6 +55,9 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
 
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
+        if instance.secondary_nodes and not self.op.cleanup:
+            nodes = shared(*instance.nodes)
+            return LockPlan.of(instances=exclusive(instance.uuid), nodes=nodes, node_res=nodes)
         if self.op.cleanup or not self.op.target_node:
             return LockPlan.of(instances=exclusive(instance.uuid), nodes=shared(ALL), node_res=shared(ALL))
         nodes = shared(*{instance.primary_node, config.node(self.op.target_node).uuid})
@@ -57,8 +72,10 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         checks.not_blocked(instance)
         _check_template(instance, source)
         is_up = instance.admin_state is AdminState.UP
-        allocator = placement.allocator(config, op.target_node, op.iallocator)
-        target = None if allocator else config.node(op.target_node)
+        target = mirrors.other_end(config, instance, op.target_node, op.iallocator)
+        allocator = placement.allocator(config, op.target_node, op.iallocator) if target is None else ""
+        if target is None and not allocator:
+            target = config.node(op.target_node)
         if target is not None:
             _check_target(instance, source, target)
         await self._check_source(env, instance, source)
@@ -73,6 +90,9 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
         networking.check_move(env.config, instance, target)
         await _check_disks(env, instance, target)
+        if instance.disks_active:
+            ignore, is_connected = op.ignore_consistency, not source.offline
+            await mirrors.check_good(env, instance, target.uuid, ignore=ignore, is_connected=is_connected)
         if is_up:
             complete = guests.hvparams(config, instance)
             await checks.hvparams_on_node(env, target.uuid, instance.hypervisor, complete)
@@ -142,7 +162,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         debts = (stale.debt(env, instance, source),) if source.offline else ()
         moved = _moved(instance, target)
         if is_up:
-            return steps + starting.steps(env.config, env, moved, commit=Commit(title=title, changes=(), debts=debts))
+            commit = Commit(title=title, changes=(), debts=debts)
+            return steps + starting.steps(env.config, env, moved, commit=commit, ignore_secondaries=True)
         down = msgspec.structs.replace(moved, disks_active=False)
         steps.append(Commit(title=title, changes=(Put(down),), debts=debts, is_final=True))
         return steps
@@ -175,7 +196,7 @@ def _tell_cleanup(facts: FailoverFacts, env: Env) -> None:
 
 
 def _check_template(instance: Instance, source: Node) -> None:
-    if instance.disks and all(disk.template in devices.EXTERNAL for disk in instance.disks):
+    if instance.disks and all(disk.template in (*devices.EXTERNAL, DiskTemplate.DRBD) for disk in instance.disks):
         return
     template = instance.disk_template
     why, hint = f"its disks lie on node {source.name} alone", f"bring node {source.name} back"
@@ -184,7 +205,8 @@ def _check_template(instance: Instance, source: Node) -> None:
     raise errors.PrereqError(
         "wrong_state",
         f"instance {instance.name} cannot fail over: with disk template {template} {why}",
-        hint=f"{hint}; with disk template {DiskTemplate.SHAREDFILE.value} an instance can run on every node",
+        hint=f"{hint}; with disk template {DiskTemplate.SHAREDFILE.value} an instance can run on every node,"
+        f" with {DiskTemplate.DRBD.value} on two",
     )
 
 

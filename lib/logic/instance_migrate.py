@@ -16,7 +16,7 @@ from ganeti.calls.migration import (
     MigrationRun,
     Tuning,
 )
-from ganeti.logic import checks, guests, hooks, moving, networking, placement, stale, whereabouts
+from ganeti.logic import checks, guests, hooks, mirrors, moving, networking, placement, stale, whereabouts
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_failover import FailoverFacts, InstanceFailover
@@ -28,7 +28,7 @@ from ganeti.model.types import MiB
 from ganeti.ops.instance import OpInstanceFailover, OpInstanceMigrate
 
 #: where both nodes see the same disk, coherently enough for one of them at a time
-TEMPLATES = (DiskTemplate.SHAREDFILE,)
+TEMPLATES = (DiskTemplate.SHAREDFILE, DiskTemplate.DRBD)
 _LONGEST_S = 4 * 3600 - 300  # the call's own limit comes later
 _SHORTEST_S = 600
 #: of the time that one pass over the memory takes
@@ -92,15 +92,19 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             return await self._cleanup(env, instance)
         checks.not_blocked(instance)
         _check_template(instance)
-        allocator = placement.allocator(config, op.target_node, op.iallocator)
-        target = None if allocator else config.node(op.target_node)
+        target = mirrors.other_end(config, instance, op.target_node, op.iallocator)
+        allocator = placement.allocator(config, op.target_node, op.iallocator) if target is None else ""
+        if target is None and not allocator:
+            target = config.node(op.target_node)
         try:
             _check_target(instance, source, target)
             departure = await self._departure(env, instance, source)
             memory = _memory(config, instance, departure)
             if target is None:
                 target = await self._choose(env, instance, memory, allocator)
+            departure = _with_disks(departure, instance)
             await self._check_on(env, departure, tuning, target)
+            await _check_mirrors(env, instance)
         except _CannotMigrate as err:
             hint = f"{err.hint}; " if err.hint else ""
             if not op.allow_failover:
@@ -248,9 +252,10 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             tuning=facts.tuning,
             request=move.run,
         )
-        name = instance.name
+        name, config, ends = instance.name, env.config, (source.uuid, target.uuid)
         return [
             Commit(title=f"note that {name} is to move", changes=(Put(leaving),), recoveries=resolve),
+            *mirrors.two_primaries(config, env, instance, ends),
             Effect(title=f"make {target.name} wait for {name}", node=target.uuid, call=prepare, passes="endpoint"),
             Effect(title=f"send {name} from {source.name} to {target.name}", node=source.uuid, call=run),
             Commit(title=f"make {target.name} the primary node of {name}", changes=(Put(moved),), recoveries=resolve),
@@ -262,6 +267,7 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
                 node=source.uuid,
                 call=moving.source_done(env, instance, move),
             ),
+            *mirrors.one_primary(config, env, instance, ends),
             Commit(title=f"{name} has moved", changes=(Put(settled),), is_final=True),
         ]
 
@@ -295,6 +301,31 @@ def _tell_cleanup(facts: MigrateFacts, env: Env) -> None:
 
 def _memory(config: Config, instance: Instance, departure: Departure) -> MiB:
     return departure.memory or int(guests.beparams(config, instance)["maxmem"])
+
+
+def _with_disks(departure: Departure, instance: Instance) -> Departure:
+    """A mirror may have got another end since the guest was started."""
+    if not mirrors.of(instance):
+        return departure
+    started = msgspec.structs.replace(departure.spec.instance, disks=instance.disks)
+    return msgspec.structs.replace(departure, spec=msgspec.structs.replace(departure.spec, instance=started))
+
+
+async def _check_mirrors(env: Env, instance: Instance) -> None:
+    """Both ends have everything: for a moment both may write."""
+    if not mirrors.of(instance):
+        return
+    try:
+        found = await mirrors.states(env, instance, instance.primary_node)
+    except errors.RpcError as err:
+        raise _CannotMigrate("environment_error", f"cannot look at the mirrors of {instance.name}: {err}") from err
+    bad = [f"disk {index} {one.problem}" for index, one in enumerate(found) if one.is_degraded]
+    if bad:
+        raise _CannotMigrate(
+            "wrong_state",
+            f"{instance.name} cannot migrate: {'; '.join(bad)}",
+            f"gnt-instance activate-disks --wait-for-sync {instance.name} mends it, if both nodes are up",
+        )
 
 
 def _check_template(instance: Instance) -> None:

@@ -56,10 +56,10 @@ class InstanceReboot(LogicalUnit[OpInstanceReboot, RebootFacts]):
     def plan(self, facts: RebootFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
         if not facts.is_running:
-            return starting.steps(config, env, instance)
+            return starting.steps(config, env, instance, ignore_secondaries=self.op.ignore_secondaries)
         if self.op.reboot_type == "full":
             stop = stopping.stop(env, config, instance, self.op.shutdown_timeout, OnFailure.UNDO)
-            return starting.steps(config, env, instance, before=(stop,))
+            return starting.steps(config, env, instance, before=(stop,), ignore_secondaries=self.op.ignore_secondaries)
         return self._in_place(config, env, instance)
 
     def _in_place(self, config: Config, env: Env, instance: Instance) -> list[Step]:

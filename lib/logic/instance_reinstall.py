@@ -10,9 +10,9 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.calls.volume import VolumeClose
-from ganeti.logic import checks, guests, hooks, volumes
+from ganeti.logic import checks, guests, hooks, mirrors, volumes
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Effect, Record, Step
+from ganeti.logic.steps import Commit, Effect, OnFailure, Record, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import LockPlan, exclusive, shared
@@ -81,6 +81,9 @@ class InstanceReinstall(LogicalUnit[OpInstanceReinstall, ReinstallFacts]):
             call=OsCreate(spec=spec, reinstall=True, debug=self.op.debug_level, request=request),
             undo=OsStop(request=env.new_request(), undoes=request),
         )
+        # the other halves of mirrors get what is written, if they can
+        others = [uuid for uuid in new.secondary_nodes if not config.nodes[uuid].offline]
+        steps += mirrors.assemble(config, env, new, others, on_failure=OnFailure.WARN)
         return (*steps, Record(resolve=resolve), install, *volumes.close_all(config, env, new))
 
 

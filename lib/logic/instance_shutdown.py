@@ -66,7 +66,7 @@ class InstanceShutdown(LogicalUnit[OpInstanceShutdown, StopFacts]):
             else:
                 steps.append(Record(resolve=resolve))
         steps.append(stopping.stop(env, config, instance, self.op.timeout, OnFailure.WARN))
-        return steps
+        return steps + stopping.close_secondaries(config, env, instance)
 
     def _down(self, instance: Instance, *, is_reachable: bool) -> Instance:
         # an instance that is marked offline stays so

@@ -89,6 +89,7 @@ class InstanceStartup(LogicalUnit[OpInstanceStartup, StartFacts]):
             be=facts.be,
             paused=self.op.startup_paused,
             remember=not self.op.no_remember,
+            ignore_secondaries=self.op.force,
         )
 
     async def execute(self, facts: StartFacts, env: Env) -> None:

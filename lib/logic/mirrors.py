@@ -25,7 +25,7 @@ from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step, Wait
 from ganeti.model import disks as ids
 from ganeti.model.config import Config
-from ganeti.model.objects import Disk, Instance
+from ganeti.model.objects import Disk, Instance, Node
 from ganeti.model.types import RequestId, Uuid
 
 #: the call for a disk, and what takes it back
@@ -97,13 +97,10 @@ def demote(config: Config, env: Env, instance: Instance, nodes: Sequence[Uuid], 
 
 
 def two_primaries(config: Config, env: Env, instance: Instance, nodes: Sequence[Uuid]) -> list[Step]:
-    """Until `one_primary`: for a live migration."""
+    """Until `one_primary`: for a live migration. Whoever settles that takes it back, once one of them is secondary."""
 
-    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
-        return (
-            MirrorTwoPrimaries(disk=disk, owner=instance.uuid, allowed=True, request=request),
-            one_primary_call(env, instance, disk, undoes=request),
-        )
+    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
+        return MirrorTwoPrimaries(disk=disk, owner=instance.uuid, allowed=True, request=request), None
 
     title = "let {disk} be open on both nodes ({node})"
     return on_disks(config, env, instance, of(instance), nodes, title=title, make=make)
@@ -204,8 +201,37 @@ async def states(env: Env, instance: Instance, node: Uuid) -> tuple[MirrorStatus
     return await env.rpc.one(node, MirrorState(disks=instance.disks, owner=instance.uuid))
 
 
-async def check_good(env: Env, instance: Instance, node: Uuid, *, ignore: bool = False) -> None:
-    """The node's own halves have all data. Raises PrereqError, or warns with `ignore`."""
+def other_end(config: Config, instance: Instance, target_node: str, iallocator: str) -> Node | None:
+    """Where a mirrored instance can go: to its secondary, and nowhere else. None: it is not mirrored.
+
+    Raises PrereqError when another node, or an allocator, is asked for.
+    """
+    if not instance.secondary_nodes:
+        return None
+    found = config.nodes[instance.secondary_nodes[0]]
+    if iallocator:
+        raise errors.PrereqError(
+            "wrong_input",
+            f"no allocator is asked for {instance.name}: it is mirrored, so it moves to its secondary {found.name}",
+            hint=f"gnt-instance replace-disks -I {iallocator} {instance.name} gives it another secondary",
+        )
+    if target_node and config.node(target_node).uuid != found.uuid:
+        name = config.node(target_node).name
+        raise errors.PrereqError(
+            "wrong_input",
+            f"instance {instance.name} cannot move to {name}: its mirror is on node {found.name}",
+            hint=f"first give it another secondary: gnt-instance replace-disks -n {name} {instance.name}",
+        )
+    return found
+
+
+async def check_good(
+    env: Env, instance: Instance, node: Uuid, *, ignore: bool = False, is_connected: bool = False
+) -> None:
+    """The node's own halves have all data, and with `is_connected` get what is being written.
+
+    Raises PrereqError, or warns with `ignore`.
+    """
     if not of(instance):
         return
     name = env.config.nodes[node].name
@@ -213,7 +239,11 @@ async def check_good(env: Env, instance: Instance, node: Uuid, *, ignore: bool =
         found = await states(env, instance, node)
     except errors.RpcError as err:
         raise errors.PrereqError("environment_error", f"cannot look at the mirrors of {instance.name}: {err}") from err
-    bad = [f"disk {index} {one.problem or one.disk}" for index, one in enumerate(found) if not one.is_local_good]
+    bad = [
+        f"disk {index} {one.problem or one.disk}"
+        for index, one in enumerate(found)
+        if not one.is_local_good or (is_connected and not one.is_connected)
+    ]
     if not bad:
         return
     text = f"the disks of {instance.name} on node {name} are not good: " + "; ".join(bad)

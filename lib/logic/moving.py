@@ -41,6 +41,7 @@ from ganeti.calls.migration import (
     MigrationState,
     Side,
 )
+from ganeti.logic import mirrors
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.model.jobs import Resolve, Undo
 from ganeti.model.objects import Instance, Move, Put
@@ -251,6 +252,18 @@ class _Case:
             return self.left(f"{why}; on node {self.name(source)} it is {half.side.value} and does not go on")
         return Settled(end=End.BACK, text=f"{why}: {self.where(source, half)}", debts=debts)
 
+    async def one_primary(self) -> tuple[Undo, ...]:
+        """The mirrors let one node write again; what a node cannot do now it owes."""
+        owed = []
+        for node in (self.move.source, self.move.target):
+            for disk in mirrors.of(self.instance):
+                call = mirrors.one_primary_call(self.env, self.instance, disk, undoes=self.move.run)
+                try:
+                    await self.ask(node, call)
+                except (_Offline, errors.RpcError):
+                    owed.append(self.owed(node, call, f"let one node only write to the disks of {self.instance.name}"))
+        return tuple(owed)
+
     def left(self, why: str) -> Settled:
         return Settled(end=End.LEFT, text=why)
 
@@ -269,10 +282,12 @@ async def settle(env: Env, instance: Instance, move: Move, *, result: Any = msgs
         blocked = f"its migration from {source} to {target} is half-way: {settled.text}"
         await env.commit(Put(msgspec.structs.replace(now, blocked=blocked)), title=f"block {instance.name}")
         return settled
+    debts = (*settled.debts, *await case.one_primary())
+    now = env.config.instances[instance.uuid]
     free = msgspec.structs.replace(now, moving=None, blocked="")
     title = f"the migration of {instance.name} is settled"
     decided = result if settled.end is End.FORWARD else msgspec.UNSET
-    await env.commit(Put(free), title=title, result=decided, debts=settled.debts)
+    await env.commit(Put(free), title=title, result=decided, debts=debts)
     return settled
 
 

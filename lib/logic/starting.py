@@ -16,9 +16,9 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestState, InstanceInfo, InstanceStart, InstanceStop
 from ganeti.calls.task import TaskPoll
-from ganeti.logic import guests
+from ganeti.logic import guests, mirrors
 from ganeti.logic.base import RESOLVERS, Env
-from ganeti.logic.steps import Commit, Effect, Record, Step
+from ganeti.logic.steps import Commit, Effect, OnFailure, Record, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
 from ganeti.model.objects import AdminState, Instance, Params, Put
@@ -44,6 +44,7 @@ def steps(
     remember: bool = True,
     commit: Commit | None = None,
     before: Sequence[Step] = (),
+    ignore_secondaries: bool = False,
 ) -> list[Step]:
     """Mark up, do `before` (such as the stop of a full reboot), start.
 
@@ -58,7 +59,10 @@ def steps(
         arguments={"instance": instance.uuid, "request": request, "hv": hv or {}, "be": be or {}, "paused": paused},
         title=f"start of {instance.name}",
     )
-    made: list[Step] = []
+    # both halves of a mirror listen before one becomes primary
+    secondaries = [uuid for uuid in instance.secondary_nodes if not config.nodes[uuid].offline]
+    on_failure = OnFailure.WARN if ignore_secondaries else OnFailure.UNDO
+    made: list[Step] = mirrors.assemble(config, env, instance, secondaries, on_failure=on_failure)
     undo = None
     if not remember:
         # nothing in the configuration says that it shall run, so a half start is taken back

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from ganeti import errors
+from ganeti.calls.base import ChangingCall
 from ganeti.calls.instance import InstanceStop
+from ganeti.calls.volume import VolumeClose
+from ganeti.logic import mirrors
 from ganeti.logic.base import RESOLVERS, Env
-from ganeti.logic.steps import Effect, OnFailure
+from ganeti.logic.steps import Effect, OnFailure, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
-from ganeti.model.objects import Instance
-from ganeti.model.types import Uuid
+from ganeti.model.objects import Disk, Instance
+from ganeti.model.types import RequestId, Uuid
 
 PROCEDURE = "instance-stop"
 
@@ -25,6 +28,17 @@ def stop(env: Env, config: Config, instance: Instance, timeout: int, on_failure:
         call=stop_call(env, instance, timeout),
         on_failure=on_failure,
     )
+
+
+def close_secondaries(config: Config, env: Env, instance: Instance) -> list[Step]:
+    """The other halves of its mirrors, once nothing runs; what cannot be closed is warned of."""
+    nodes = [uuid for uuid in instance.secondary_nodes if not config.nodes[uuid].offline]
+
+    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
+        return VolumeClose(disk=disk, owner=instance.uuid, request=request), None
+
+    disks, title = mirrors.of(instance), "close {disk} on {node}"
+    return mirrors.on_disks(config, env, instance, disks, nodes, title=title, make=make, on_failure=OnFailure.WARN)
 
 
 def stop_call(env: Env, instance: Instance, timeout: int) -> InstanceStop:
@@ -55,6 +69,12 @@ async def resolve_stop(arguments: dict[str, Any], env: Env) -> Iterable[str]:
         await env.rpc.one(instance.primary_node, stop_call(env, instance, int(arguments["timeout"])))
     except errors.RpcError as err:
         return [f"{instance.name} is marked down but could not be stopped: {err}"]
+    for node in instance.secondary_nodes:
+        for disk in mirrors.of(instance):
+            try:
+                await env.rpc.one(node, VolumeClose(disk=disk, owner=instance.uuid, request=env.new_request()))
+            except errors.RpcError as err:
+                return [f"{instance.name} was stopped; a disk stays open: {err}"]
     return [f"{instance.name} was stopped"]
 
 

@@ -18,10 +18,11 @@ from ganeti.calls.volume import (
     VolumeSnapshot,
     VolumeWipe,
 )
+from ganeti.logic import mirrors
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
-from ganeti.model.disks import is_mirror, snapshot_of
+from ganeti.model.disks import is_mirror, snapshot_of, space
 from ganeti.model.jobs import Undo
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import MiB, RequestId, Uuid
@@ -53,13 +54,22 @@ def _on(
 
 
 def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk] | None = None) -> list[Step]:
+    """Mirrors are up when they are made, and filled from the primary node."""
+    wanted = instance.disks if only is None else tuple(only)
+    together = sum(space(disk) for disk in wanted)
+
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
         return (
-            VolumeCreate(disk=disk, owner=instance.uuid, request=request),
+            VolumeCreate(disk=disk, owner=instance.uuid, together=together, request=request),
             VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request),
         )
 
-    return _on(config, env, instance, nodes=instance.nodes, verb="create", make=make, only=only)
+    mirrored = [disk for disk in wanted if is_mirror(disk)]
+    return [
+        *_on(config, env, instance, nodes=instance.nodes, verb="create", make=make, only=only),
+        *mirrors.assemble(config, env, instance, instance.nodes, disks=mirrored),
+        *mirrors.promote_new(config, env, instance, mirrored),
+    ]
 
 
 def close_all(config: Config, env: Env, instance: Instance) -> list[Step]:

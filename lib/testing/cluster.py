@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -31,15 +32,17 @@ from ganeti.master.queries import Queries
 from ganeti.master.reservations import Reservations
 from ganeti.master.ssconf import Distributor
 from ganeti.master.state import State, write_of
+from ganeti.model import disks
 from ganeti.model.config import Config
 from ganeti.model.jobs import Job
-from ganeti.model.objects import AnyObject, Cluster, DiskTemplate, Group, Node, Put
+from ganeti.model.objects import AnyObject, Cluster, Disk, DiskTemplate, Group, Node, Put
 from ganeti.model.types import JobId, RequestId, Uuid
 from ganeti.node import catalogue as node_catalogue
 from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.ops.base import OpCode
-from ganeti.paths import Paths
+from ganeti.paths import FAKE_DRBD_DIR, Paths
 from ganeti.storage import registry
+from ganeti.storage.drbd8.virtual import POWERED_OFF
 from ganeti.testing.drivers import FailingHypervisor, FailingStorage
 from ganeti.testing.leadership import MemoryLeadership
 
@@ -49,18 +52,30 @@ LOADED = (logic_catalogue.UNITS, node_catalogue.MODULES)
 OS_NAME = "test-os"
 
 
+class ImpatientClock(SystemClock):
+    """Does not sleep: the time is later at once."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        self._skipped += seconds
+
+
 class SimulatedNode:
     """One node: its root directory, its drivers, what it was told."""
 
     def __init__(self, root: str, name: str, uuid: Uuid) -> None:
         self.name, self.uuid = name, uuid
         self.paths = Paths(root, name)
-        self.is_up = True
         self.requests: dict[RequestId, Any] = {}
         self.tombstones: set[RequestId] = set()
         self.hypervisor = FailingHypervisor(FakeHypervisor(self.paths, SystemClock()))
         runner = HostRunner(self.paths)
-        drivers = registry.drivers(self.paths, runner)
+        drivers = registry.drivers(self.paths, runner, ImpatientClock())
         self.storage = {template: FailingStorage(driver) for template, driver in drivers.items()}
         self.env = NodeEnv(
             paths=self.paths,
@@ -85,8 +100,28 @@ class SimulatedNode:
         os.makedirs(shared, exist_ok=True)
         os.symlink(shared, self.paths.local(settings.SHARED_FILE_STORAGE_DIR))
 
+    @property
+    def is_up(self) -> bool:
+        return not os.path.exists(self.paths.root + POWERED_OFF)
+
+    @is_up.setter
+    def is_up(self, value: bool) -> None:
+        """Off and on again: what the kernel and the hypervisor had in memory is gone."""
+        mark = self.paths.root + POWERED_OFF
+        if value and os.path.exists(mark):
+            shutil.rmtree(self.paths.local(FAKE_DRBD_DIR), ignore_errors=True)
+            os.unlink(mark)
+        elif not value:
+            with open(mark, "w", encoding="ascii"):
+                pass
+
     def volumes(self) -> tuple[str, ...]:
-        return self.storage[DiskTemplate.FILE].volumes()
+        return (*self.storage[DiskTemplate.FILE].volumes(), *self.storage[DiskTemplate.PLAIN].volumes())
+
+    def minors(self) -> tuple[int, ...]:
+        mirror = self.storage[DiskTemplate.DRBD].mirror
+        assert mirror is not None
+        return mirror.minors()
 
 
 class InProcessRpc:
@@ -201,7 +236,14 @@ class SimulatedCluster:
             master_netdev="lo",
             file_storage_dir=settings.FILE_STORAGE_DIR,
             shared_file_storage_dir=settings.SHARED_FILE_STORAGE_DIR,
-            enabled_disk_templates=(DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE),
+            volume_group_name="xenvg",
+            enabled_disk_templates=(
+                DiskTemplate.DISKLESS,
+                DiskTemplate.FILE,
+                DiskTemplate.SHAREDFILE,
+                DiskTemplate.PLAIN,
+                DiskTemplate.DRBD,
+            ),
         )
         found: list[AnyObject] = [cluster, group]
         for number, node in enumerate(self.nodes.values(), start=1):
@@ -300,9 +342,17 @@ class SimulatedCluster:
 
     def debris(self) -> list[str]:
         """What nodes hold that the configuration does not know."""
-        known = {str(disk.logical_id[1]) for instance in self.config.instances.values() for disk in instance.disks}
+        every = [disk for instance in self.config.instances.values() for disk in instance.disks]
+        lying = [volume for disk in every for volume in disks.node_volumes(disk)]
+        known = {_name(volume) for volume in lying}
         names = {instance.name for instance in self.config.instances.values()}
         found = [f"{node.name}: {path}" for node in self.nodes.values() for path in node.volumes() if path not in known]
         for node in self.nodes.values():
             found += [f"{node.name}: guest {guest.name}" for guest in node.hypervisor.list() if guest.name not in names]
         return found
+
+
+def _name(volume: Disk) -> str:
+    """As `volumes` of the drivers tell it."""
+    is_lv = volume.template is DiskTemplate.PLAIN
+    return "/".join(str(part) for part in volume.logical_id) if is_lv else str(volume.logical_id[1])

@@ -295,7 +295,7 @@ def test_open_waits_for_the_peer_but_not_for_ever_and_never_forces(tmp_path):
     proc = "wfconnection-secondary-unknown-uptodate-dunknown"
     storage, tools, clock = drbd(tmp_path, *OPEN, shown("connected"), ("drbdsetup primary 0", ""), proc=proc)
     assert storage.open(MIRROR, "i-1").path == "/dev/drbd0"
-    assert 9 < clock.now < 15
+    assert 3 < clock.now < 6
     tools.assert_finished()
 
 

@@ -151,7 +151,7 @@ def test_started_with_the_filled_parameters():
         ({"instance_name": "old.example.com"}, "already_exists", "already an instance"),
         ({"mode": "import"}, "wrong_input", "not available"),
         ({"os_type": ""}, "wrong_input", "no operating system"),
-        ({"disk_template": DiskTemplate.PLAIN}, "wrong_input", "not available in this version"),
+        ({"disk_template": DiskTemplate.RBD}, "wrong_input", "not available in this version"),
         ({"disk_template": DiskTemplate.SHAREDFILE}, "wrong_state", "not enabled"),
         ({"disks": ()}, "wrong_input", "needs at least one disk"),
         ({"disks": ({"mode": "rw"},)}, "wrong_input", "has no size"),

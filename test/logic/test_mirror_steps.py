@@ -6,7 +6,7 @@ import pytest
 from logic.plan_env import PlanEnv, effects, make_config, make_instance, node_uuid, shape
 
 from ganeti import errors
-from ganeti.calls.mirror import MirrorAssemble, MirrorDetach, MirrorState, MirrorStatus, MirrorTwoPrimaries
+from ganeti.calls.mirror import MirrorAssemble, MirrorDetach, MirrorState, MirrorStatus
 from ganeti.calls.volume import VolumeGrow, VolumeRemove, VolumeSnapshot, VolumeWipe
 from ganeti.logic import mirrors, volumes
 from ganeti.logic.steps import OnFailure
@@ -58,12 +58,9 @@ def test_assembling_is_done_on_each_node_for_each_disk(env):
     assert step.effects[3].title == "assemble disk 1 of web1.example.com on node2.example.com"
 
 
-def test_two_primaries_are_always_taken_back(env):
-    for effect in effects(mirrors.two_primaries(env.config, env, INSTANCE, [A, B])):
-        assert effect.call.allowed
-        assert isinstance(effect.undo, MirrorTwoPrimaries)
-        assert not effect.undo.allowed
-        assert effect.undo.undoes == effect.call.request
+def test_two_primaries_are_allowed_and_forbidden_on_both_nodes(env):
+    made = effects(mirrors.two_primaries(env.config, env, INSTANCE, [A, B]))
+    assert [(effect.node, effect.call.allowed) for effect in made] == [(A, True), (A, True), (B, True), (B, True)]
     assert all(not effect.call.allowed for effect in effects(mirrors.one_primary(env.config, env, INSTANCE, [A])))
 
 

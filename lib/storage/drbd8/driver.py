@@ -29,7 +29,7 @@ from ganeti.storage.drbd8.parse import Configured
 log = logging.getLogger(__name__)
 
 #: two halves that were told to connect need a moment
-_HANDSHAKE_S = 10.0
+_HANDSHAKE_S = 4.0
 #: whoever had it open may need a moment to let go
 _BUSY_S = 30.0
 _POLL_S = 0.5
