@@ -36,6 +36,8 @@ from ganeti.model.types import JobId, Uuid
 
 A = TypeVar("A")
 
+#: what nodes told serves other decisions so long, in seconds
+FRESH_S = 1.0
 #: how often an external allocator is asked when others were faster
 _TRIES = 3
 
@@ -69,15 +71,16 @@ class Promises(Protocol):
 
 
 class Allocator:
-    def __init__(self) -> None:
+    def __init__(self, *, fresh_s: float = FRESH_S) -> None:
         self._turn = asyncio.Lock()
+        self._fresh_s = fresh_s
+        # the newest question to the nodes, with what it asks and when it began; None as answer: it was given up
+        self._shared: tuple[object, float, asyncio.Future[_Look | None]] | None = None
 
     async def allocate(self, env: Asker, promises: Promises, request: Request[A], name: str) -> A:
         if name == placement.BUILTIN:
-            look = await _look(env, request)
-            # no await from here: what is chosen is reserved before another job can choose
-            scene = Scene(config=env.config, picture=look.picture(env, promises), rng=env.rng)
-            answer = cast("A", _DECIDE[type(request)](scene, request))
+            answer = await self._builtin(env, promises, request)
+            # no await since the decision: what was chosen is reserved before another job can choose
         else:
             async with self._turn:
                 answer = await self._external(env, promises, request, name)
@@ -85,6 +88,35 @@ class Allocator:
         for warning in answer.warnings if isinstance(answer, Placed) else ():
             env.warn(warning)
         return answer
+
+    async def _builtin(self, env: Asker, promises: Promises, request: Request[A]) -> A:
+        look = await self._recent_look(env, request)
+        try:
+            return _decide(env, look, promises, request)
+        except errors.PrereqError:
+            # what has been given back since then may be just enough
+            return _decide(env, await _look(env, request), promises, request)
+
+    async def _recent_look(self, env: Asker, request: Request[Any]) -> _Look:
+        """Jobs that begin together ask the nodes once: what happened since then is known without them."""
+        loop = asyncio.get_running_loop()
+        asked = (_needs(env.config, request), frozenset(_asked_nodes(env.config)))
+        known = self._shared
+        if known is not None and known[0] == asked and loop.time() - known[1] < self._fresh_s:
+            if not known[2].done():
+                await asyncio.wait({known[2]})
+            found = known[2].result()
+            if found is not None:
+                return found
+        answer: asyncio.Future[_Look | None] = loop.create_future()
+        self._shared = (asked, loop.time(), answer)
+        try:
+            found = await _look(env, request)
+            answer.set_result(found)
+            return found
+        finally:
+            if not answer.done():
+                answer.set_result(None)
 
     async def trial(self, env: Asker, promises: Promises, request: Request[Any], name: str) -> str:
         """What it answers, as it says it; without a name: what it would be given."""
@@ -97,8 +129,7 @@ class Allocator:
                 text = iallocator.question(env.config, picture, request)
                 return (await _run(env, name, text, request)).output
         try:
-            scene = Scene(config=env.config, picture=picture, rng=env.rng)
-            return iallocator.told(env.config, request, _DECIDE[type(request)](scene, request))
+            return iallocator.told(env.config, request, _decide(env, look, promises, request))
         except errors.PrereqError as err:
             return iallocator.refused(err.message)
 
@@ -132,6 +163,11 @@ async def _run(env: Asker, name: str, question: str, request: Request[Any]) -> I
         ) from err
 
 
+def _decide(env: Asker, look: _Look, promises: Promises, request: Request[A]) -> A:
+    scene = Scene(config=env.config, picture=look.picture(env, promises), rng=env.rng)
+    return cast("A", _DECIDE[type(request)](scene, request))
+
+
 class _Look:
     """What the nodes told, and the configuration of when they were asked."""
 
@@ -147,7 +183,7 @@ class _Look:
 async def _look(env: Asker, request: Request[Any]) -> _Look:
     config = env.config
     hypervisors, templates = _needs(config, request)
-    nodes = [node.uuid for node in config.nodes.values() if node.vm_capable and not node.offline]
+    nodes = _asked_nodes(config)
     info, guests = await asyncio.gather(
         env.rpc.many(nodes, NodeInfo(hypervisors=hypervisors, templates=templates)),
         env.rpc.many(
@@ -172,6 +208,10 @@ async def _look(env: Asker, request: Request[Any]) -> _Look:
             found = {guest.uuid: guest.memory for guest in running.guests} if running is not None else {}
             told[node] = Told(hypervisors=answer.hypervisors, storage=answer.storage, guests=found)
     return _Look(told, config)
+
+
+def _asked_nodes(config: Config) -> list[Uuid]:
+    return [node.uuid for node in config.nodes.values() if node.vm_capable and not node.offline]
 
 
 def _has_running(config: Config, node: Uuid) -> bool:

@@ -224,7 +224,7 @@ class PlanEnv:
         self.slept: list[float] = []
         self.minors: list[tuple[Uuid, int]] = []
         self.locked: dict[Level, tuple[str, ...]] = {}  # where not everything is held
-        self._allocator = Allocator()
+        self._allocator = Allocator(fresh_s=0)  # tests change the answers between two questions
         self._promises = Reservations(lambda: self.config, self.rng)
         self._count = 0
         self.addresses_of_networks = Reservations(lambda: self.config, self.rng)

@@ -78,6 +78,22 @@ def test_memory_is_never_promised_twice_and_none_is_left_over(tmp_path, seed):
     asyncio.run(story())
 
 
+def test_creations_that_begin_together_ask_the_nodes_once(tmp_path):
+    async def story() -> None:
+        cluster = small_cluster(tmp_path, 3)
+        gate = cluster.rpc.gates["node_info"] = asyncio.Event()
+        jobs = [await cluster.submit(create(f"i{number}")) for number in range(9)]
+        for _ in range(200):
+            await asyncio.sleep(0)
+        gate.set()
+        ended = [await cluster.wait(job) for job in jobs]
+        assert all(job.status is Status.SUCCESS for job in ended)
+        asked = [node for node, call in cluster.rpc.made if call == "node_info"]
+        assert sorted(asked) == sorted(node.name for node in cluster.nodes.values())
+
+    asyncio.run(story())
+
+
 def test_nodes_that_take_nothing_get_nothing(tmp_path):
     async def story() -> None:
         cluster = small_cluster(tmp_path, 4)
