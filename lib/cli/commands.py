@@ -27,7 +27,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gnt-os": (("ganeti.cli.os", "ganeti.cli.os_modify"), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
     "gnt-filter": (("ganeti.cli.job_filter",), ()),
-    "gnt-debug": (("ganeti.cli.debug", "ganeti.cli.iallocator"), ()),
+    "gnt-debug": (("ganeti.cli.debug", "ganeti.cli.queue_test", "ganeti.cli.iallocator"), ()),
 }
 
 

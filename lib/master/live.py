@@ -25,7 +25,7 @@ from ganeti.query.view import NODATA, OFFLINE, Absent, ExportRow, GuestFacts, Li
 LIMIT_S = 20.0
 #: nor for one that gave no answer in the last so many seconds than so many
 _GRUDGE_S = 120.0
-_SHORT_S = 3.0
+_SHORT_S = 5.0
 
 R = TypeVar("R")
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from functional.conftest import destroy, make_cluster
+from functional.kit import wait_until
 
 from ganeti import paths
 
@@ -123,6 +124,10 @@ def test_lists_of_what_nodes_have(five):
     assert answer == {"success": True, "result": {"fields": answer["result"]["fields"], "data": []}}
 
 
+def test_the_queue_passes_its_own_test(five):
+    assert five.ok("gnt-debug", "test-jobqueue") == "Job queue test successful\n"
+
+
 def test_job_filters_hold_jobs_back(five):
     predicates = '--predicates=[["opcode", ["==", "OP_ID", "OP_TEST_DELAY"]]]'
     uuid = five.ok("gnt-filter", "add", "--action=PAUSE", predicates, "--reason=work on the network").strip()
@@ -173,3 +178,20 @@ def test_hbal_balances_and_hcheck_agrees(five):
     assert len(set(after.values())) >= 3
     assert {row[0] for row in five.rows("gnt-instance", "status")} == {"running", "ADMIN_down"}
     assert "No need to rebalance cluster" in htool(five, "hcheck")
+
+
+# -- at the end: nodes take a while to be trusted again
+
+
+def test_a_dead_node_costs_its_values_and_not_the_list(five):
+    dead = five.nodes[4]
+    five.stop_daemon(dead)
+    found = {row[0]: row[1:] for row in five.rows("gnt-node", "name,mtotal,role")}
+    assert found.pop(dead.name) == ["?", "C"]
+    assert all(values[0].isdecimal() for values in found.values())
+    # the row is kept although the filter cannot be decided
+    kept = five.rows("gnt-node", "name", "-F", f'name == "{dead.short_name}" and mtotal > 100000000')
+    assert kept == [[dead.name]]
+    assert "(nodata)" in five.ok("gnt-node", "list", "-v", "-o", "bootid", dead.short_name)
+    five.start_daemon(dead)
+    wait_until("it tells again", lambda: five.field("gnt-node", dead.name, "mtotal") != "?", timeout_s=60)

@@ -320,6 +320,48 @@ def test_node_volumes_and_list_storage():
     assert "there is no field 'x'" in run("gnt-node", "volumes", "-o", "x").err
 
 
+QUEUE_ROWS = (
+    ["success", ["success"], [[1, 2, 3]], [10, 0], [11, 0]],
+    ["success", ["success"], [[]], [11, 1], [12, 0]],
+    ["error", ["success", "error", "error"], [[], [], []], [10, 0], [12, 5]],
+    ["error", ["error"], [[]], None, [12, 6]],
+    ["success", ["success"], [[]], [12, 7], [13, 0]],
+)
+
+
+def queue_master(*rows_):
+    return Master(
+        SubmitManyJobs=lambda jobs: [[True, number] for number in range(21, 21 + len(jobs))],
+        WaitForJobChange=[["success"], []],
+        QueryJobs=lambda ids, fields: list(rows_) if len(ids) > 1 else [["success", ["success"], [None]]],
+    )
+
+
+def test_the_queue_test_submits_small_jobs_and_is_content():
+    master = queue_master(*QUEUE_ROWS)
+    ended = run("gnt-debug", "test-jobqueue", master=master)
+    assert (ended.code, ended.out) == (0, "Job queue test successful\n")
+    ((jobs,),) = master.sent("SubmitManyJobs")
+    assert [job[0].get("depends") for job in jobs] == [
+        None, [[-1, ["success"]]], None, [[-1, ["success"]]], [[-2, ["error"]]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("index", "row", "told"),
+    [
+        (0, ["success", ["success"], [[1]], [10, 0], [11, 0]], "its log has 1 lines"),
+        (1, ["success", ["success"], [[]], [10, 9], [12, 0]], "before the job that it depends on"),
+        (3, ["success", ["success"], [[]], [12, 6], [12, 7]], "ended with success, not error"),
+    ],
+)
+def test_the_queue_test_tells_what_is_not_good(index, row, told):
+    changed = [*QUEUE_ROWS[:index], row, *QUEUE_ROWS[index + 1 :]]
+    ended = run("gnt-debug", "test-jobqueue", master=queue_master(*changed))
+    assert ended.code == 1
+    assert told in ended.err
+
+
 RULE = {
     "uuid": "u1", "watermark": 5, "priority": 0, "predicates": [["jobid", [">", "id", "watermark"]]],
     "action": ["RATE_LIMIT", 2], "reason_trail": [["gnt:user", "upgrade", 1]],

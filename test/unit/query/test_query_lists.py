@@ -357,12 +357,12 @@ def test_a_silent_node_is_waited_for_only_shortly_until_it_answers_or_time_has_p
 
     world.failing["n2"] = "timeout"
     asyncio.run(ask(["n1", "n2"], InstanceList(hypervisors=("fake",))))
-    assert limits() == [20.0, 3.0]
+    assert limits() == [20.0, 5.0]
     now[0] = 130.0
     assert limits() == [20.0, 20.0]
     world.failing["n2"] = "unreachable"
     asyncio.run(ask(["n2"], InstanceList(hypervisors=("fake",))))
-    assert limits() == [20.0, 3.0]
+    assert limits() == [20.0, 5.0]
     del world.failing["n2"]
     asyncio.run(ask(["n2"], InstanceList(hypervisors=("fake",))))
     assert limits() == [20.0, 20.0]
