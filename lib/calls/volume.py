@@ -97,6 +97,15 @@ class VolumeWipe(ChangingCall[None], frozen=True, tag="volume_wipe"):
     offset: int = 0  # MiB
 
 
+@call(reply=None, time=Time.LONG, reserve=Reserve.STORAGE)
+class VolumeCopy(ChangingCall[None], frozen=True, tag="volume_copy"):
+    """Copy the data of a disk to a new one on the same node; both belong to the same stopped instance."""
+
+    disk: Disk
+    new: Disk
+    owner: Uuid
+
+
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     volume: VolumeReply
     mirror: MirrorStatus | None = None  # this node's half, of disks that are mirrored

@@ -202,12 +202,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             raise errors.PrereqError(
                 "wrong_input", f"disk template {template.value} does not lie in a file storage directory"
             )
-        if op.disks and op.os_size is not None:
-            raise errors.PrereqError("wrong_input", "both disks and an OS size were given", hint="give one of them")
-        untrusted_disks = op.disks if op.os_size is None else ({"size": op.os_size},)
-        if op.no_nics and op.nics:
-            raise errors.PrereqError("wrong_input", "NICs were given together with no NICs")
-        untrusted_nics = () if op.no_nics else ({},) if op.nics is None else op.nics
+        untrusted_nics = ({},) if op.nics is None else op.nics
         hypervisor = op.hypervisor or config.cluster.enabled_hypervisors[0]
         if hypervisor not in config.cluster.enabled_hypervisors:
             raise errors.PrereqError(
@@ -221,7 +216,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             hypervisor=hypervisor,
             hvparams=params.merged({}, guests.parse_hv(hypervisor, op.hvparams)),
             beparams=params.merged({}, params.parse_be(op.beparams)),
-            disks=devices.disks(untrusted_disks, template),
+            disks=devices.disks(op.disks, template),
             nics=devices.nics(untrusted_nics, config),
             tags=checks.tags(op.tags),
             file_driver=devices.file_driver(op.file_driver),

@@ -81,7 +81,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         return LockPlan.of(
             instances=exclusive(instance.uuid),
             nodes=shared(*nodes),
-            node_res=exclusive(*instance.nodes) if self.op.disks else None,
+            node_res=exclusive(*instance.nodes) if self.op.disks or self.op.disk_template is not None else None,
             networks=shared(*networking.locked(config, self._untrusted_nics())),
         )
 
@@ -109,14 +109,14 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             osparams=params.merged(instance.osparams, osp),
             os=op.os_name or instance.os,
             admin_state=self._state(instance),
-            disks=disks.devices,
+            disks=disks.devices if op.disk_template is None else self._converted(env, instance),
             nics=nics.devices,
         )
         params.check_be(guests.beparams(config, changed))
         complete = guests.hvparams(config, changed)
         parameters.check(changed.hypervisor, complete)
         guest = await self._guest(env, instance)
-        if op.offline and guest is not None:
+        if (op.offline or op.disk_template is not None) and guest is not None:
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
         if op.pnode:
             changed = await self._elsewhere(env, changed, guest)
@@ -140,7 +140,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
     def _check_something_given(self) -> None:
         op = self.op
         given = (op.beparams, op.hvparams, op.osparams, op.os_name, op.disks, op.nics, op.pnode)
-        if not any(given) and op.offline is None and op.runtime_mem is None:
+        if not any(given) and op.offline is None and op.runtime_mem is None and op.disk_template is None:
             raise errors.PrereqError("wrong_input", "nothing to change was given")
 
     def _state(self, instance: Instance) -> AdminState:
@@ -159,7 +159,8 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
     async def _guest(self, env: Env, instance: Instance) -> Guest | None:
         """The running guest; asked for only if it matters."""
         op = self.op
-        if not (op.offline or op.disks or op.nics or op.pnode or op.runtime_mem is not None):
+        of_devices = op.disks or op.nics or op.disk_template is not None
+        if not (op.offline or of_devices or op.pnode or op.runtime_mem is not None):
             return None
         if env.config.nodes[instance.primary_node].offline:
             return None
@@ -233,6 +234,20 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         env.warn(text)
 
     # Devices
+
+    def _converted(self, env: Env, instance: Instance) -> tuple[Disk, ...]:
+        op = self.op
+        if op.disks or op.pnode or op.disk_template is None:
+            raise errors.PrereqError(
+                "wrong_input",
+                "disks are converted as they are",
+                hint="change disks or the primary node in a second step",
+            )
+        if instance.admin_state is AdminState.UP:
+            raise errors.PrereqError("wrong_state", f"instance {instance.name} is marked up", hint="stop it first")
+        return new_disks.converted(
+            env, instance, op.disk_template, driver=op.file_driver, directory=op.file_storage_dir
+        )
 
     @staticmethod
     async def _check_disks(env: Env, facts: ModifyFacts) -> None:
@@ -329,13 +344,16 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             told.append(("admin_state", (AdminState.OFFLINE if self.op.offline else AdminState.DOWN).value))
         if self.op.pnode:
             told.append(("pnode", self.op.pnode))
+        if self.op.disk_template is not None:
+            told.append(("disk_template", self.op.disk_template.value))
         if self.op.runtime_mem is not None:
             told.append(("runtime_memory", self.op.runtime_mem))
         return tuple(told)
 
     def hooks(self, facts: ModifyFacts, config: Config) -> HookPlan:
+        template = self.op.disk_template.value if self.op.disk_template is not None else ""
         memory = hooks.text(facts.memory.wanted) if facts.memory is not None else ""
-        return hooks.instance_hooks(config, facts.changed, {"NEW_DISK_TEMPLATE": "", "RUNTIME_MEMORY": memory})
+        return hooks.instance_hooks(config, facts.changed, {"NEW_DISK_TEMPLATE": template, "RUNTIME_MEMORY": memory})
 
     def plan(self, facts: ModifyFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
@@ -343,6 +361,8 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         steps: list[Step] = []
         if facts.added:
             steps += volumes.create(config, env, facts.changed, only=facts.added)
+        if self.op.disk_template is not None:
+            steps += volumes.copy(config, env, instance, facts.added)
         if facts.plugging is not None:
             steps.append(plugging.step(env, node, facts.plugging.has, facts.plugging.wanted))
         if facts.memory is not None:

@@ -29,6 +29,30 @@ def maker(env: Env, instance: Instance) -> Callable[[devices.DiskSpec, int], Dis
     return make
 
 
+def converted(env: Env, instance: Instance, template: DiskTemplate, *, driver: str, directory: str) -> tuple[Disk, ...]:
+    """Its disks as disks of another template, new and empty. Raises PrereqError."""
+    if not instance.disks or template is DiskTemplate.DISKLESS:
+        raise errors.PrereqError("wrong_input", "there is no conversion from or to diskless")
+    if instance.disk_template == template.value:
+        raise errors.PrereqError(
+            "wrong_input", f"the disks of {instance.name} are of template {template.value} already"
+        )
+    devices.available(template, env.config.cluster)
+    unfit = [kind.value for kind in (template, instance.disks[0].template) if kind not in devices.FILE_TEMPLATES]
+    if unfit:
+        raise errors.PrereqError(
+            "wrong_input", f"disks cannot be converted from or to template {unfit[0]} in this version"
+        )
+    where = devices.file_directory(env.config.cluster, template, directory, instance.name)
+    found = []
+    for disk in instance.disks:
+        uuid = env.new_uuid()
+        spec = devices.DiskSpec(size=disk.size, mode=disk.mode, name=disk.name, exportable=disk.exportable)
+        path = f"{where}/disk-{uuid}"
+        found.append(devices.file_disk(spec, uuid, template, devices.file_driver(driver), path))
+    return tuple(found)
+
+
 def beside(like: Disk, spec: devices.DiskSpec, uuid: Uuid) -> Disk:
     """A file disk in the directory of another; no two ever had its name."""
     driver, path = str(like.logical_id[0]), str(like.logical_id[1])

@@ -23,13 +23,15 @@ from ganeti.node import (
     tasks,
     trust,
     verify,
+    volume_copy,
     volumes,
 )
 from ganeti.node.base import HANDLERS
 
 MODULES = (
     address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, master_ip, mastership,
-    migration, mirrors, os, os_stop, providers, ssconf, store, tasks, trust, verify, volumes,
+    migration, mirrors, os, os_stop, providers, ssconf, store, tasks, trust, verify, volume_copy,
+    volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -53,7 +53,6 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
             ),
         ),
     ] = ()
-    os_size: int | None = None  # MiB
     # None: one NIC with all defaults
     nics: Annotated[
         tuple[dict[str, Any], ...] | None,
@@ -65,7 +64,6 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
             others=(Option(flags=("--no-nics",), const=[], help="without network interfaces"),),
         ),
     ] = None
-    no_nics: bool = False
     pnode: Annotated[
         str, opt("-n", "--node", help="primary[:secondary]", parse=Parse.NODE_PAIR, also="snode", metavar="NODE")
     ] = ""
@@ -260,6 +258,14 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
             metavar="N:KEY=VALUE,...",
         ),
     ] = ()
+    disk_template: Annotated[
+        DiskTemplate | None,
+        opt("-t", "--disk-template", help="copy the disks of the stopped instance to another kind of disk"),
+    ] = None
+    file_driver: Annotated[str, opt("--file-driver", help="of disks that become files: loop, blktap or blktap2")] = ""
+    file_storage_dir: Annotated[
+        str, opt("--file-storage-dir", help="of disks that become files: directory below the cluster's", metavar="DIR")
+    ] = ""
     hotplug: Annotated[
         bool,
         opt(

@@ -27,6 +27,7 @@ from ganeti.model.types import Uuid
 from ganeti.ops.base import decode
 
 NAME = "web1.example.com"
+TEMPLATES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.DISKLESS)
 OLD_MAC = "aa:00:00:11:22:33"
 
 
@@ -39,13 +40,13 @@ def two_disks():
 
 
 def down_env(instance=None):
-    return PlanEnv(make_config(instance or two_disks()))
+    return PlanEnv(make_config(instance or two_disks(), enabled_disk_templates=TEMPLATES))
 
 
 def running_env(instance=None, *, why_fixed=""):
     """Started as it is configured now."""
     instance = up(instance or two_disks())
-    env = PlanEnv(make_config(instance))
+    env = PlanEnv(make_config(instance, enabled_disk_templates=TEMPLATES))
     env.rpc.running[instance.uuid] = guest_of(instance)
     has = guests.guest_spec(env.config, instance)
     env.rpc.answers[InstanceRunning] = Running(spec=has, why_fixed=why_fixed)
@@ -316,3 +317,34 @@ def test_a_nic_comes_to_a_network_takes_an_address_and_leaves_it():
 def test_a_network_decides_how_its_nics_are_attached():
     err = refused(op(nics=[["add", -1, {"network": "lan", "link": "br0"}]]), on_networks())
     assert "network decides about link" in str(err)
+
+
+# Another kind of disk
+
+
+def test_disks_are_copied_to_another_template():
+    env = down_env()
+    assert shape(plan(op(disk_template="sharedfile", file_driver="blktap"), env)) == [
+        "parallel volume_create volume_create", "volume_copy", "volume_copy", "commit put resolve resolve",
+        "parallel volume_remove volume_remove",
+    ]  # fmt: skip
+    assert execute(op(disk_template="sharedfile", file_driver="blktap"), env) == [["disk_template", "sharedfile"]]
+    first, second = web1(env).disks
+    assert (first.template, second.template, second.name) == (DiskTemplate.SHAREDFILE, DiskTemplate.SHAREDFILE, "data")
+    assert first.logical_id == ("blktap", f"/srv/ganeti/shared-file-storage/{NAME}/disk-{first.uuid}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"disk_template": "file"}, "file already"),
+        ({"disk_template": "diskless"}, "diskless"),
+        ({"disk_template": "sharedfile", "disks": [["remove", 0, {}]]}, "second step"),
+    ],
+)
+def test_a_conversion_is_refused(fields, text):
+    assert text in str(refused(op(**fields), down_env()))
+
+
+def test_disks_of_a_running_instance_are_not_converted():
+    assert "marked up" in str(refused(op(disk_template="sharedfile"), running_env()))

@@ -161,7 +161,6 @@ def test_started_with_the_filled_parameters():
         ({"disks": ({"size": 1, "colour": 1},)}, "wrong_input", "the keys are size, mode, name"),
         ({"disks": ({"size": 1, "mode": "rx"},)}, "wrong_input", "neither rw nor ro"),
         ({"disks": ({"size": 1},) * 17}, "wrong_input", "17 disks are too many"),
-        ({"os_size": 1024}, "wrong_input", "both disks and an OS size"),
         ({"nics": ({"mac": "zz"},)}, "wrong_input", "no MAC address"),
         ({"nics": ({"mac": "01:00:00:00:00:00"},)}, "wrong_input", "group address"),
         ({"nics": ({"mac": "aa:00:00:11:22:33"},)}, "resource_not_unique", "in use"),

@@ -61,6 +61,12 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
         ("volume_create", "instance_devices", "instance_memory", "volume_remove"),
         {"volume_remove", "instance_devices", "instance_memory"},
     ),
+    "convert": (
+        [STOPPED],
+        op("SET_PARAMS", disk_template="sharedfile"),
+        ("volume_create", "volume_copy", "volume_remove"),
+        {"volume_remove"},
+    ),
     "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
 }
 HOW = ("refused", "reply lost", "killed after it")

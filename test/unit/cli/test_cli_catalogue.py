@@ -18,8 +18,6 @@ DELIBERATE = {
     ("OP_INSTANCE_CREATE", "mode"): "imports are made by gnt-backup",
     ("OP_INSTANCE_CREATE", "snode"): "second half of -n",
     ("OP_INSTANCE_CREATE", "hvparams"): "second half of -H",
-    ("OP_INSTANCE_CREATE", "os_size"): "-s makes a disk of it",
-    ("OP_INSTANCE_CREATE", "no_nics"): "--no-nics makes an empty list of NICs",
     ("OP_INSTANCE_STARTUP", "shutdown_timeout"): "clients may send it; a start does not stop anything",
     ("OP_INSTANCE_SHUTDOWN", "admin_state_source"): "the watcher says user, people are admin",
     ("OP_CLUSTER_SET_PARAMS", "os_hvp"): "gnt-os modify sets it",
