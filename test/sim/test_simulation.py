@@ -49,7 +49,11 @@ def test_seed_when_played_in_two_processes_then_traces_are_equal() -> None:
 
 @pytest.mark.parametrize("mutant", QUICKLY_CAUGHT)
 def test_mutant_when_played_then_a_violation_is_found(mutant: str) -> None:
-    assert any(run(seed, mutant).violations for seed in SEEDS)
+    # what a seed meets depends on the order of sets too: with any order, a few seeds may all miss it
+    script = f"from ganeti.testing.sim.main import run; print(any(run(n, {mutant!r}).violations for n in range(1, 16)))"
+    variables = os.environ | {"PYTHONHASHSEED": "0"}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_simulate_when_all_is_well_then_figures_and_exit_status_0(capsys: pytest.CaptureFixture[str]) -> None:
