@@ -76,7 +76,8 @@ def question(config: Config, picture: Picture, request: Request[Any]) -> str:
 
 def options(config_params: Mapping[str, Any], request: Request[Any]) -> tuple[str, ...]:
     """The command line: the cluster's default parameters, and what the request wants besides."""
-    found = [f"--{key}" if value in (True, "", None) else f"--{key}={value}" for key, value in config_params.items()]
+    given = {key: value for key, value in config_params.items() if value is not False}
+    found = [f"--{key}" if value is True or value in ("", None) else f"--{key}={value}" for key, value in given.items()]
     if isinstance(request, NodeEvacuate) and request.ignore_soft_errors and _SOFT_ERRORS not in found:
         found.append(_SOFT_ERRORS)
     return tuple(found)
@@ -245,13 +246,18 @@ def _new(config: Config, request: Allocate) -> Json:
 # The answer
 
 
+def said(name: str, reply: IallocatorReply) -> str:
+    """Its output. Raises ExecError with what it complains about when it failed."""
+    if reply.status != 0:
+        why = reply.complaints or reply.output.strip()[:4096] or "it says nothing"
+        raise errors.ExecError(f"allocator {name} failed with status {reply.status}: {why}")
+    return reply.output
+
+
 def answer(config: Config, request: Request[A], name: str, reply: IallocatorReply) -> A:
     """Raises ExecError for what is no answer, PrereqError(insufficient_resources) for a refusal."""
-    if reply.status != 0:
-        said = reply.complaints or reply.output.strip()[:4096] or "it says nothing"
-        raise errors.ExecError(f"allocator {name} failed with status {reply.status}: {said}")
     try:
-        untrusted = codec.loads(reply.output.encode())
+        untrusted = codec.loads(said(name, reply).encode())
     except codec.CodecError as err:
         raise _wrong(name, f"it is not JSON: {err}") from err
     if not isinstance(untrusted, dict):

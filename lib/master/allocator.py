@@ -127,7 +127,7 @@ class Allocator:
         if name != placement.BUILTIN:
             async with self._turn:
                 text = iallocator.question(env.config, picture, request)
-                return (await _run(env, name, text, request)).output
+                return iallocator.said(name, await _run(env, name, text, request))
         try:
             return iallocator.told(env.config, request, _decide(env, look, promises, request))
         except errors.PrereqError as err:

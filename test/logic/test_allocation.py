@@ -368,7 +368,8 @@ def test_plans_of_evacuation_that_are_not_believed(result, text):
 
 def test_parameters_become_options():
     request = NodeEvacuate(instances=(), mode=Evacuate.ALL, node=node_uuid(1), ignore_soft_errors=True)
-    assert iallocator.options({"a": "b", "flag": True}, request) == ("--a=b", "--flag", "--ignore-soft-errors")
+    given = {"a": "b", "flag": True, "one": 1, "not": False}
+    assert iallocator.options(given, request) == ("--a=b", "--flag", "--one=1", "--ignore-soft-errors")
 
 
 # hail

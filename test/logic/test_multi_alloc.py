@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from logic.plan_env import PlanEnv, check, execute, make_config, make_instance, make_node, node_uuid, refused, unit_of
 
+from ganeti import errors
 from ganeti.calls.iallocator import IallocatorReply, IallocatorRun
 from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply
 from ganeti.model.locks import ALL, Level, LockKey
@@ -123,6 +124,9 @@ def test_what_a_program_says_is_shown_as_it_is():
     env.rpc.answers[IallocatorRun] = IallocatorReply(status=0, output="hello", complaints="")
     made = trial("relocate", direction="out", iallocator="mine", name="old")
     assert execute(made, env) == "hello"
+    env.rpc.answers[IallocatorRun] = IallocatorReply(status=1, output="", complaints="no such option")
+    with pytest.raises(errors.ExecError, match="status 1: no such option"):
+        execute(made, env)
 
 
 @pytest.mark.parametrize(
