@@ -37,7 +37,7 @@ def both(shell):
              "--disk", "2:size=64,exportable=no", "--net", "0:name=lan", "--net", "1:mode=routed,link=100,ip=192.0.2.7",
              FAKE)  # fmt: skip
     shell.ok("gnt-instance", "startup", FAKE)
-    shell.ok(*ADD, "-H", "kvm", "-B", "memory=128", "-o", "busybox-linux", "-t", "file", "-s", "64", KVM)
+    shell.ok(*ADD, "-H", "kvm", "-B", "memory=128", "-o", "busybox-linux", "-t", "sharedfile", "-s", "64", KVM)
     wait_until("the KVM guest runs", lambda: shell.field("gnt-instance", KVM, "status") == "running")
     wait_until("its system is up", lambda: f"heartbeat {KVM}" in console(shell), timeout_s=120)
     return shell
@@ -90,6 +90,21 @@ def test_devices_of_a_running_guest_come_change_and_go(both, name):
     both.ok("gnt-instance", "modify", "-f", "--disk", "more:remove", "--net", "second:remove", name)
     assert fields(both, name, "disk.count,nic.count") == [str(disks), str(nics)]
     assert fields(both, name, "status") == ["running"]
+    both.ok("gnt-cluster", "verify")
+
+
+def test_a_guest_takes_its_devices_along(both):
+    """Devices that came while it ran have the same place at the other end, and can be given back there."""
+    both.ok("gnt-instance", "modify", "-f", "--ignore-ipolicy", "--disk", "add:size=64,name=data", "--net",
+            "add:name=second", KVM)  # fmt: skip
+    both.ok("gnt-instance", "modify", "-f", "--net", "0:remove", KVM)
+    both.ok("gnt-instance", "migrate", "-f", "-n", "node2", KVM)
+    assert fields(both, KVM, "pnode,status,disk.count,nic.count") == ["node2.vc.example", "running", "2", "1"]
+    assert "Pending changes" not in both.ok("gnt-instance", "info", KVM)
+    both.ok("gnt-instance", "modify", "-f", "--ignore-ipolicy", "--disk", "data:remove", "--net", "second:remove",
+            "--net", "add", KVM)  # fmt: skip
+    both.ok("gnt-instance", "migrate", "-f", "-n", "node1", KVM)
+    assert fields(both, KVM, "pnode,status,disk.count,nic.count") == ["node1.vc.example", "running", "1", "1"]
     both.ok("gnt-cluster", "verify")
 
 
