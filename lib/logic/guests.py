@@ -83,6 +83,7 @@ def sizes(config: Config, instance: Instance) -> policy.Sizes:
     be = beparams(config, instance)
     return policy.Sizes(
         template=instance.disk_template,
+        templates=tuple(sorted({disk.template.value for disk in instance.disks})),
         memory=be["maxmem"],
         vcpus=be["vcpus"],
         disks=tuple(disk.size for disk in instance.disks),

@@ -43,6 +43,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """What of an instance the policy is about."""
 
     template: str
+    templates: tuple[str, ...] = ()  # of its disks, where they differ
     memory: MiB
     vcpus: int
     disks: tuple[MiB, ...]
@@ -53,8 +54,9 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 def violations(policy: Params, sizes: Sizes) -> Sequence[str]:
     """Why the instance is not allowed; it has to fit one of the min/max pairs. Empty: it is allowed."""
     found = []
-    if sizes.template not in ("diskless", "mixed") and sizes.template not in policy["disk-templates"]:
-        found.append(f"disk template {sizes.template} is not allowed")
+    for template in sizes.templates or (sizes.template,):
+        if template != "diskless" and template not in policy["disk-templates"]:
+            found.append(f"disk template {template} is not allowed")
     outside = [_outside(pair, sizes) for pair in policy["minmax"]]
     if outside and all(outside):
         nearest = min(outside, key=len)

@@ -9,6 +9,7 @@ from logic.plan_env import (
     PlanEnv,
     check,
     execute,
+    file_disk,
     make_config,
     make_instance,
     make_node,
@@ -149,6 +150,13 @@ def test_modify_names_the_instances_that_break_the_new_policy():
 
 def test_modify_of_nothing_is_refused():
     assert refused(OpGroupSetParams(group_name="default"), PlanEnv(make_config())).code == "wrong_input"
+
+
+def test_policy_looks_at_the_template_of_every_disk():
+    disks = (file_disk("a"), msgspec.structs.replace(file_disk("b"), template=DiskTemplate.SHAREDFILE))
+    env = PlanEnv(make_config(make_instance("mixed.example.com", disks=disks)))
+    execute(OpGroupSetParams(group_name="default", ipolicy={"disk-templates": ["file"]}), env)
+    assert "mixed.example.com (disk template sharedfile is not allowed)" in env.warnings[0]
 
 
 # Rename, remove
