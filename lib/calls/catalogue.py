@@ -11,6 +11,7 @@ from ganeti.calls import (
     mirror,
     node,
     os,
+    power,
     provider,
     store,
     task,
@@ -19,8 +20,8 @@ from ganeti.calls import (
 from ganeti.calls.base import REGISTRY
 
 MODULES = (
-    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, provider, store, task,
-    volume,
+    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider, store,
+    task, volume,
 )  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

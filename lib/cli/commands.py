@@ -17,7 +17,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ganeti.bootstrap.commands",),
     ),
     "gnt-node": (
-        ("ganeti.cli.node", "ganeti.cli.evacuate", "ganeti.cli.node_storage", "ganeti.cli.tags"),
+        ("ganeti.cli.node", "ganeti.cli.evacuate", "ganeti.cli.node_storage", "ganeti.cli.power", "ganeti.cli.tags"),
         ("ganeti.bootstrap.commands",),
     ),
     "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.batch_create", "ganeti.cli.tags"), ()),

@@ -33,13 +33,16 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     node_add,
     node_evacuate,
     node_inventory,
+    node_power,
     node_remove,
     node_set_params,
+    node_storage,
     os_diagnose,
     query,
     tags,
     test_allocator,
     test_delay,
+    test_jqueue,
 )
 from ganeti.logic.base import RESOLVERS, UNITS
 

@@ -17,6 +17,7 @@ from ganeti.node import (
     mirrors,
     os,
     os_stop,
+    power,
     providers,
     ssconf,
     store,
@@ -30,7 +31,7 @@ from ganeti.node.base import HANDLERS
 
 MODULES = (
     address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, master_ip, mastership,
-    migration, mirrors, os, os_stop, providers, ssconf, store, tasks, trust, verify, volume_copy,
+    migration, mirrors, os, os_stop, power, providers, ssconf, store, tasks, trust, verify, volume_copy,
     volumes,
 )  # fmt: skip
 

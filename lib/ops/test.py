@@ -19,3 +19,13 @@ class OpTestDelay(OpCode, frozen=True, tag="OP_TEST_DELAY"):
     repeat: Annotated[int, opt("-r", "--repeat", help="how many times more", ge=0)] = 0
     interruptible: Annotated[bool, opt("-i", "--interruptible", help="a cancel ends the wait")] = False
     no_locks: Annotated[bool, opt("-l", "--no-locks", help="do not hold the nodes' locks", absent=False)] = True
+
+
+@operation()
+class OpTestJqueue(OpCode, frozen=True, tag="OP_TEST_JQUEUE"):
+    """Log messages and fail if asked to: what a test of the job queue needs. Result: true."""
+
+    notify_waitlock: bool = False  # a message before the locks are there
+    notify_exec: bool = False  # and one when they are
+    log_messages: tuple[str, ...] = ()
+    fail: bool = False
