@@ -23,14 +23,20 @@ ROWS = {
 @pytest.fixture(scope="module")
 def five():
     shell = make_cluster(5)
+    try:
+        _fill(shell)
+        yield shell
+    finally:
+        destroy(os.path.dirname(shell.cluster.layout.directory))
+
+
+def _fill(shell):
     shell.ok("gnt-cluster", "modify", "--enabled-disk-templates=diskless,file,sharedfile")
     for name, (node, is_up, tags) in ROWS.items():
         more = (*(("--tags=" + ",".join(tags),) if tags else ()), *(() if is_up else ("--no-start",)))
         memory = "-B", "memory=" + ("256m" if name.startswith("db") else "128m")
         where = ("-t", "sharedfile", "--disk", "0:size=1g", "-n", node)
         shell.ok("gnt-instance", "add", *where, *memory, *more, "-o", "busybox-linux", name)
-    yield shell
-    destroy(os.path.dirname(shell.cluster.layout.directory))
 
 
 def names(shell, *words):
