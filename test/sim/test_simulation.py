@@ -17,7 +17,8 @@ QUICKLY_CAUGHT = (
     "the term check dropped",
     "an undo not journalled before its effect",
     "a submission answered before it is stored",
-    "a debt forgotten",
+    "the journal dropped too early",
+    "a migration begun without its way to an end",
 )
 SEEDS = range(1, 16)
 played = functools.cache(run)

@@ -83,9 +83,13 @@ class Clients:
                 "create", "remove", "start", "stop", "rename", "modify", "reboot", "delay", "flags",
                 "migrate", "failover", "reinstall",
             ),
-            (30, 12, 8, 8, 6, 6, 4, 12, 8, 16, 8, 4),
+            (30, 10, 10, 6, 6, 6, 4, 10, 8, 26, 8, 4),
         )[0]  # fmt: skip
-        name = self._name(kind)
+        fitting = self._fitting(kind)
+        if not fitting and kind in ("migrate", "failover", "reinstall"):
+            kind, fitting = "create", self._fitting("create")
+        # what is asked for in vain finds little, but it finds something
+        name = rng.choice(fitting if fitting and rng.random() < 0.85 else NAMES)
         match kind:
             case "create":
                 return self._create(name, nodes)
@@ -141,14 +145,12 @@ class Clients:
             **flags,
         }
 
-    def _name(self, kind: str) -> str:
-        """Mostly one for which that makes sense: what is asked for in vain finds little."""
-        rng = self._world.chance.rng
+    def _fitting(self, kind: str) -> list[str]:
+        """Names for which that makes sense now."""
         serving = self._world.serving()
         present = serving[0].state.config.instances.values() if serving else ()
         there = {each.name for each in present if self._suits(kind, each)}
-        fitting = [name for name in NAMES if (name in there) != (kind == "create")]
-        return rng.choice(fitting if fitting and rng.random() < 0.85 else NAMES)
+        return [name for name in NAMES if (name in there) != (kind == "create")]
 
     @staticmethod
     def _suits(kind: str, instance: Instance) -> bool:

@@ -43,7 +43,9 @@ class Trouble:
         if method not in CHANGING:
             return effect()
         chance = self._chance
-        if chance.strikes("driver is slow"):
+        if method == "send":
+            blocking.sleep(chance.between(0.5, 25.0))  # guests are large, and much can happen meanwhile
+        elif chance.strikes("driver is slow"):
             blocking.sleep(chance.between(0.1, 20.0))
         else:
             blocking.sleep(chance.between(0.0005, 0.02))
