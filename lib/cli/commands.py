@@ -24,6 +24,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),
     "gnt-storage": (("ganeti.cli.storage",), ()),
     "gnt-network": (("ganeti.cli.network", "ganeti.cli.tags"), ()),
+    "gnt-backup": (("ganeti.cli.backup",), ()),
     "gnt-os": (("ganeti.cli.os", "ganeti.cli.os_modify"), ()),
     "gnt-job": (("ganeti.cli.job",), ()),
     "gnt-filter": (("ganeti.cli.job_filter",), ()),
@@ -69,7 +70,8 @@ def _complete(verb: Verb) -> Verb:
     return msgspec.structs.replace(
         verb,
         arguments=verb.arguments or derive.arguments_of(operation),
-        options=tuple(option for option in derived if not own & set(option.flags)) + verb.options,
+        options=tuple(option for option in derived if not own & set(option.flags) and option.dest not in verb.without)
+        + verb.options,
         aliases=verb.aliases or operation.cli.aliases,
     )
 

@@ -18,6 +18,7 @@ ABOUT = {
     "gnt-group": "node groups",
     "gnt-storage": "providers of external storage",
     "gnt-network": "networks and their addresses",
+    "gnt-backup": "exports of instances: kept on nodes, imported again",
     "gnt-os": "operating system definitions",
     "gnt-job": "the job queue",
     "gnt-filter": "rules for the jobs that wait in the queue",

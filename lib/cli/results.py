@@ -79,8 +79,17 @@ def _cluster_renamed(session: Session, form: dict[str, Any], result: Any) -> int
     return 0
 
 
+def _exported(session: Session, form: dict[str, Any], result: Any) -> int:
+    done = [str(index) for index, is_exported in enumerate(result[1]) if is_exported]
+    left_out = [str(index) for index, is_exported in enumerate(result[1]) if not is_exported]
+    text = f"Exported disk {', '.join(done)} of {form['instance_name']} to {form['target_node']}"
+    session.out(text + (f"; not exportable, so left out: disk {', '.join(left_out)}" if left_out else ""))
+    return 0
+
+
 _TELLERS: dict[str, Teller] = {
     "OP_CLUSTER_RENAME": _cluster_renamed,
+    "OP_BACKUP_EXPORT": _exported,
     "OP_CLUSTER_VERIFY": _verify,
     "OP_NODE_SET_PARAMS": _modified("node", "node_name"),
     "OP_GROUP_EVACUATE": _evacuated,

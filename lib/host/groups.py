@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
 import msgspec
 
 from ganeti import errors
-from ganeti.host.run import kill_group
 
 _POLL_S = 0.02
 END_LIMIT_S = 10.0
@@ -59,6 +59,32 @@ def _members(leader: Leader) -> Iterator[int]:
         found = _stat(int(name)) if name.isdecimal() else None
         if found is not None and found.group == leader.pid == found.session and found.state not in "ZX":
             yield int(name)
+
+
+def members(group: int) -> list[int]:
+    """Processes of a group that we started, without those that have ended and were not waited for."""
+    found = []
+    for name in os.listdir("/proc"):
+        process = _stat(int(name)) if name.isdecimal() else None
+        if process is not None and process.group == group and process.state not in "ZX":
+            found.append(int(name))
+    return found
+
+
+def name_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
+def kill_group(group: int) -> None:
+    """End every process of a group that we started; gone already is fine."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def lives(leader: Leader) -> bool:

@@ -1,11 +1,9 @@
-"""The only caller of `subprocess`: argv tuples, clean environment, always a time limit."""
+"""With `host.script` the only caller of `subprocess`: argv tuples, clean environment, always a time limit."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +12,14 @@ from typing import IO, Protocol
 import msgspec
 
 from ganeti import errors
+from ganeti.host import script
+from ganeti.host.groups import kill_group
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
 
 Argv = tuple[str, ...]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-#: becomes the command that follows when it is told to; the end of input means that we are gone
-_GATE: Argv = ("/bin/sh", "-c", 'read -r word && exec "$0" "$@" </dev/null')
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -160,59 +156,28 @@ class HostRunner:
         max_output: int = 64 * 1024 * 1024,
         begun: Callable[[int], None] | None = None,
         complaints: IO[bytes] | None = None,
+        feed: Callable[[script.Input], None] | None = None,
+        take: Callable[[script.Output], None] | None = None,
+        keep: Sequence[int] = (),
+        may_linger: bool = True,
     ) -> int:
-        """Run a script with exactly `environment`, its output to an open file; returns its status.
+        """Run a script with exactly `environment`, its output to an open file; see `host.script.run`."""
+        return script.run(
+            argv,
+            output=output,
+            timeout_s=timeout_s,
+            environment=environment,
+            cwd=cwd,
+            stop=stop,
+            max_output=max_output,
+            begun=begun,
+            complaints=complaints,
+            feed=feed,
+            take=take,
+            keep=keep,
+            may_linger=may_linger,
+        )
 
-        What it writes to standard error goes there too, unless `complaints` is a file of its own for it.
-
-        Its whole process group ends with it. Raises CommandFailed on the time limit, on more than `max_output`
-        bytes of output, and when `stop` is set. `begun` gets the process before the script begins, which it never
-        does when we are killed meanwhile.
-        """
-        command = tuple(argv)
-        log.debug("run %s", command)
-        try:
-            process = subprocess.Popen(
-                command if begun is None else (*_GATE, *command),
-                stdin=subprocess.DEVNULL if begun is None else subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT if complaints is None else complaints,
-                env=dict(environment),
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except OSError as err:
-            raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
-        left = timeout_s
-        try:
-            if begun is not None and process.stdin is not None:
-                begun(process.pid)
-                with contextlib.suppress(BrokenPipeError):  # somebody has killed it
-                    process.stdin.write(b"go\n")
-                    process.stdin.flush()
-            while True:
-                try:
-                    return process.wait(timeout=0.2)
-                except subprocess.TimeoutExpired:
-                    left -= 0.2
-                if stop.is_set():
-                    raise errors.CommandFailed(command, None, "", why="stopped on request")
-                if left <= 0:
-                    raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s")
-                written = (output,) if complaints is None else (output, complaints)
-                if any(os.fstat(file.fileno()).st_size > max_output for file in written):
-                    raise errors.CommandFailed(command, None, "", why=f"more than {max_output} bytes of output")
-        finally:
-            kill_group(process.pid)
-            process.wait()
-            if process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.close()
-
-
-def kill_group(group: int) -> None:
-    """End every process of a group that we started; gone already is fine."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    def filter(self, argv: Sequence[str], *, source: int | None = None) -> script.Filter:
+        """A command between two pipes, or one that reads `source`. Raises CommandFailed when it cannot be started."""
+        return script.Filter(argv, self.environment(), source=source)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
+
+import msgspec
 
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.node import HypervisorInfo
 from ganeti.model.objects import Params
-from ganeti.model.types import MiB
+from ganeti.model.types import MiB, Uuid
 
 
 class Watch(Protocol):
@@ -58,8 +61,37 @@ class Migration(Protocol):
     def half(self, name: str, uuid: str) -> Half: ...
 
 
+class DiskCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk that is copied while its guest runs. Paths are local."""
+
+    disk: Uuid
+    source: str
+    target: str  # as large as the source, full of zeros
+    is_device: bool = False  # the target
+
+
+class Copying(Protocol):
+    """How the content that a guest's disks have at one moment is copied while it runs. Raises HypervisorError."""
+
+    def copy(self, name: str, uuid: str, copies: Sequence[DiskCopy], *, resume: bool, watch: Watch) -> None:
+        """Returns when all is copied. With `resume` a guest that waits goes on as soon as the moment is held.
+
+        On failure, and when it is stopped, nothing copies any more.
+        """
+        ...
+
+    def drop(self, name: str, uuid: str, copies: Sequence[DiskCopy], *, resume: bool) -> None:
+        """Nothing writes to the targets any more when it returns. The guest is not there: fine."""
+        ...
+
+
 class Hypervisor(Protocol):
     """One hypervisor of one node. Disk paths handed in and out are logical."""
+
+    @property
+    def copying(self) -> Copying | None:
+        """None: disks of running guests cannot be copied."""
+        ...
 
     @property
     def migration(self) -> Migration | None:

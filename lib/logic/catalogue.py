@@ -1,6 +1,9 @@
 """Importing this module registers every logical unit."""
 
 from ganeti.logic import (  # noqa: F401 - each registers its units and resolvers
+    backup_export,
+    backup_query_data,
+    backup_remove,
     cluster_destroy,
     cluster_post_init,
     cluster_redist_conf,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ganeti import errors, settings
+from ganeti.calls.export import FromDump, ToDisk
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
@@ -16,11 +17,13 @@ from ganeti.logic import (
     devices,
     guests,
     hooks,
+    importing,
     mirrors,
     networking,
     new_volumes,
     placement,
     starting,
+    streaming,
     volumes,
 )
 from ganeti.logic.allocation import Allocate, NewDisk, NewNic
@@ -53,6 +56,7 @@ class CreateFacts(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...]  # names, primary first
     is_installed: bool  # the create script shall run
     is_started: bool
+    source: importing.Source | None = None  # it is imported from there
 
 
 @implements(OpInstanceCreate)
@@ -65,8 +69,10 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     def locks(self, config: Config) -> LockPlan:
         op = self.op
         name = exclusive(new_name(op.instance_name))
-        networks = shared(*networking.locked(config, op.nics or ()))
-        has_disks = self._template(config) is not DiskTemplate.DISKLESS
+        # an import may get its template from the export, and the networks of its NICs
+        is_import = op.mode == "import"
+        networks = shared(ALL) if is_import and op.nics is None else shared(*networking.locked(config, op.nics or ()))
+        has_disks = (op.disk_template if is_import else self._template(config)) is not DiskTemplate.DISKLESS
         if not op.pnode:
             # only named locks can be taken one by one
             every = shared(*config.nodes) if op.opportunistic_locking else shared(ALL)
@@ -80,13 +86,32 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             )
         nodes = [config.node(each).uuid for each in (op.pnode, op.snode) if each]
         resources = exclusive(*nodes) if has_disks else None
-        return LockPlan.of(instances=name, nodes=shared(*nodes), node_res=resources, networks=networks)
+        held = shared(*nodes)
+        if is_import:
+            held = shared(*nodes, config.node(op.src_node).uuid) if op.src_node else shared(ALL)
+        return LockPlan.of(instances=name, nodes=held, node_res=resources, networks=networks)
 
     def _template(self, config: Config) -> DiskTemplate:
         enabled = config.cluster.enabled_disk_templates
         return self.op.disk_template or (enabled[0] if enabled else DiskTemplate.DISKLESS)
 
     async def check(self, env: Env) -> CreateFacts:
+        op = self.op
+        if op.mode != "import":
+            return await self._check(env)
+        if op.no_install or op.force_variant:
+            raise errors.PrereqError("wrong_input", "an import has no installation that could be told to differ")
+        source = await importing.find(env, op)
+        importing.check(source)
+        full = importing.filled(op, source.exported, env.config)
+        facts = await InstanceCreate(full)._check(env)
+        node = env.config.nodes[facts.instance.primary_node]
+        contents = await importing.contents(env, node, full, source.exported)
+        await streaming.check_compression(env, op.compress, source.node, node)
+        source = msgspec.structs.replace(source, contents=contents)
+        return msgspec.structs.replace(facts, is_installed=False, source=source)
+
+    async def _check(self, env: Env) -> CreateFacts:
         op = self.op
         wanted = self._wanted(env.config)
         allocator = placement.allocator(env.config, op.pnode, op.iallocator)
@@ -190,9 +215,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def _wanted(self, config: Config) -> Wanted:
         op = self.op
-        if op.mode != "create":
-            raise errors.PrereqError("wrong_input", f"mode {op.mode} is not available in this version")
-        if not op.os_type and not op.no_install:
+        if op.mode == "remote-import":
+            raise errors.PrereqError("wrong_input", "imports from other clusters are not available in this version")
+        if not op.os_type and not op.no_install and op.mode == "create":
             raise errors.PrereqError("wrong_input", "no operating system was given", hint="add -o OS or --no-install")
         name = checks.host_name(op.instance_name)
         self._is_free(config, name)
@@ -338,7 +363,15 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     def hooks(self, facts: CreateFacts, config: Config) -> HookPlan:
         state = AdminState.UP if facts.is_started else AdminState.DOWN
         shown = msgspec.structs.replace(facts.instance, admin_state=state)
-        return hooks.instance_hooks(config, shown, {"ADD_MODE": self.op.mode})
+        extra: dict[str, str] = {"ADD_MODE": self.op.mode}
+        if facts.source is not None:
+            text, disks = facts.source.text, facts.source.exported.disks
+            extra |= {
+                "SRC_NODE": facts.source.node.name,
+                "SRC_PATH": text.directory,
+                "SRC_IMAGES": " ".join(f"{text.directory}/{disk.dump}" if disk.dump else "False" for disk in disks),
+            }
+        return hooks.instance_hooks(config, shown, extra)
 
     def plan(self, facts: CreateFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
@@ -349,7 +382,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
                 Release(
                     title="let go of the nodes that were not chosen",
                     levels=(Level.NODE, Level.NODE_RES),
-                    keep=instance.nodes,
+                    keep=(*instance.nodes, *((facts.source.node.uuid,) if facts.source else ())),
                 )
             )
         if instance.disks:
@@ -360,9 +393,11 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
                 steps += mirrors.wait(config, instance)
         if facts.is_installed:
             steps.append(self._install(env, instance))
+        if facts.source is not None:
+            steps += self._restore(env, instance, facts.source)
         if facts.is_started:
             return steps + starting.steps(config, env, instance, commit=Commit(title=title, changes=()))
-        if facts.is_installed:
+        if facts.is_installed or facts.source is not None:
             steps += volumes.close_all(config, env, instance)
         steps.append(Commit(title=title, changes=(Put(instance),), is_final=True))
         return steps
@@ -377,6 +412,31 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             # the script is stopped before the disks that it writes are removed
             undo=OsStop(request=env.new_request(), undoes=request),
         )
+
+    def _restore(self, env: Env, instance: Instance, source: importing.Source) -> list[Step]:
+        spec = guests.guest_spec(env.config, instance)
+        steps: list[Step] = []
+        for index, disk in enumerate(source.exported.disks):
+            if not disk.dump:
+                continue
+            steps += streaming.steps(
+                env,
+                title=f"the content of disk {index}",
+                sender=source.node,
+                receiver=env.config.nodes[instance.primary_node],
+                source=FromDump(
+                    directory=source.text.directory,
+                    file=disk.dump,
+                    identity=source.text.identity,
+                    index=index,
+                    compression=source.exported.compression,
+                    checksum=disk.checksum,
+                    size=disk.size,
+                ),
+                into=ToDisk(spec=spec, index=index, contents=source.contents, debug=self.op.debug_level),
+                compress=self.op.compress,
+            )
+        return steps
 
     def result(self, facts: CreateFacts) -> list[str]:
         return list(facts.nodes)

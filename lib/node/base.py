@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.base import Call
+from ganeti.calls.base import Call, Time
 from ganeti.host.clock import Clock
 from ganeti.host.run import HostRunner
 from ganeti.hypervisor.base import Hypervisor
@@ -41,6 +41,7 @@ class NodeEnv(msgspec.Struct, kw_only=True):
     clock: Clock
     hypervisors: Mapping[str, Hypervisor]
     storage: Mapping[DiskTemplate, Storage]
+    script_limit_s: float = Time.LONG.value - 300  # of one OS script: the caller shall still hear its last words
     # parts with their own locks, set by the daemon: `terms`, `trust`, `requests`, `identity`, `ending`;
     # a handler's module may add its own under a name of its own, the daemon closes those with a method `close`
     services: dict[str, Any] = {}  # Any: of different kinds, see `service`

@@ -5,6 +5,7 @@ from ganeti.node import (
     delay,
     devices,
     exports,
+    freezing,
     guests,
     hooks,
     iallocator,
@@ -21,6 +22,7 @@ from ganeti.node import (
     providers,
     ssconf,
     store,
+    streams,
     tasks,
     trust,
     verify,
@@ -30,9 +32,9 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, devices, exports, guests, hooks, iallocator, info, inventory, leave, master_ip, mastership,
-    migration, mirrors, os, os_stop, power, providers, ssconf, store, tasks, trust, verify, volume_copy,
-    volumes,
+    address, delay, devices, exports, freezing, guests, hooks, iallocator, info, inventory, leave, master_ip,
+    mastership, migration, mirrors, os, os_stop, power, providers, ssconf, store, streams, tasks, trust, verify,
+    volume_copy, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -1,25 +1,280 @@
-"""Exports on this node."""
+"""Exports that this node keeps.
+
+An export grows in ``NAME.new``, which has our mark in it with a token. Then it takes the place of the older one:
+
+===========================  =========  ===========  ============
+step                         NAME       NAME.new     .NAME.old
+===========================  =========  ===========  ============
+it grows                     older      marked       .
+older one put aside          .          marked       older
+new one in its place         marked     .            older
+mark removed: it counts      new        .            older
+older one removed            new        .            .
+===========================  =========  ===========  ============
+
+A directory with a mark is never listed, and what is hidden is put back when the export is discarded.
+"""
 
 from __future__ import annotations
 
+import configparser
+import hashlib
+import io
+import logging
 import os
+import posixpath
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+import msgspec
 
 from ganeti import errors, paths
-from ganeti.calls.export import ExportList
+from ganeti.calls.export import (
+    ExportBegin,
+    ExportDiscard,
+    ExportFinish,
+    ExportInfo,
+    ExportList,
+    ExportRemove,
+    ExportText,
+)
+from ganeti.host import files
+from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
+from ganeti.paths import Paths
+from ganeti.wire import codec
 
-#: end of the name of an export that is being written
+log = logging.getLogger(__name__)
+
+CONFIG = "config.ini"
+MARK = ".unfinished"
+#: end of the name of a directory in which an export grows
 UNFINISHED = ".new"
+#: beside a dump that has come: what it is
+SUM = ".sum"
+_FILE = re.compile(r"[\w][\w.+@-]{0,200}\Z", re.ASCII)
+_TOKEN = re.compile(r"[\w-]{1,100}\Z", re.ASCII)
+_MAX_CONFIG = 1 << 20
+
+
+class DumpSum(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dump that has come whole is."""
+
+    length: int
+    digest: str
+
+
+class _Place:
+    """Local directories of one export."""
+
+    def __init__(self, where: Paths, name: str) -> None:
+        if not HOST_NAME.match(name) or len(name) > 255:
+            raise errors.NodeFailure(f"not the name of an export: {name[:80]!r}")
+        base = where.local(paths.EXPORT_DIR)
+        self.base = base
+        self.name = name
+        self.done = f"{base}/{name}"
+        self.new = f"{base}/{name}.new"
+        self.old = f"{base}/.{name}.old"
+
+
+def _token(directory: str) -> str | None:
+    """Of an unfinished export there; None: there is none."""
+    return files.read_text(f"{directory}/{MARK}")
+
+
+def _check_token(token: str) -> None:
+    if not _TOKEN.match(token):
+        raise errors.NodeFailure(f"not a token: {token[:80]!r}")
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise errors.NodeFailure(f"{what}: {err.strerror or err}") from err
+
+
+@handles(ExportBegin)
+def begin(call: ExportBegin, env: NodeEnv, context: Context) -> None:
+    place = _Place(env.paths, call.export)
+    _check_token(call.token)
+    with _told(f"cannot make a directory for the export of {call.export}"):
+        files.make_directory(env.paths, paths.EXPORT_DIR)
+        if os.path.lexists(place.new):
+            found = _token(place.new)
+            if found == call.token:
+                return
+            if found is None:
+                raise errors.NodeFailure(
+                    f"{place.name}.new exists in the export directory and is not an unfinished export",
+                    hint="rename or remove it",
+                )
+            log.info("the unfinished export %s.new of %s is replaced", place.name, found)
+            shutil.rmtree(place.new)
+        if _token(place.done) is not None:
+            _put_back(place)
+        # whole with its mark, or not there
+        making = f"{place.base}/.{place.name}.making"
+        shutil.rmtree(making, ignore_errors=True)
+        os.mkdir(making, 0o750)
+        files.write_atomic(f"{making}/{MARK}", call.token.encode(), mode=0o640)
+        os.rename(making, place.new)
+        files.sync_directory(place.base)
+
+
+@handles(ExportFinish)
+def finish(call: ExportFinish, env: NodeEnv, context: Context) -> None:
+    place = _Place(env.paths, call.export)
+    _check_token(call.token)
+    with _told(f"cannot finish the export of {call.export}"):
+        if _token(place.new) == call.token:
+            text = _with_sums(place.new, call.text, call.files)
+            for _, file in call.files:
+                os.unlink(f"{place.new}/{file}{SUM}")
+            files.write_atomic(f"{place.new}/{CONFIG}", text.encode(), mode=0o640)
+        elif _token(place.done) != call.token:
+            raise errors.NodeFailure(f"there is no unfinished export of {call.export} with that token")
+        _put_in_place(place, call.token)
+
+
+def _put_in_place(place: _Place, token: str) -> None:
+    if _token(place.new) == token:
+        if os.path.isdir(place.done):
+            shutil.rmtree(place.old, ignore_errors=True)
+            os.rename(place.done, place.old)
+        os.rename(place.new, place.done)
+        files.sync_directory(place.base)
+    os.unlink(f"{place.done}/{MARK}")
+    files.sync_directory(place.done)
+    shutil.rmtree(place.old, ignore_errors=True)
+
+
+def _with_sums(directory: str, text: str, dumps: Iterable[tuple[int, str]]) -> str:
+    """The config.ini with what is known of the dumps now."""
+    config = configparser.RawConfigParser()
+    config.read_string(text)
+    for index, file in dumps:
+        _check_file(file)
+        found = codec.decode(files.read_text(f"{directory}/{file}{SUM}") or "", DumpSum)
+        config.set("instance", f"disk{index}_checksum", found.digest)
+        config.set("instance", f"disk{index}_dump_size", str(found.length))
+    output = io.StringIO()
+    config.write(output)
+    return output.getvalue()
+
+
+@handles(ExportDiscard)
+def discard(call: ExportDiscard, env: NodeEnv, context: Context) -> None:
+    place = _Place(env.paths, call.export)
+    _check_token(call.token)
+    with _told(f"cannot discard the export of {call.export}"):
+        if _token(place.new) == call.token:
+            shutil.rmtree(place.new)
+        if _token(place.done) == call.token:
+            _put_back(place)
+        elif os.path.isdir(place.old) and not os.path.lexists(place.done):
+            os.rename(place.old, place.done)
+
+
+def _put_back(place: _Place) -> None:
+    """The export in the place of an older one never came to count."""
+    shutil.rmtree(place.done)
+    if os.path.isdir(place.old):
+        os.rename(place.old, place.done)
+
+
+@handles(ExportRemove)
+def remove(call: ExportRemove, env: NodeEnv, context: Context) -> None:
+    place = _Place(env.paths, call.export)
+    with _told(f"cannot remove the export {call.export}"):
+        if _is_whole(place.done):
+            # hidden first, so that none is listed whose dumps are half removed
+            shutil.rmtree(place.old, ignore_errors=True)
+            os.rename(place.done, place.old)
+            files.sync_directory(place.base)
+            shutil.rmtree(place.old)
+
+
+def _is_whole(directory: str) -> bool:
+    return os.path.isfile(f"{directory}/{CONFIG}") and not os.path.lexists(f"{directory}/{MARK}")
 
 
 @handles(ExportList)
-def names(call: ExportList, env: NodeEnv, context: Context) -> tuple[str, ...]:
-    home = env.paths.local(paths.EXPORT_DIR)
+def list_exports(call: ExportList, env: NodeEnv, context: Context) -> tuple[str, ...]:
+    base = env.paths.local(paths.EXPORT_DIR)
     try:
-        found = os.listdir(home)
+        names = os.listdir(base)
     except FileNotFoundError:
         return ()
-    except OSError as err:
-        raise errors.NodeFailure(f"{paths.EXPORT_DIR.path} cannot be read: {err.strerror}") from err
-    whole = (name for name in found if not name.startswith(".") and not name.endswith(UNFINISHED))
-    return tuple(sorted(name for name in whole if os.path.isfile(f"{home}/{name}/config.ini")))
+    whole = (name for name in names if HOST_NAME.match(name) and not name.endswith(UNFINISHED))
+    return tuple(sorted(name for name in whole if _is_whole(f"{base}/{name}")))
+
+
+@handles(ExportInfo)
+def info(call: ExportInfo, env: NodeEnv, context: Context) -> ExportText | None:
+    directory = _directory(call.place)
+    return read(env.paths, directory)
+
+
+def _directory(place: str) -> str:
+    """Logical. Relative ones are below the export directory."""
+    logical = place if place.startswith("/") else f"{paths.EXPORT_DIR.path}/{place}"
+    if posixpath.normpath(logical) != logical or "\0" in logical or logical == "/":
+        raise errors.NodeFailure(f"not a directory of an export: {place[:200]!r}")
+    return logical
+
+
+def read(where: Paths, directory: str) -> ExportText | None:
+    local = where.local(directory)
+    if not _is_whole(local):
+        return None
+    with _told(f"cannot read {directory}/{CONFIG}"):
+        text = files.read_text(f"{local}/{CONFIG}", max_bytes=_MAX_CONFIG)
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(local) if entry.is_file()}
+    if text is None:
+        return None
+    identity = hashlib.sha256(text.encode()).hexdigest()
+    return ExportText(directory=directory, text=text, identity=identity, sizes=sizes)
+
+
+# Dumps
+
+
+def _check_file(file: str) -> None:
+    if not _FILE.match(file) or file in (CONFIG, MARK) or file.endswith(SUM):
+        raise errors.NodeFailure(f"not the name of a dump: {file[:80]!r}")
+
+
+def open_dump(where: Paths, directory: str, file: str, identity: str) -> int:
+    """For reading. Raises NodeFailure when it is not there, or in another export by now."""
+    _check_file(file)
+    logical = _directory(directory)
+    found = read(where, logical)
+    if found is None or found.identity != identity:
+        raise errors.NodeFailure(f"the export in {logical} was replaced or removed meanwhile")
+    with _told(f"cannot read the dump {logical}/{file}"):
+        return os.open(f"{where.local(logical)}/{file}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def new_dump(where: Paths, export: str, token: str, file: str) -> tuple[int, str]:
+    """For writing, and its local path. What was left there by an earlier try is replaced."""
+    place = _Place(where, export)
+    _check_file(file)
+    _check_token(token)
+    if _token(place.new) != token:
+        raise errors.NodeFailure(f"there is no unfinished export of {export} with that token")
+    path = f"{place.new}/{file}"
+    with _told(f"cannot write the dump {file}"):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, 0o600), path
+
+
+def note_sum(path: str, length: int, digest: str) -> None:
+    """The dump at this local path has come whole."""
+    files.write_atomic(path + SUM, codec.encode(DumpSum(length=length, digest=digest)), mode=0o600)

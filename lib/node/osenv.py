@@ -55,6 +55,34 @@ def rename(
     return base(spec, definition, disk_paths, debug=debug) | {"OLD_INSTANCE_NAME": old_name}
 
 
+def export(
+    spec: GuestSpec, definition: OsDefinition, disk_paths: Sequence[str], *, index: int, device: str, debug: int
+) -> dict[str, str]:
+    """`device` is what is read: the disk, or its snapshot."""
+    more = {"EXPORT_DEVICE": device, "EXPORT_DISK_PATH": device, "EXPORT_INDEX": str(index)}
+    return base(spec, definition, disk_paths, debug=debug) | more
+
+
+def import_(
+    spec: GuestSpec, definition: OsDefinition, disk_paths: Sequence[str], *, index: int, debug: int
+) -> dict[str, str]:
+    device = disk_paths[index]
+    more = {"IMPORT_DEVICE": device, "IMPORT_DISK_PATH": device, "IMPORT_INDEX": str(index)}
+    return base(spec, definition, disk_paths, debug=debug) | more
+
+
+def verify(definition: OsDefinition, full: str, osparams: Params, *, debug: int) -> dict[str, str]:
+    """What the verify script gets: nothing about any instance."""
+    found = {
+        "PATH": PATH,
+        "OS_API_VERSION": str(osdef.api_version(definition)),
+        "OS_NAME": definition.name,
+        "OS_VARIANT": osdef.variant(definition, full),
+        "DEBUG_LEVEL": str(debug),
+    }
+    return found | parameters(osparams)
+
+
 def parameters(osparams: Params) -> dict[str, str]:
     return {f"OSP_{name.upper().replace('-', '_')}": str(value) for name, value in osparams.items()}
 

@@ -1,8 +1,23 @@
 """Importing this module declares every operation."""
 
-from ganeti.ops import allocation, cluster, group, instance, moves, network, node, os, power, query, tags, test, upkeep
+from ganeti.ops import (
+    allocation,
+    backup,
+    cluster,
+    group,
+    instance,
+    moves,
+    network,
+    node,
+    os,
+    power,
+    query,
+    tags,
+    test,
+    upkeep,
+)
 from ganeti.ops.base import REGISTRY
 
-MODULES = (allocation, cluster, group, instance, moves, network, node, os, power, query, tags, test, upkeep)
+MODULES = (allocation, backup, cluster, group, instance, moves, network, node, os, power, query, tags, test, upkeep)
 
 __all__ = ["MODULES", "REGISTRY"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from msgspec import Meta
+
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import InstanceName
 from ganeti.ops.base import Cli, OpCode, Option, Parse, Rest, operation, opt
@@ -111,6 +113,19 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
         bool, opt("--opportunistic-locking", help="choose only among nodes that are free now")
     ] = False
     tags: Annotated[tuple[str, ...], opt("--tags", help="tags to set", parse=Parse.LIST)] = ()
+    # of an import
+    src_node: Annotated[str, Meta(description="node that holds the export; empty: looked for everywhere")] = ""
+    src_path: Annotated[
+        str, Meta(description="directory of the export, below the export directory unless absolute; empty: the name")
+    ] = ""
+    compress: Annotated[str, Meta(description="on the way: none, gzip, gzip-fast, gzip-slow or zstd")] = "none"
+    identify_defaults: Annotated[
+        bool, Meta(description="do not set parameters of the export that equal the cluster's defaults")
+    ] = False
+    os_mode: Annotated[
+        Literal["auto", "script", "raw"],
+        Meta(description="what restores the disks; auto: what the export was made with"),
+    ] = "auto"
 
 
 @operation(

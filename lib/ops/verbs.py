@@ -148,6 +148,7 @@ class Verb(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     exit_codes: tuple[tuple[int, str], ...] = ()  # beyond 0, 1 and 2
     operation: Declaration | None = None
+    without: tuple[str, ...] = ()  # fields of the operation whose options it does not have
 
 
 #: hand-written commands by (tool, name); filled by importing their modules
@@ -165,11 +166,12 @@ def verb(
     aliases: tuple[str, ...] = (),
     exit_codes: tuple[tuple[int, str], ...] = (),
     operation: type[OpCode] | None = None,
+    without: tuple[str, ...] = (),
 ) -> Callable[[R], R]:
     """Decorator of a function that is a command; its docstring is the description, the first sentence the summary.
 
-    With `operation`, whose `Cli` must say `custom`, the options and arguments of its declaration come in addition,
-    and `Call.form` is filled from them.
+    With `operation` the options and arguments of its declaration come in addition, but for those of the fields
+    `without`, and `Call.form` is filled from them. Its own command is written so if its `Cli` says `custom`.
     """
 
     def register(run: R) -> R:
@@ -189,6 +191,7 @@ def verb(
             aliases=aliases,
             exit_codes=exit_codes,
             operation=operation.declaration if operation else None,
+            without=without,
         )
         return run
 

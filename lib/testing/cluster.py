@@ -45,6 +45,7 @@ from ganeti.storage import registry
 from ganeti.storage.drbd8.virtual import POWERED_OFF
 from ganeti.testing.drivers import FailingHypervisor, FailingStorage
 from ganeti.testing.leadership import MemoryLeadership
+from ganeti.testing.links import LoopbackLinks
 
 R = TypeVar("R")
 LOADED = (logic_catalogue.UNITS, node_catalogue.MODULES)
@@ -83,6 +84,7 @@ class SimulatedNode:
             clock=SystemClock(),
             hypervisors={"fake": self.hypervisor},
             storage=self.storage,
+            services={"links": LoopbackLinks()},
         )
         self._install_os()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ganeti.calls.devices import Running
@@ -11,7 +11,7 @@ from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
 from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.calls.volume import VolumeReply
-from ganeti.hypervisor.base import Hypervisor, Migration, Watch
+from ganeti.hypervisor.base import Copying, DiskCopy, Hypervisor, Migration, Watch
 from ganeti.model.objects import Disk, Params
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage.base import Mirror, Storage
@@ -56,10 +56,15 @@ class FailingHypervisor(_Failing):
         super().__init__(Hypervisor)
         self.inner = inner
         self._migration = FailingMigration(inner.migration) if inner.migration is not None else None
+        self._copying = FailingCopying(inner.copying) if inner.copying is not None else None
 
     @property
     def migration(self) -> FailingMigration | None:
         return self._migration
+
+    @property
+    def copying(self) -> FailingCopying | None:
+        return self._copying
 
     def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
         self._do("start", lambda: self.inner.start(spec, disk_paths, paused=paused))
@@ -139,6 +144,18 @@ class FailingMigration(_Failing):
 
     def half(self, name: str, uuid: str) -> Half:
         return self._do("half", lambda: self.inner.half(name, uuid))
+
+
+class FailingCopying(_Failing):
+    def __init__(self, inner: Copying) -> None:
+        super().__init__(Copying)
+        self.inner = inner
+
+    def copy(self, name: str, uuid: str, copies: Sequence[DiskCopy], *, resume: bool, watch: Watch) -> None:
+        self._do("copy", lambda: self.inner.copy(name, uuid, copies, resume=resume, watch=watch))
+
+    def drop(self, name: str, uuid: str, copies: Sequence[DiskCopy], *, resume: bool) -> None:
+        self._do("drop", lambda: self.inner.drop(name, uuid, copies, resume=resume))
 
 
 class FailingStorage(_Failing):

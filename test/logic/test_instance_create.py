@@ -149,7 +149,7 @@ def test_started_with_the_filled_parameters():
     [
         ({"instance_name": "no spaces"}, "wrong_input", "cannot be the name"),
         ({"instance_name": "old.example.com"}, "already_exists", "already an instance"),
-        ({"mode": "import"}, "wrong_input", "not available"),
+        ({"mode": "remote-import"}, "wrong_input", "not available"),
         ({"os_type": ""}, "wrong_input", "no operating system"),
         ({"disk_template": DiskTemplate.RBD}, "wrong_input", "not available in this version"),
         ({"disk_template": DiskTemplate.SHAREDFILE}, "wrong_state", "not enabled"),

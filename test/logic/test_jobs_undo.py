@@ -39,6 +39,7 @@ def create(**more: Any) -> dict[str, Any]:
 
 
 STOPPED = create(start=False)
+EXPORT = {"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node3", "shutdown": False}
 SHARED = create(disk_template="sharedfile")
 
 #: operation → what must be there before, the operation, the calls at which it is interrupted, the undos that must run
@@ -66,6 +67,19 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
         op("SET_PARAMS", disk_template="sharedfile"),
         ("volume_create", "volume_copy", "volume_remove"),
         {"volume_remove"},
+    ),
+    "export": (
+        [create()],
+        EXPORT,
+        ("freeze_disks", "export_begin", "stream_listen", "stream_send"),
+        {"thaw_disks", "export_discard", "stream_stop", "os_stop"},
+    ),
+    "import": (
+        [STOPPED, EXPORT],
+        op("CREATE", mode="import", src_path="web1", pnode="node1", ignore_ipolicy=True, start=False)
+        | {"instance_name": "web2"},
+        ("stream_listen", "stream_send"),
+        {"volume_remove", "stream_stop", "os_stop"},
     ),
     "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
 }

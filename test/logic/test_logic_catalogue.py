@@ -17,7 +17,6 @@ LIB = Path(ganeti.__file__).parent
 
 #: calls that no logical unit makes, and who does or will
 USED_ELSEWHERE = {
-    "export_list": "lists of exports",
     "hooks_run": "the engine, for all operations",
     "iallocator_run": "the engine, when an allocator is asked",
     "instance_console_log": "the console log command, by a direct query",

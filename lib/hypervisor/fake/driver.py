@@ -12,6 +12,7 @@ from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import devices, linux
+from ganeti.hypervisor.fake.copying import FakeCopying
 from ganeti.hypervisor.fake.guests import FakeGuest, Guests
 from ganeti.hypervisor.fake.migration import FakeMigration, is_half
 from ganeti.model.objects import Params
@@ -27,6 +28,11 @@ class FakeHypervisor:
         self._clock = clock
         self._guests = Guests(self._directory)
         self._migration = FakeMigration(self._guests, clock)
+        self._copying = FakeCopying(self._guests)
+
+    @property
+    def copying(self) -> FakeCopying:
+        return self._copying
 
     @property
     def migration(self) -> FakeMigration:

@@ -30,6 +30,7 @@ from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks, console, plugging, process
+from ganeti.hypervisor.kvm.copying import KvmCopying
 from ganeti.hypervisor.kvm.emulator import Emulators
 from ganeti.hypervisor.kvm.migration import KvmMigration
 from ganeti.hypervisor.kvm.plan import plan
@@ -53,6 +54,11 @@ class KvmHypervisor:
         self._layout = self._emulators.layout
         self._migration = KvmMigration(self._emulators)
         self._plugging = plugging.Plugging(self._emulators)
+        self._copying = KvmCopying(self._emulators)
+
+    @property
+    def copying(self) -> KvmCopying:
+        return self._copying
 
     @property
     def migration(self) -> KvmMigration:

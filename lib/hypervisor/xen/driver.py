@@ -45,6 +45,10 @@ class XenHypervisor:
         self._migration = XenMigration(self._xl, self._records, runner, clock, plan=self._plan, validate=self.validate)
 
     @property
+    def copying(self) -> None:
+        """Xen cannot copy the disks of running guests."""
+
+    @property
     def migration(self) -> XenMigration:
         return self._migration
 

@@ -19,7 +19,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestSpec, GuestState
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Side, Tuning
-from ganeti.host import files, run
+from ganeti.host import files, groups
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.hypervisor.base import Watch
@@ -329,7 +329,7 @@ class XenMigration:
     def _end_receiver(self, name: str) -> None:
         leader = self._pid(name)
         if session.is_alive(leader):
-            run.kill_group(leader)
+            groups.kill_group(leader)
         for suffix in (parse.INCOMING, ""):
             self._xl.destroy(name + suffix)
         self._records.forget_migration(name)

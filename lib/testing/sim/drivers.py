@@ -9,6 +9,7 @@ from typing import IO, TypeVar
 from ganeti import errors
 from ganeti.calls.migration import Endpoint, Tuning
 from ganeti.calls.node import HypervisorInfo, StorageInfo
+from ganeti.host import script
 from ganeti.host.run import Finished, HostRunner
 from ganeti.hypervisor.base import Hypervisor, Migration, Watch
 from ganeti.paths import Paths
@@ -141,6 +142,10 @@ class SimRunner(HostRunner):
         max_output: int = 64 * 1024 * 1024,
         begun: Callable[[int], None] | None = None,
         complaints: IO[bytes] | None = None,
+        feed: Callable[[script.Input], None] | None = None,
+        take: Callable[[script.Output], None] | None = None,
+        keep: Sequence[int] = (),
+        may_linger: bool = True,
     ) -> int:
         if stop.wait(self._chance.between(0.05, 6.0)):
             raise errors.CommandFailed(tuple(argv), None, "", why="stopped on request")

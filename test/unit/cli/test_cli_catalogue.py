@@ -33,6 +33,12 @@ DELIBERATE = {
     ("OP_REPAIR_NODE_STORAGE", "node_name"): "a word of the command",
     ("OP_REPAIR_NODE_STORAGE", "storage_type"): "a word of the command",
     ("OP_REPAIR_NODE_STORAGE", "name"): "a word of the command",
+    **{
+        ("OP_INSTANCE_CREATE", name): "an option of gnt-backup import"
+        for name in ("src_node", "src_path", "compress", "identify_defaults", "os_mode")
+    },
+    ("OP_BACKUP_EXPORT", "mode"): "exports to other clusters are not available",
+    ("OP_BACKUP_EXPORT", "zero_free_space"): "not available",
     ("OP_NODE_ADD", "primary_ip"): "the join finds it out",
     ("OP_NODE_ADD", "node_uuid"): "the join chooses it",
     ("OP_NODE_ADD", "certificate_digest"): "the join makes the certificate",

@@ -1,0 +1,194 @@
+"""Where an instance is imported from, and what of the export fills the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.export import Contents, ExportInfo, ExportList, ExportText
+from ganeti.calls.os import OsDiagnose
+from ganeti.hypervisor import parameters
+from ganeti.logic import checks, os_definitions, streaming
+from ganeti.logic.base import Env
+from ganeti.model import export_ini, params
+from ganeti.model.config import Config
+from ganeti.model.export_ini import Exported
+from ganeti.model.objects import DiskTemplate, Node, Params
+from ganeti.model.types import MAC
+from ganeti.ops.instance import OpInstanceCreate
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """An export that was found."""
+
+    node: Node
+    text: ExportText
+    exported: Exported
+    contents: Contents = Contents.RAW
+
+
+async def find(env: Env, op: OpInstanceCreate) -> Source:
+    """On the node that was given, else on any; of several the newest. Raises PrereqError."""
+    place = op.src_path or op.instance_name
+    if op.src_node:
+        node = env.config.node(op.src_node)
+        checks.online(node)
+        found = await _read(env, node, place)
+        if found is None:
+            raise errors.PrereqError(
+                "unknown_entity",
+                f"node {node.name} has no export {place!r}",
+                hint="gnt-backup list shows the exports of all nodes",
+            )
+        return found
+    if place.startswith("/"):
+        raise errors.PrereqError(
+            "wrong_input",
+            f"on which node is the directory {place}?",
+            hint="add --src-node NODE, or give the name alone",
+        )
+    answers = await env.rpc.many([node.uuid for node in env.config.online_nodes], ExportList())
+    holders = [
+        env.config.nodes[node]
+        for node, names in answers.items()
+        if not isinstance(names, errors.RpcError) and place in names
+    ]
+    sources = [source for node in holders if (source := await _read(env, node, place)) is not None]
+    if not sources:
+        silent = [str(names) for names in answers.values() if isinstance(names, errors.RpcError)]
+        raise errors.PrereqError(
+            "unknown_entity",
+            f"no node has an export {place!r}" + (f" ({'; '.join(silent)})" if silent else ""),
+            hint="gnt-backup list shows the exports; --src-dir names another one",
+        )
+    chosen = max(sources, key=lambda source: source.exported.timestamp)
+    if len(sources) > 1:
+        others = ", ".join(source.node.name for source in sources if source is not chosen)
+        env.warn(f"the newest export of {place} is taken, that on {chosen.node.name}; there are others on {others}")
+    return chosen
+
+
+async def _read(env: Env, node: Node, place: str) -> Source | None:
+    text = await checks.ask(env, node.uuid, ExportInfo(place=place), f"read the export {place}")
+    return None if text is None else Source(node=node, text=text, exported=export_ini.read(text.text))
+
+
+def check(source: Source) -> None:
+    """All that it says to have is there. Raises PrereqError."""
+    exported = source.exported
+    where = f"the export in {source.text.directory} on node {source.node.name}"
+    for index, disk in enumerate(exported.disks):
+        if not disk.dump:
+            continue
+        size = source.text.sizes.get(disk.dump)
+        if size is None:
+            raise errors.PrereqError("wrong_state", f"{where} lacks the dump {disk.dump!r} of disk {index}")
+        if disk.dump_size and size != disk.dump_size:
+            raise errors.PrereqError(
+                "wrong_state", f"{where} is damaged: the dump of disk {index} has {size} bytes, not {disk.dump_size}"
+            )
+    if exported.compression not in ("none", "gzip", "zstd"):
+        raise errors.PrereqError(
+            "wrong_state", f"{where} is compressed with {exported.compression!r}", hint="unpack its dumps before"
+        )
+
+
+async def contents(env: Env, node: Node, op: OpInstanceCreate, exported: Exported) -> Contents:
+    """How its dumps get onto the disks of an instance on that node."""
+    mode = op.os_mode
+    if mode == "auto":
+        # what a script has written only a script can read, and the other way round
+        mode = "raw" if exported.contents == "raw" else "script"
+    if mode == "raw":
+        return Contents.RAW
+    definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
+    found = os_definitions.first_by_name(definitions, op.os_type.partition("+")[0])
+    return streaming.contents(found, op.os_type, mode, "import")
+
+
+def filled(op: OpInstanceCreate, exported: Exported, config: Config) -> OpInstanceCreate:
+    """The request with what it leaves open taken from the export. Raises PrereqError."""
+    same_hypervisor = op.hypervisor in ("", exported.hypervisor)
+    hypervisor = op.hypervisor or exported.hypervisor or config.cluster.enabled_hypervisors[0]
+    hv = _known_hv(hypervisor, exported.hvparams) if same_hypervisor else {}
+    be = {name: value for name, value in exported.beparams.items() if name in params.BACKEND}
+    osparams: Params = dict(exported.osparams) if op.os_type in ("", exported.os) else {}
+    if op.identify_defaults:
+        os = op.os_type or exported.os
+        built_in = parameters.defaults(hypervisor)
+        hv = _different(hv, params.filled_hv(config, built_in, hypervisor=hypervisor, os=os, overrides={}))
+        be = _different(be, params.filled_be(config, {}))
+        osparams = _different(osparams, params.filled_os(config, os, {}))
+    if {"memory", "minmem", "maxmem"} & set(op.beparams):
+        be.pop("minmem", None)
+        be.pop("maxmem", None)
+    return msgspec.structs.replace(
+        op,
+        os_type=op.os_type or exported.os,
+        disk_template=op.disk_template or _template(exported),
+        disks=_disks(op, exported),
+        nics=_nics(op, exported, config),
+        hypervisor=hypervisor,
+        hvparams={**hv, **op.hvparams},
+        beparams={**be, **op.beparams},
+        osparams={**osparams, **op.osparams},
+        tags=op.tags or exported.tags,
+    )
+
+
+def _template(exported: Exported) -> DiskTemplate | None:
+    try:
+        return DiskTemplate(exported.template) if exported.template else None
+    except ValueError:
+        return None
+
+
+def _known_hv(hypervisor: str, exported: Params) -> Params:
+    known = {parameter.name for parameter in parameters.declared(hypervisor).parameters} - parameters.GLOBAL
+    return {name: value for name, value in exported.items() if name in known}
+
+
+def _different(exported: Params, defaults: Mapping[str, Any]) -> Params:
+    """Without what the cluster has as its defaults anyway."""
+    return {name: value for name, value in exported.items() if str(value) != str(defaults.get(name))}
+
+
+def _disks(op: OpInstanceCreate, exported: Exported) -> tuple[dict[str, Any], ...]:
+    given = op.disks
+    if op.disk_template is DiskTemplate.DISKLESS:
+        given = ()
+    elif not given:
+        return tuple({"size": disk.size} | ({"name": disk.name} if disk.name else {}) for disk in exported.disks)
+    if len(given) < len(exported.disks):
+        raise errors.PrereqError(
+            "wrong_input",
+            f"the export has {len(exported.disks)} disks, the instance would have {len(given)}",
+            hint="give at least as many disks, or none to have those of the export",
+        )
+    return tuple(
+        {"size": exported.disks[index].size, **disk} if index < len(exported.disks) else disk
+        for index, disk in enumerate(given)
+    )
+
+
+def _nics(op: OpInstanceCreate, exported: Exported, config: Config) -> tuple[dict[str, Any], ...] | None:
+    keeps_macs = op.instance_name == exported.name
+    used = {nic.mac for instance in config.instances.values() for nic in instance.nics}
+
+    def mac(index: int) -> str:
+        found = exported.nics[index].mac.lower() if index < len(exported.nics) else ""
+        return found if keeps_macs and MAC.match(found) and found not in used else "auto"
+
+    if op.nics is None:
+        if not exported.nics:
+            return ()
+        return tuple(
+            {"mac": mac(index), "ip": nic.ip, **nic.params} | ({"name": nic.name} if nic.name else {})
+            for index, nic in enumerate(exported.nics)
+        )
+    return tuple(
+        {**nic, "mac": mac(index)} if nic.get("mac", "auto") == "auto" else nic for index, nic in enumerate(op.nics)
+    )

@@ -1,0 +1,169 @@
+"""OS definitions as they lie on this node, and how their scripts are run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+from ganeti import errors, paths
+from ganeti.calls.instance import GuestSpec
+from ganeti.calls.os import OsDefinition
+from ganeti.host import files
+from ganeti.host.script import Input, Output
+from ganeti.node import osdef, scripts, volumes
+from ganeti.node.base import NodeEnv
+from ganeti.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_TAIL_LINES = 20
+_TAIL_BYTES = 32768
+
+
+def every(node_paths: Paths) -> tuple[OsDefinition, ...]:
+    """The broken ones too."""
+    return tuple(osdef.judge(_look(name, logical, local)) for name, logical, local in places(node_paths))
+
+
+def places(node_paths: Paths) -> list[tuple[str, str, str]]:
+    """(name, logical path, local path) of each OS directory; the first of a name hides the others.
+
+    A virtual node sees those of its own root first, then the host's.
+    """
+    directories = [(logical, node_paths.local(logical)) for logical in node_paths.os_search_path]
+    if node_paths.is_virtual:
+        directories += [(logical, logical) for logical in node_paths.os_search_path]
+    found: dict[str, tuple[str, str, str]] = {}
+    for logical, local in directories:
+        try:
+            names = os.listdir(local)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as err:
+            raise errors.NodeFailure(f"OS directory {logical} cannot be read: {err.strerror}") from err
+        for name in names:
+            if osdef.NAME.match(name) and os.path.isdir(f"{local}/{name}"):
+                found.setdefault(name, (name, f"{logical}/{name}", f"{local}/{name}"))
+    return [found[name] for name in sorted(found)]
+
+
+def _look(name: str, logical: str, local: str) -> osdef.Found:
+    scripts = {script: _why_not_run(f"{local}/{script}") for script in osdef.SCRIPTS}
+    texts: dict[str, str | None] = {}
+    for file in ("ganeti_api_version", "variants.list", "parameters.list", "hypervisors"):
+        try:
+            texts[file] = files.read_text(f"{local}/{file}")
+        except OSError as err:
+            log.warning("OS %s: %s cannot be read: %s", name, file, err.strerror)
+            texts[file] = None
+    return osdef.Found(
+        name=name,
+        path=logical,
+        api_version=texts["ganeti_api_version"],
+        variants=texts["variants.list"],
+        parameters=texts["parameters.list"],
+        hypervisors=texts["hypervisors"],
+        scripts={script: problem for script, problem in scripts.items() if problem is not None},
+    )
+
+
+def _why_not_run(path: str) -> str | None:
+    """None: not there; else why it cannot be run, or empty. Links are followed."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "is a link to nothing" if os.path.lexists(path) else None
+    except OSError as err:
+        return f"cannot be looked at: {err.strerror}"
+    if not stat.S_ISREG(mode):
+        return "is not a regular file"
+    return "" if mode & stat.S_IXUSR else "is not executable"
+
+
+def usable(spec: GuestSpec, node_paths: Paths) -> tuple[OsDefinition, str]:
+    """The instance's definition and its local directory. Raises NodeFailure."""
+    name = osdef.split_name(spec.instance.os)[0]
+    place = next((place for place in places(node_paths) if place[0] == name), None)
+    if place is None:
+        raise errors.NodeFailure(
+            f"Directory for OS {name} not found in search path",
+            hint="looked in " + ", ".join(node_paths.os_search_path),
+        )
+    definition = osdef.judge(_look(*place))
+    problem = osdef.why_not_usable(definition, spec.instance.os, spec.instance.hypervisor)
+    if problem:
+        raise errors.NodeFailure(problem)
+    return definition, place[2]
+
+
+def open_disks(spec: GuestSpec, env: NodeEnv) -> list[str]:
+    """Opens all disks; they stay open. Local paths, as scripts need them."""
+    found = []
+    for disk, path in zip(spec.instance.disks, volumes.open_all(spec.instance, env), strict=True):
+        found.append(volumes.local_path(disk, path, env))
+    return found
+
+
+def run(
+    script: str,
+    title: str,
+    environment: Mapping[str, str],
+    *,
+    request: str,
+    directory: str,
+    env: NodeEnv,
+    stop: threading.Event,
+    feed: Callable[[Input], None] | None = None,
+    take: Callable[[Output], None] | None = None,
+    keep: Sequence[int] = (),
+) -> str:
+    """Runs it with its log; what went wrong with the log's end, or nothing.
+
+    What `feed` or `take` raise about something else than the script is raised here.
+    """
+    stamp = time.strftime("%Y-%m-%d_%H_%M_%S", time.gmtime(env.clock.time()))
+    logical = f"{paths.OS_LOG_DIR.path}/{re.sub(r'[^-+.0-9A-Za-z_]', '_', title)}-{stamp}.log"
+    files.make_directory(env.paths, paths.OS_LOG_DIR)
+    local = env.paths.local(logical)
+    try:
+        handle = os.open(local, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    except OSError as err:
+        raise errors.NodeFailure(f"the log {logical} cannot be written: {err.strerror}") from err
+    why = ""
+    with open(handle, "wb") as output, scripts.recorded(env.paths, request) as begun:
+        try:
+            status = env.runner.run_logged(
+                (f"{directory}/{script}",),
+                output=output,
+                timeout_s=env.script_limit_s,
+                # a virtual node's processes are known by its two variables
+                environment=dict(environment) | env.paths.environment(),
+                cwd=directory,
+                stop=stop,
+                begun=begun,
+                feed=feed,
+                take=take,
+                keep=keep,
+                may_linger=False,
+            )
+        except errors.CommandFailed as err:
+            why = str(err)
+        else:
+            why = f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
+    if not why:
+        return ""
+    with open(local, "rb") as written:
+        end = _tail(written)
+    return f"{why}; last lines of {logical}:\n{end}" if end else f"{why}; {logical} is empty"
+
+
+def _tail(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])

@@ -1,0 +1,1 @@
+"""Contents of disks on their way from one node to another."""
