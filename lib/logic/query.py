@@ -1,4 +1,4 @@
-"""OP_QUERY, OP_QUERY_FIELDS, OP_EXT_STORAGE_DIAGNOSE."""
+"""OP_QUERY, OP_QUERY_FIELDS, OP_CLUSTER_QUERY, OP_CLUSTER_CONFIG_QUERY, OP_EXT_STORAGE_DIAGNOSE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ganeti import errors
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.ops.os import OpExtStorageDiagnose
-from ganeti.ops.query import OpQuery, OpQueryFields
+from ganeti.ops.query import OpClusterConfigQuery, OpClusterQuery, OpQuery, OpQueryFields
 
 Answer = dict[str, Any]  # Any: JSON
 
@@ -51,4 +51,22 @@ class DiagnoseExtStorage(LogicalUnit[OpExtStorageDiagnose, list[list[Any]]]):
         return [[value for _, value in row] for row in answer["data"]]
 
     def result(self, facts: list[list[Any]]) -> list[list[Any]]:
+        return facts
+
+
+@implements(OpClusterQuery)
+class DescribeCluster(LogicalUnit[OpClusterQuery, Answer]):
+    async def check(self, env: Env) -> Answer:
+        return env.questions.cluster_info()
+
+    def result(self, facts: Answer) -> Answer:
+        return facts
+
+
+@implements(OpClusterConfigQuery)
+class TellConfigValues(LogicalUnit[OpClusterConfigQuery, list[Any]]):
+    async def check(self, env: Env) -> list[Any]:
+        return env.questions.config_values(self.op.output_fields)
+
+    def result(self, facts: list[Any]) -> list[Any]:
         return facts

@@ -23,3 +23,15 @@ class OpQueryFields(OpCode, frozen=True, tag="OP_QUERY_FIELDS"):
 
     what: str
     fields: tuple[str, ...] | None = None
+
+
+@operation()
+class OpClusterQuery(OpCode, frozen=True, tag="OP_CLUSTER_QUERY"):
+    """Tell the settings of the cluster. Result: an object, as QueryClusterInfo answers it."""
+
+
+@operation()
+class OpClusterConfigQuery(OpCode, frozen=True, tag="OP_CLUSTER_CONFIG_QUERY"):
+    """Tell single values of the configuration. Result: list of values in the order of the fields."""
+
+    output_fields: tuple[str, ...]

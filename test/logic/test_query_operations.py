@@ -8,7 +8,7 @@ import os
 from ganeti.model.jobs import Status
 from ganeti.node.providers import SCRIPTS
 from ganeti.ops.os import OpExtStorageDiagnose
-from ganeti.ops.query import OpQuery, OpQueryFields
+from ganeti.ops.query import OpClusterConfigQuery, OpClusterQuery, OpQuery, OpQueryFields
 from ganeti.paths import Paths
 from ganeti.testing.cluster import SimulatedCluster
 
@@ -103,3 +103,10 @@ def test_questions_about_unknown_providers_and_fields_are_refused(tmp_path):
         status, answer = run(tmp_path / str(len(op.names)), op)
         assert status is Status.ERROR
         assert "nosuch" in answer[1][0] or "colour" in answer[1][0]
+
+
+def test_the_cluster_and_values_of_its_configuration_are_told(tmp_path):
+    _, facts = run(tmp_path, OpClusterQuery())
+    assert (facts["name"], facts["enabled_hypervisors"]) == ("cluster.example.com", ["fake"])
+    _, values = run(tmp_path / "second", OpClusterConfigQuery(output_fields=("drain_flag", "cluster_name")))
+    assert values == [False, "cluster.example.com"]
