@@ -20,19 +20,19 @@ class Work:
     def __init__(self, shell, rng):
         self._nodes = [node.name for node in shell.nodes]
         self._rng = rng
-        self._made = 0
+        self._made = self._value = 0
 
     def submission(self, number):
-        jobs = [[self._op(number)] for _ in range(self._rng.choice((1, 1, 1, 1, 3)))]
+        jobs = [[self._op()] for _ in range(self._rng.choice((1, 1, 1, 1, 3)))]
         return kit.Submission(f"submission-{number}", jobs)
 
-    def _op(self, number):
+    def _op(self):
         if self._rng.random() < 0.15:
             self._made += 1
             return kit.create(f"made{self._made}.example", self._rng.choice(self._nodes), "diskless")
         name = f"counter{self._rng.randrange(COUNTERS)}.example"
-        # another value each time: a change that changes nothing is not counted
-        return {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": name, "beparams": {"maxmem": 1000 + number}}
+        self._value += 1  # another one each time: a change that changes nothing is not counted
+        return {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": name, "beparams": {"maxmem": 1000 + self._value}}
 
 
 def test_lost_answers_and_a_new_master_never_run_anything_twice(own_cluster):
