@@ -13,7 +13,14 @@ from ganeti.ops.verbs import VERBS, Call, Session, Verb
 #: tool → (modules searched first, modules searched after the derived commands)
 TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gnt-cluster": (
-        ("ganeti.cli.cluster", "ganeti.cli.upkeep", "ganeti.cli.remote", "ganeti.cli.watcher", "ganeti.cli.tags"),
+        (
+            "ganeti.cli.cluster",
+            "ganeti.cli.upkeep",
+            "ganeti.cli.remote",
+            "ganeti.cli.epo",
+            "ganeti.cli.watcher",
+            "ganeti.cli.tags",
+        ),
         ("ganeti.bootstrap.commands",),
     ),
     "gnt-node": (
