@@ -275,6 +275,18 @@ class VirtualCluster:
             raise
         return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
 
+    def settle(self, *, timeout_s: float = 15) -> None:
+        """After power-on: until the master takes jobs, when most nodes are on; says so when it does not."""
+        nodes = self.layout.nodes
+        if self.master().is_off or 2 * sum(not node.is_off for node in nodes) <= len(nodes):
+            return
+        deadline = time.monotonic() + timeout_s
+        while self.call(self.master(), ("gnt-debug", "delay", "0")).returncode != 0:
+            if time.monotonic() > deadline:
+                self._report("the master does not take jobs yet")
+                return
+            time.sleep(0.2)
+
     def wait_for_master(self, *, timeout_s: float = 30) -> None:
         """Until the master answers queries again. Raises ExecError."""
         deadline = time.monotonic() + timeout_s

@@ -142,6 +142,8 @@ def main(arguments: Sequence[str], *, bin_dir: str, os_definitions: str) -> int:
             "heal": cluster.heal,
         }
         actions[options.verb]()
+        if options.verb in ("start", "boot"):
+            cluster.settle()
     except (errors.GanetiError, TimeoutError, OSError) as err:
         sys.stderr.write(f"tools/vcluster: {err}\n")
         return 1
