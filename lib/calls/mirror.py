@@ -27,6 +27,10 @@ _RESYNC = (
     "StartingSyncT",
 )  # fmt: skip
 _CONNECTED = ("Connected", "VerifyS", "VerifyT", "Ahead", "Behind")
+_CONNECTING = (
+    "WFConnection", "WFReportParams", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError",
+    "TearDown",
+)  # fmt: skip
 
 
 class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,11 @@ class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_connected(self) -> bool:
         return self.connection in _CONNECTED or self.is_syncing
+
+    @property
+    def may_settle(self) -> bool:
+        """It looks for its peer, or has just found it: what is degraded now may be so for some seconds only."""
+        return self.is_up and (self.is_connected or (self.has_peer and self.connection in _CONNECTING))
 
     @property
     def is_local_good(self) -> bool:
@@ -91,6 +100,7 @@ class SyncReply(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""  # for people: how far it is
     wait: float = 1.0  # seconds after which it is worth asking again
     problem: str = ""  # done, and a disk is degraded all the same
+    may_settle: bool = False  # `problem` may go away by itself: halves that look for each other
 
 
 @call(reply=SyncReply, reserve=Reserve.STORAGE)

@@ -40,6 +40,8 @@ from ganeti.store.api import Note
 PROGRESS_S = 2.0
 #: a node that is asked how far it is may miss so many questions in a row, so many seconds apart
 MISSES, MISS_S = 10, 6.0
+#: how long halves of a mirror may look for each other before the mirror counts as degraded
+SETTLE_S = 30.0
 
 Submit = Callable[[JobId, Sequence[Sequence[OpCode]]], Awaitable[list[tuple[bool, JobId | str]]]]
 
@@ -300,6 +302,7 @@ class JobEnv:
     async def _wait(self, step: Wait) -> None:
         lines = ProgressLines(self.report, self._parts.clock)
         misses = 0
+        settled_by = self._parts.clock.monotonic() + SETTLE_S
         while True:
             try:
                 reply = await self.rpc.one(step.node, step.call)
@@ -310,6 +313,9 @@ class JobEnv:
                 await self.sleep(MISS_S)
                 continue
             misses = 0
+            if reply.is_done and reply.problem and reply.may_settle and self._parts.clock.monotonic() < settled_by:
+                await self.sleep(reply.wait)
+                continue
             if reply.is_done:
                 lines.end()
                 return self._waited(step, reply.problem)

@@ -55,8 +55,12 @@ def summary(found: tuple[MirrorStatus, ...]) -> SyncReply:
     """Of all disks together; pure."""
     syncing = [(index, one) for index, one in enumerate(found) if one.is_syncing]
     if not syncing:
-        bad = [f"disk {index} {one.problem or 'is degraded'}" for index, one in enumerate(found) if one.is_degraded]
-        return SyncReply(is_done=True, problem="; ".join(bad))
+        bad = [(index, one) for index, one in enumerate(found) if one.is_degraded]
+        return SyncReply(
+            is_done=True,
+            problem="; ".join(f"disk {index} {one.problem or 'is degraded'}" for index, one in bad),
+            may_settle=all(one.may_settle for _, one in bad),
+        )
     texts = []
     for index, one in syncing:
         left = "no time estimate" if one.seconds is None else f"{one.seconds} estimated seconds remaining"

@@ -8,6 +8,7 @@ from qa.conftest import wait_until
 
 NAME, ADDRESS = "inst50.tb.example", "10.97.0.50"
 OTHER, OTHER_ADDRESS = "inst51.tb.example", "10.97.0.51"
+ADD = ("gnt-instance", "add", "--ignore-ipolicy")
 ARGS = f"console=hvc0 quiet panic=-1 tb.ip={ADDRESS}/24 tb.tick"
 
 
@@ -45,7 +46,7 @@ def test_a_mirrored_guest_from_its_making_to_its_end(cluster):
     bed = cluster
     assert all(not any(rest) for rest in bed.is_empty().values()), bed.is_empty()
     bed.ok(
-        1, "gnt-instance", "add", "--ignore-ipolicy", "-t", "drbd", "--disk", "0:size=128m", "-n", "node1:node2", "-B", "memory=128",
+        1, *ADD, "-t", "drbd", "--disk", "0:size=128m", "-n", "node1:node2", "-B", "memory=128",
         "-H", f"xen-pvm:kernel_args={ARGS}", "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
     )  # fmt: skip
     ((minor, state),) = bed.minors(1).items()
@@ -91,11 +92,11 @@ def test_a_mirrored_guest_from_its_making_to_its_end(cluster):
 def test_both_kinds_of_guests_side_by_side(cluster):
     bed = cluster
     bed.ok(
-        1, "gnt-instance", "add", "--ignore-ipolicy", "-t", "plain", "--disk", "0:size=64m", "-n", "node1", "-B", "memory=128",
+        1, *ADD, "-t", "plain", "--disk", "0:size=64m", "-n", "node1", "-B", "memory=128",
         "-H", f"xen-pvm:kernel_args={ARGS}", "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
     )  # fmt: skip
     bed.ok(
-        1, "gnt-instance", "add", "--ignore-ipolicy", "-t", "plain", "--disk", "0:size=64m", "-n", "node1", "-B", "memory=160",
+        1, *ADD, "-t", "plain", "--disk", "0:size=64m", "-n", "node1", "-B", "memory=160",
         "-H", "xen-hvm:cdrom_image_path=/boot/guest/guest.iso,boot_order=d,nic_type=e1000",
         "--net", "0:mac=aa:00:00:97:00:51", "-o", "kernel-only", OTHER,
     )  # fmt: skip
@@ -110,7 +111,7 @@ def test_both_kinds_of_guests_side_by_side(cluster):
 def test_its_primary_loses_power(cluster):
     bed = cluster
     bed.ok(
-        1, "gnt-instance", "add", "--ignore-ipolicy", "-t", "drbd", "--disk", "0:size=128m", "-n", "node3:node2", "-B", "memory=128",
+        1, *ADD, "-t", "drbd", "--disk", "0:size=128m", "-n", "node3:node2", "-B", "memory=128",
         "-H", f"xen-pvm:kernel_args={ARGS}", "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
     )  # fmt: skip
     ((minor, _),) = bed.minors(3).items()
@@ -135,7 +136,7 @@ def test_its_primary_loses_power(cluster):
 def test_a_split_brain_is_told_and_nothing_is_discarded(cluster):
     bed = cluster
     bed.ok(
-        1, "gnt-instance", "add", "--ignore-ipolicy", "-t", "drbd", "--disk", "0:size=64m", "-n", "node1:node2", "-B", "memory=128",
+        1, *ADD, "-t", "drbd", "--disk", "0:size=64m", "-n", "node1:node2", "-B", "memory=128",
         "--no-start", "--no-nics", "-o", "kernel-only", NAME,
     )  # fmt: skip
     bed.ok(1, "gnt-instance", "activate-disks", NAME)

@@ -18,7 +18,6 @@ from ganeti.calls.mirror import (
     MirrorStatus,
     MirrorSync,
     MirrorTwoPrimaries,
-    SyncReply,
 )
 from ganeti.calls.volume import VolumeRemove
 from ganeti.host.run import HostRunner
@@ -95,9 +94,20 @@ def test_the_slowest_sync_says_when_to_ask_again():
 
 
 def test_the_end_of_a_sync_tells_which_disk_is_degraded_all_the_same():
-    assert summary((GOOD, GOOD)) == SyncReply(is_done=True)
+    fine = summary((GOOD, GOOD))
+    assert fine.is_done
+    assert not fine.problem
     lost = msgspec.structs.replace(GOOD, connection="WFConnection", peer_disk="DUnknown")
     assert summary((GOOD, lost)).problem == "disk 1 waits for its peer (WFConnection)"
+
+
+def test_only_halves_that_look_for_each_other_may_settle():
+    looking = msgspec.structs.replace(GOOD, connection="WFConnection", peer_disk="DUnknown")
+    alone = msgspec.structs.replace(GOOD, connection="StandAlone", peer_disk="DUnknown")
+    untold = msgspec.structs.replace(looking, has_peer=False)
+    assert summary((GOOD, looking)).may_settle
+    assert not summary((looking, alone)).may_settle
+    assert not summary((untold,)).may_settle
 
 
 @pytest.mark.parametrize(
