@@ -27,7 +27,10 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ganeti.cli.node", "ganeti.cli.evacuate", "ganeti.cli.node_storage", "ganeti.cli.power", "ganeti.cli.tags"),
         ("ganeti.bootstrap.commands",),
     ),
-    "gnt-instance": (("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.batch_create", "ganeti.cli.tags"), ()),
+    "gnt-instance": (
+        ("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.disks", "ganeti.cli.batch_create", "ganeti.cli.tags"),
+        (),
+    ),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),
     "gnt-storage": (("ganeti.cli.storage",), ()),
     "gnt-network": (("ganeti.cli.network", "ganeti.cli.tags"), ()),

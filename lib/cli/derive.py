@@ -138,7 +138,7 @@ def _option(field: Facts, option: Option, *, is_first: bool) -> CommandOption:
 
 def _help(field: Facts, option: Option) -> str:
     text = option.help or field.description
-    return f"{text}: {', '.join(field.choices)}" if len(field.choices) > 3 else text
+    return f"{text}: {', '.join(field.choices)}" if len(field.choices) > 3 and option.const is None else text
 
 
 def _plain_metavar(field: Facts) -> str:

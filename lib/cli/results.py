@@ -87,7 +87,14 @@ def _exported(session: Session, form: dict[str, Any], result: Any) -> int:
     return 0
 
 
+def _activated(session: Session, form: dict[str, Any], result: Any) -> int:
+    for node, disk, path in result or ():
+        session.out(f"{node}:{disk}:{path}")
+    return 0
+
+
 _TELLERS: dict[str, Teller] = {
+    "OP_INSTANCE_ACTIVATE_DISKS": _activated,
     "OP_CLUSTER_RENAME": _cluster_renamed,
     "OP_BACKUP_EXPORT": _exported,
     "OP_CLUSTER_VERIFY": _verify,

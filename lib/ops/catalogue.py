@@ -4,6 +4,7 @@ from ganeti.ops import (
     allocation,
     backup,
     cluster,
+    disks,
     group,
     instance,
     moves,
@@ -18,6 +19,22 @@ from ganeti.ops import (
 )
 from ganeti.ops.base import REGISTRY
 
-MODULES = (allocation, backup, cluster, group, instance, moves, network, node, os, power, query, tags, test, upkeep)
+MODULES = (
+    allocation,
+    backup,
+    cluster,
+    disks,
+    group,
+    instance,
+    moves,
+    network,
+    node,
+    os,
+    power,
+    query,
+    tags,
+    test,
+    upkeep,
+)
 
 __all__ = ["MODULES", "REGISTRY"]

@@ -43,6 +43,10 @@ def on_shared_storage(**more: Any) -> dict[str, Any]:
     return create(disk_template="sharedfile", **more)
 
 
+def mirrored(**more: Any) -> dict[str, Any]:
+    return create(disk_template="drbd", snode="node3", disks=[{"size": 16}], **more)
+
+
 def drained(node: str) -> dict[str, Any]:
     return {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node, "drained": True}
 
@@ -63,6 +67,14 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "reboot": ([create()], op("REBOOT", reboot_type="full")),
     "modify": ([create()], op("SET_PARAMS", beparams={"vcpus": 2})),
     "failover": ([on_shared_storage()], op("FAILOVER", target_node="node3")),
+    "create mirrored": ([], mirrored()),
+    "remove mirrored": ([mirrored()], op("REMOVE")),
+    "failover mirrored": ([mirrored()], op("FAILOVER")),
+    "migrate mirrored": ([mirrored()], op("MIGRATE")),
+    "activate disks": ([mirrored(start=False)], op("ACTIVATE_DISKS", wait_for_sync=True)),
+    "deactivate disks": ([mirrored(start=False), op("ACTIVATE_DISKS")], op("DEACTIVATE_DISKS")),
+    "grow disk": ([mirrored(start=False)], op("GROW_DISK", disk=0, amount=8)),
+    "another secondary": ([mirrored()], op("REPLACE_DISKS", remote_node="node1")),
     "failover of a stopped one": ([on_shared_storage(start=False)], op("FAILOVER", target_node="node3")),
 }
 

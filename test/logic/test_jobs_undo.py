@@ -40,6 +40,8 @@ def create(**more: Any) -> dict[str, Any]:
 
 STOPPED = create(start=False)
 EXPORT = {"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node3", "shutdown": False}
+MIRRORED = create(disk_template="drbd", snode="node3", disks=[{"size": 16}])
+STOPPED_MIRROR = {**MIRRORED, "start": False}
 SHARED = create(disk_template="sharedfile")
 
 #: operation → what must be there before, the operation, the calls at which it is interrupted, the undos that must run
@@ -80,6 +82,20 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
         | {"instance_name": "web2"},
         ("stream_listen", "stream_send"),
         {"volume_remove", "stream_stop", "os_stop"},
+    ),
+    "create mirrored": ([], MIRRORED, ("volume_create", "mirror_assemble", "os_create"), {"volume_remove", "os_stop"}),
+    "activate": ([STOPPED_MIRROR], op("ACTIVATE_DISKS"), ("volume_open",), {"volume_close"}),
+    "replace": (
+        [MIRRORED],
+        op("REPLACE_DISKS", mode="replace_on_secondary"),
+        ("mirror_detach", "volume_rename", "mirror_attach"),
+        {"volume_remove", "volume_rename", "mirror_assemble", "mirror_detach"},
+    ),
+    "new secondary": (
+        [MIRRORED],
+        op("REPLACE_DISKS", remote_node="node1"),
+        ("volume_create", "volume_close", "mirror_disconnect"),
+        {"volume_remove", "mirror_assemble"},
     ),
     "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
 }
@@ -124,6 +140,8 @@ def _files(node: SimulatedNode) -> dict[str, str]:
         if "/log" in directory:
             continue
         for name in names:
+            if name == "lock":
+                continue
             path = f"{directory}/{name}"
             with open(path, "rb") as file:
                 content = file.read(4096)
@@ -179,16 +197,17 @@ def test_every_undo_of_an_operation_can_run_twice(tmp_path: Path, case: str) -> 
 
 def test_no_call_that_takes_something_back_is_forgotten() -> None:
     """Those that logical units make are the ones that the cases above interrupt."""
-    made: set[str] = set()
+    made, elsewhere = set(), set()
     for path in LOGIC.glob("*.py"):
-        if path.name in ELSEWHERE:
-            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and any(keyword.arg == "undoes" for keyword in node.keywords):
+                if path.name in ELSEWHERE:
+                    elsewhere.add(_call_name(getattr(node.func, "id", "")))
+                    continue
                 assert isinstance(node.func, ast.Name)
-                made.add(node.func.id)
+                made.add(_call_name(node.func.id))
     wanted = {undo for _, _, _, undos in CASES.values() for undo in undos}
-    assert {_call_name(name) for name in made} == wanted
+    assert made <= wanted <= made | elsewhere
 
 
 def _call_name(class_name: str) -> str:

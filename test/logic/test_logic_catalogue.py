@@ -28,7 +28,6 @@ USED_ELSEWHERE = {
     "trust_push": "the engine, when candidates change",
     "task_cancel": "the engine, when a job is killed",
     "term_push": "the engine, after a mastership was won",
-    "volume_open": "the node itself before a start or a script; mirrors open their secondary by it",
 }
 #: the store's own protocol
 STORE_CALLS = {name for name in call_catalogue.REGISTRY if name.startswith("store_")}

@@ -1,0 +1,267 @@
+"""Activation, growth, replacement and re-creation of disks, on nodes that keep real state."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from logic.test_mirrored_instances import bad, create, data, good, is_connected, node, on_cluster, op, web1, write
+
+from ganeti import errors
+from ganeti.model.disks import Mirror
+from ganeti.model.jobs import Status
+from ganeti.model.objects import DiskTemplate
+from ganeti.testing.cluster import SimulatedCluster
+
+STOPPED = create(start=False)
+#: the operations that are tested here, as the catalogue looks for them
+OPERATIONS = (
+    "OP_INSTANCE_ACTIVATE_DISKS", "OP_INSTANCE_DEACTIVATE_DISKS", "OP_INSTANCE_GROW_DISK", "OP_INSTANCE_REPLACE_DISKS",
+    "OP_INSTANCE_RECREATE_DISKS",
+)  # fmt: skip
+
+
+def content(cluster: SimulatedCluster, number: int) -> bytes:
+    return data(cluster, number).read_bytes()[:5]
+
+
+def test_disks_are_activated_and_deactivated(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        job = await good(cluster, op("ACTIVATE_DISKS", wait_for_sync=True))
+        assert [list(row[:2]) for row in job.ops[0].result] == [
+            ["node2.example.com", "disk/0"],
+            ["node2.example.com", "disk/1"],
+        ]
+        assert web1(cluster).disks_active
+        assert is_connected(cluster, 3)
+        await good(cluster, op("ACTIVATE_DISKS", ignore_size=True))
+        await good(cluster, op("DEACTIVATE_DISKS"))
+        assert not web1(cluster).disks_active
+        assert [node(cluster, number).minors() for number in (2, 3)] == [(), ()]
+        await good(cluster, op("STARTUP"))
+        assert "runs on node node2" in await bad(cluster, op("DEACTIVATE_DISKS"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_activation_that_fails_leaves_the_disks_down(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        cluster.rpc.fail["volume_open"] = errors.NodeFailure("told to fail")
+        assert "told to fail" in await bad(cluster, op("ACTIVATE_DISKS"))
+        assert not web1(cluster).disks_active
+        assert node(cluster, 2).minors() == (0,) or node(cluster, 2).minors() == ()
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("before", [create(), STOPPED], ids=["running", "stopped"])
+def test_a_mirror_grows_on_both_nodes(tmp_path: Path, before: dict[str, Any]) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, before)
+        minors = node(cluster, 3).minors()
+        await good(cluster, op("GROW_DISK", disk=0, amount=8))
+        disk = web1(cluster).disks[0]
+        assert (disk.size, disk.children[0].size, disk.children[1].size) == (24, 24, 128)
+        assert [data(cluster, number).stat().st_size >> 20 for number in (2, 3)] == [24, 24]
+        await good(cluster, op("GROW_DISK", disk="0", amount="1g", absolute=True))
+        assert web1(cluster).disks[0].size == 1024
+        assert node(cluster, 3).minors() == minors
+        assert "1024 MiB already" in await bad(cluster, op("GROW_DISK", disk=0, amount=512, absolute=True))
+        assert "has no disk 5" in await bad(cluster, op("GROW_DISK", disk=5, amount=512))
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_growth_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        cluster.rpc.fail["mirror_resize"] = errors.NodeFailure("told to fail")
+        assert "told to fail" in await bad(cluster, op("GROW_DISK", disk=0, amount=8))
+        assert web1(cluster).disks[0].size == 16
+        await good(cluster, op("GROW_DISK", disk=0, amount=8))
+        assert web1(cluster).disks[0].size == 24
+
+    on_cluster(tmp_path, body)
+
+
+def test_other_disks_grow_too(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create(disk_template="file", snode="", disks=[{"size": 8, "name": "root"}]))
+        await good(cluster, op("GROW_DISK", disk="root", amount=8))
+        assert web1(cluster).disks[0].size == 16
+        await good(cluster, op("STARTUP"))
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize(("mode", "number"), [("replace_on_primary", 2), ("replace_on_secondary", 3)])
+@pytest.mark.parametrize("before", [create(), STOPPED], ids=["running", "stopped"])
+def test_volumes_are_replaced_on_one_node(tmp_path: Path, mode: str, number: int, before: dict[str, Any]) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, before)
+        write(data(cluster, 2), b"hello")
+        old = web1(cluster).disks
+        minors = node(cluster, 3).minors()
+        await good(cluster, op("REPLACE_DISKS", mode=mode, early_release=number == 2))
+        assert web1(cluster).disks == old
+        assert not cluster.debris()
+        assert content(cluster, number) == b"hello"
+        assert len(node(cluster, number).volumes()) == 4
+        assert node(cluster, 3).minors() == minors
+        if minors:
+            assert is_connected(cluster, 2)
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "call", ["volume_create", "mirror_detach", "volume_rename", "mirror_attach", "mirror_sync", "volume_remove"]
+)
+def test_a_replacement_that_fails_keeps_the_data(tmp_path: Path, call: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        write(data(cluster, 2), b"hello")
+        cluster.rpc.fail[call] = errors.NodeFailure("told to fail")
+        job = await cluster.run(op("REPLACE_DISKS", mode="replace_on_secondary"))
+        assert job.status is Status.SUCCESS or "told to fail" in str(job.ops[0].result)
+        assert is_connected(cluster, 2)
+        assert content(cluster, 3) == b"hello"
+        assert [line for line in cluster.debris() if call != "volume_remove"] == []
+        if call != "volume_remove":  # old volumes of the same second are in the way then
+            await good(cluster, op("REPLACE_DISKS", mode="replace_on_secondary"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_broken_half_is_found_and_replaced(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        write(data(cluster, 2), b"hello")
+        kernel = node(cluster, 3).storage[DiskTemplate.DRBD].inner._kernel  # type: ignore[attr-defined]
+        kernel.detach(0)
+        lost = data(cluster, 3)
+        lost.unlink()
+        lost.with_name(lost.name + ".owner").unlink()
+        job = await good(cluster, op("REPLACE_DISKS", mode="replace_auto"))
+        assert is_connected(cluster, 2)
+        assert content(cluster, 3) == b"hello"
+        assert not cluster.debris()
+        job = await good(cluster, op("REPLACE_DISKS", mode="replace_auto"))
+        assert any("nothing to replace" in line for line in cluster.log_of(job.id))
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("before", [create(), STOPPED], ids=["running", "stopped"])
+@pytest.mark.parametrize("where", [{"remote_node": "node1"}, {"iallocator": "builtin"}], ids=["node", "allocator"])
+def test_another_secondary(tmp_path: Path, before: dict[str, Any], where: dict[str, str]) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, before)
+        write(data(cluster, 2), b"hello")
+        await good(cluster, op("REPLACE_DISKS", mode="replace_new_secondary", **where))
+        assert [cluster.nodes[uuid].name[:5] for uuid in web1(cluster).nodes] == ["node2", "node1"]
+        assert node(cluster, 3).volumes() == ()
+        assert node(cluster, 3).minors() == ()
+        assert content(cluster, 1) == b"hello"
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("call", ["volume_create", "volume_close", "mirror_disconnect"])
+def test_another_secondary_that_fails_keeps_the_old_one(tmp_path: Path, call: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        cluster.rpc.fail[call] = errors.NodeFailure("told to fail")
+        job = await cluster.run(op("REPLACE_DISKS", mode="replace_new_secondary", remote_node="node1"))
+        if job.status is Status.ERROR:
+            assert web1(cluster).secondary_nodes == (node(cluster, 3).uuid,)
+            assert node(cluster, 1).volumes() == ()
+        assert is_connected(cluster, 2)
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_dead_secondary_is_replaced_and_owes_its_volumes(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        node(cluster, 3).is_up = False
+        offline = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "offline": True}
+        await good(cluster, offline)
+        await good(cluster, op("REPLACE_DISKS", remote_node="node1"))
+        assert is_connected(cluster, 2)
+        assert len(cluster.state.debts) == 2
+        node(cluster, 3).is_up = True
+        await good(cluster, {**offline, "offline": False})
+        await cluster.debts.pay(node(cluster, 3).uuid)
+        assert node(cluster, 3).volumes() == ()
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({}, "exactly one of"),
+        ({"mode": "replace_on_primary", "remote_node": "node1"}, "exactly one of"),
+        ({"remote_node": "node3"}, "is the secondary node"),
+        ({"remote_node": "node2"}, "is the primary node"),
+        ({"remote_node": "node1", "disks": [0]}, "not chosen one by one"),
+        ({"remote_node": "node1", "iallocator": "builtin"}, "both a node and an allocator"),
+        ({"mode": "replace_on_secondary", "disks": [7]}, "has no disk 7"),
+    ],
+)
+def test_a_replacement_is_refused(tmp_path: Path, more: dict[str, Any], text: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        assert text in await bad(cluster, op("REPLACE_DISKS", **more))
+
+    on_cluster(tmp_path, body)
+
+
+def test_the_last_good_copy_is_not_replaced(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        node(cluster, 3).storage[DiskTemplate.DRBD].inner._kernel.disconnect(0, "", "")  # type: ignore[attr-defined]
+        assert "last good copy would be lost" in await bad(cluster, op("REPLACE_DISKS", mode="replace_on_primary"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_lost_disks_are_made_anew(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        assert "is there on node node2" in await bad(cluster, op("RECREATE_DISKS"))
+        for number in (2, 3):
+            shutil.rmtree(node(cluster, number).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+        await good(cluster, op("RECREATE_DISKS", disks=[[0, {"size": "32m"}], 1]))
+        assert web1(cluster).disks[0].size == web1(cluster).disks[0].children[0].size == 32
+        assert not cluster.debris()
+        await good(cluster, op("STARTUP"))
+        assert "marked up" in await bad(cluster, op("RECREATE_DISKS"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        old = Mirror.of(web1(cluster).disks[0])
+        assert "all disks" in await bad(cluster, op("RECREATE_DISKS", nodes=["node1", "node3"], disks=[0]))
+        assert "needs 2" in await bad(cluster, op("RECREATE_DISKS", nodes=["node1"]))
+        shutil.rmtree(node(cluster, 3).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+        await good(cluster, op("RECREATE_DISKS", nodes=["node1", "node3"]))
+        new = Mirror.of(web1(cluster).disks[0])
+        assert new.port == old.port
+        assert [cluster.nodes[uuid].name[:5] for uuid in web1(cluster).nodes] == ["node1", "node3"]
+        await cluster.debts.pay(node(cluster, 2).uuid)
+        assert node(cluster, 2).volumes() == ()
+        assert not cluster.debris()
+        await good(cluster, op("STARTUP"))
+
+    on_cluster(tmp_path, body)
