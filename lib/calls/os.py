@@ -15,6 +15,7 @@ class OsDefinition(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     valid: bool
     reason: str  # why not, or empty
+    remarks: str = ""  # what cannot be done with its instances, though it is valid
     variants: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()  # (name, help)
     api_versions: tuple[int, ...] = ()

@@ -130,4 +130,5 @@ def _tell_node(session: Session, node: str, copies: list[list[Any]]) -> None:
                 else " [no parameters]"
             )
             text += " [trusted]" if trusted is not False else " [untrusted]"
+            text += f" ({reason})" if reason else ""
         session.out(f"  Node: {node}, status: {text}")

@@ -91,7 +91,7 @@ def _are_equal(definitions: Sequence[OsDefinition]) -> bool:
 
 
 def _status(found: OsDefinition) -> list[Any]:
-    """[path, status, message, variants, parameters, api versions, trusted]."""
+    """[path, status, message (why not, or what is to be known), variants, parameters, api versions, trusted]."""
     parameters = [list(pair) for pair in found.parameters]
-    head = [found.path, found.valid, found.reason, list(found.variants), parameters]
+    head = [found.path, found.valid, found.reason or found.remarks, list(found.variants), parameters]
     return [*head, list(found.api_versions), found.trusted]

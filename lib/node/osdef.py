@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import msgspec
 
@@ -38,6 +39,7 @@ def judge(found: Found) -> OsDefinition:
         path=found.path,
         valid=not problems,
         reason="; ".join(problems),
+        remarks=_remarks(found.scripts),
         variants=tuple(_lines(found.variants)),
         parameters=tuple(_parameters(found.parameters)),
         api_versions=versions,
@@ -75,6 +77,23 @@ def why_not_usable(definition: OsDefinition, full: str, hypervisor: str) -> str:
     return ""
 
 
+def _remarks(there: Collection[str]) -> str:
+    """What cannot be done with its instances because a script is not there, or nothing."""
+    if not {"import", "export"} & set(there):
+        told = ["no scripts for exports: whole disks are moved"]
+    else:
+        told = [f"no {script} script: {what}" for script, what in _NEEDS.items() if script not in there]
+    if "rename" not in there:
+        told.append("no rename script: instances do not learn of a new name")
+    return "; ".join(told)
+
+
+_NEEDS = {
+    "export": "warning, its import script has nothing to read; instances cannot be exported by scripts",
+    "import": "warning, nothing reads what its export script writes; instances cannot be imported by scripts",
+}
+
+
 def _versions(found: Found, problems: list[str]) -> tuple[int, ...]:
     if found.api_version is None:
         problems.append("there is no file ganeti_api_version")
@@ -89,7 +108,13 @@ def _versions(found: Found, problems: list[str]) -> tuple[int, ...]:
     versions = tuple(sorted({int(word) for word in words}, reverse=True))
     if not set(versions) & set(API_VERSIONS):
         its, ours = (", ".join(map(str, numbers)) for numbers in (versions, API_VERSIONS))
-        problems.append(f"it has the API versions {its}, supported are {ours}")
+        if max(versions) < min(API_VERSIONS):
+            problems.append(
+                f"its scripts are for the old OS API {its}, which passes arguments and is not spoken any more;"
+                f" supported are {ours}"
+            )
+        else:
+            problems.append(f"it has the API versions {its}, supported are {ours}")
     return versions
 
 

@@ -180,3 +180,26 @@ def test_only_a_reinstallation_says_that_it_is_one():
 def test_the_rename_script_gets_the_old_name():
     environment = osenv.rename(SPEC, DEFINITION, PATHS, old_name="old.example.com", debug=0)
     assert (environment["OLD_INSTANCE_NAME"], environment["INSTANCE_NAME"]) == ("old.example.com", "web1.example.com")
+
+
+def test_a_definition_of_the_first_interface_is_refused_with_a_clear_word():
+    found = osdef.judge(osdef.Found(name="old", path="/x", api_version="5\n", scripts={"create": ""}))
+    assert not found.valid
+    assert "old OS API 5" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("scripts", "words"),
+    [
+        (("create",), "no scripts for exports"),
+        (("create", "import", "rename"), "no export script: warning"),
+        (("create", "export", "rename"), "no import script: warning"),
+        (("create", "import", "export"), "no rename script"),
+        (("create", "import", "export", "rename"), ""),
+    ],
+)
+def test_what_a_definition_cannot_do_is_told(scripts, words):
+    found = osdef.judge(osdef.Found(name="x", path="/x", api_version="20", scripts=dict.fromkeys(scripts, "")))
+    assert found.valid
+    assert words in found.remarks
+    assert bool(words) == bool(found.remarks)
