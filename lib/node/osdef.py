@@ -11,6 +11,8 @@ from ganeti.calls.os import OsDefinition
 
 #: versions of the script interface that we speak
 API_VERSIONS = (20, 15, 10)
+#: of scripts that get everything as arguments
+_ARGUMENTS = 5
 SCRIPTS = ("create", "create_untrusted", "import", "export", "rename", "verify")
 NAME = re.compile(r"[a-zA-Z0-9_-]+\Z")
 
@@ -108,7 +110,7 @@ def _versions(found: Found, problems: list[str]) -> tuple[int, ...]:
     versions = tuple(sorted({int(word) for word in words}, reverse=True))
     if not set(versions) & set(API_VERSIONS):
         its, ours = (", ".join(map(str, numbers)) for numbers in (versions, API_VERSIONS))
-        if max(versions) < min(API_VERSIONS):
+        if versions == (_ARGUMENTS,):
             problems.append(
                 f"its scripts are for the old OS API {its}, which passes arguments and is not spoken any more;"
                 f" supported are {ours}"
