@@ -16,6 +16,7 @@ from ganeti.logic import guests, plugging
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model import params
 from ganeti.model.config import Config
+from ganeti.model.disks import is_mirror
 from ganeti.model.locks import LockPlan, shared
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid, nice_key
@@ -167,6 +168,11 @@ def _nic(config: Config, instance: Instance, index: int) -> list[Any]:
     return [*head, filled["mode"], filled["link"], filled["vlan"], network.name if network else None, None]
 
 
+def _shown_id(disk: Disk) -> list[str | int | None]:
+    """Without the secret by which the halves of a mirror know each other."""
+    return [*disk.logical_id[:5], None] if is_mirror(disk) else list(disk.logical_id)
+
+
 def _disk(instance: Instance, disk: Disk, index: int, live: Live | None) -> dict[str, Any]:
     def status(node: Uuid) -> list[Any] | None:
         """[path, major, minor, sync percent, estimate, degraded, state of the local disk]."""
@@ -176,7 +182,7 @@ def _disk(instance: Instance, disk: Disk, index: int, live: Live | None) -> dict
     return {
         "iv_name": f"disk/{index}",
         "dev_type": disk.template.value,
-        "logical_id": list(disk.logical_id),
+        "logical_id": _shown_id(disk),
         "drbd_info": None,
         "pstatus": status(instance.primary_node),
         "sstatus": next((found for found in map(status, instance.secondary_nodes) if found is not None), None),

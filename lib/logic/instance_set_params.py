@@ -18,8 +18,10 @@ from ganeti.logic import (
     checks,
     device_changes,
     devices,
+    disk_activation,
     guests,
     hooks,
+    mirrors,
     networking,
     new_disks,
     os_definitions,
@@ -27,9 +29,10 @@ from ganeti.logic import (
     volumes,
 )
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Effect, Step
+from ganeti.logic.steps import Commit, Effect, OnFailure, Step
 from ganeti.model import params
 from ganeti.model.config import Config
+from ganeti.model.disks import is_mirror, space
 from ganeti.model.locks import LockPlan, exclusive, shared
 from ganeti.model.objects import AdminState, Disk, Instance, Node, Params, Put
 from ganeti.model.types import MiB
@@ -76,12 +79,13 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
         nodes = dict.fromkeys(instance.nodes)
-        if self.op.pnode:
-            nodes[config.node(self.op.pnode).uuid] = None
+        for name in (self.op.pnode, self.op.remote_node):
+            if name:
+                nodes[config.node(name).uuid] = None
         return LockPlan.of(
             instances=exclusive(instance.uuid),
             nodes=shared(*nodes),
-            node_res=exclusive(*instance.nodes) if self.op.disks or self.op.disk_template is not None else None,
+            node_res=exclusive(*nodes) if self.op.disks or self.op.disk_template is not None else None,
             networks=shared(*networking.locked(config, self._untrusted_nics())),
         )
 
@@ -245,8 +249,16 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             )
         if instance.admin_state is AdminState.UP:
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is marked up", hint="stop it first")
+        secondary = env.config.node(op.remote_node) if op.remote_node else None
+        if secondary is not None:
+            checks.takes_instances(secondary)
         return new_disks.converted(
-            env, instance, op.disk_template, driver=op.file_driver, directory=op.file_storage_dir
+            env,
+            instance,
+            op.disk_template,
+            driver=op.file_driver,
+            directory=op.file_storage_dir,
+            secondary=secondary,
         )
 
     @staticmethod
@@ -254,10 +266,10 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         """The nodes answer, and there is room."""
         if not (facts.added or facts.removed):
             return
-        for uuid in facts.instance.nodes:
+        for uuid in dict.fromkeys((*facts.instance.nodes, *facts.changed.nodes)):
             checks.online(env.config.nodes[uuid], hint="its volumes have to be made or removed there")
-        template, wanted = facts.added[0].template.value if facts.added else "", sum(d.size for d in facts.added)
-        for uuid in facts.instance.nodes if facts.added else ():
+        template, wanted = facts.added[0].template.value if facts.added else "", sum(space(d) for d in facts.added)
+        for uuid in facts.changed.nodes if facts.added else ():
             name = env.config.nodes[uuid].name
             info = await checks.ask(env, uuid, NodeInfo(templates=(template,)), "ask for free space")
             storage = info.storage.get(template)
@@ -362,7 +374,12 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         if facts.added:
             steps += volumes.create(config, env, facts.changed, only=facts.added)
         if self.op.disk_template is not None:
+            steps += mirrors.wait(config, facts.changed)
             steps += volumes.copy(config, env, instance, facts.added)
+        if not instance.disks_active:
+            added = [disk for disk in facts.added if is_mirror(disk)]
+            nodes, on_failure = facts.changed.nodes, OnFailure.WARN
+            steps += disk_activation.closed(config, env, facts.changed, added, nodes, on_failure=on_failure)
         if facts.plugging is not None:
             steps.append(plugging.step(env, node, facts.plugging.has, facts.plugging.wanted))
         if facts.memory is not None:

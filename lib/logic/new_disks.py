@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Callable
 
 from ganeti import errors
-from ganeti.logic import devices
+from ganeti.logic import devices, new_volumes
 from ganeti.logic.base import Env
-from ganeti.model.objects import Disk, DiskTemplate, Instance
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Node
 from ganeti.model.types import Uuid
 
 
@@ -19,17 +19,18 @@ def maker(env: Env, instance: Instance) -> Callable[[devices.DiskSpec, int], Dis
         if instance.disk_template == DiskTemplate.DISKLESS.value:
             raise errors.PrereqError("wrong_input", f"instance {instance.name} is diskless: it takes no disks")
         like = instance.disks[0]
-        if like.template not in devices.FILE_TEMPLATES:
-            raise errors.PrereqError(
-                "wrong_input", f"disks of template {like.template.value} cannot be added in this version"
-            )
         devices.available(like.template, env.config.cluster)
+        if like.template in new_volumes.TEMPLATES:
+            primary, *others = (env.config.nodes[uuid] for uuid in instance.nodes)
+            return new_volumes.make(env, spec, index, primary, others[0] if others else None)
         return beside(like, spec, env.new_uuid())
 
     return make
 
 
-def converted(env: Env, instance: Instance, template: DiskTemplate, *, driver: str, directory: str) -> tuple[Disk, ...]:
+def converted(
+    env: Env, instance: Instance, template: DiskTemplate, *, driver: str, directory: str, secondary: Node | None = None
+) -> tuple[Disk, ...]:
     """Its disks as disks of another template, new and empty. Raises PrereqError."""
     if not instance.disks or template is DiskTemplate.DISKLESS:
         raise errors.PrereqError("wrong_input", "there is no conversion from or to diskless")
@@ -38,16 +39,24 @@ def converted(env: Env, instance: Instance, template: DiskTemplate, *, driver: s
             "wrong_input", f"the disks of {instance.name} are of template {template.value} already"
         )
     devices.available(template, env.config.cluster)
-    unfit = [kind.value for kind in (template, instance.disks[0].template) if kind not in devices.FILE_TEMPLATES]
-    if unfit:
+    if (template is DiskTemplate.DRBD) != (secondary is not None):
+        wanted = "needs a secondary node" if secondary is None else "takes no secondary node"
         raise errors.PrereqError(
-            "wrong_input", f"disks cannot be converted from or to template {unfit[0]} in this version"
+            "wrong_input", f"a conversion to template {template.value} {wanted}", hint="-n NODE is for drbd"
         )
+    specs = [
+        devices.DiskSpec(size=disk.size, mode=disk.mode, name=disk.name, exportable=disk.exportable)
+        for disk in instance.disks
+    ]
+    if template in new_volumes.TEMPLATES:
+        primary = env.config.nodes[instance.primary_node]
+        if secondary is not None and secondary.uuid == primary.uuid:
+            raise errors.PrereqError("wrong_input", f"node {primary.name} cannot be the secondary of itself")
+        return tuple(new_volumes.make(env, spec, index, primary, secondary) for index, spec in enumerate(specs))
     where = devices.file_directory(env.config.cluster, template, directory, instance.name)
     found = []
-    for disk in instance.disks:
+    for spec in specs:
         uuid = env.new_uuid()
-        spec = devices.DiskSpec(size=disk.size, mode=disk.mode, name=disk.name, exportable=disk.exportable)
         path = f"{where}/disk-{uuid}"
         found.append(devices.file_disk(spec, uuid, template, devices.file_driver(driver), path))
     return tuple(found)

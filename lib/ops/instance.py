@@ -277,6 +277,9 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
         DiskTemplate | None,
         opt("-t", "--disk-template", help="copy the disks of the stopped instance to another kind of disk"),
     ] = None
+    remote_node: Annotated[
+        str, opt("-n", "--node", help="secondary node of disks that become drbd", metavar="NODE")
+    ] = ""
     file_driver: Annotated[str, opt("--file-driver", help="of disks that become files: loop, blktap or blktap2")] = ""
     file_storage_dir: Annotated[
         str, opt("--file-storage-dir", help="of disks that become files: directory below the cluster's", metavar="DIR")

@@ -357,4 +357,4 @@ class SimulatedCluster:
 def _name(volume: Disk) -> str:
     """As `volumes` of the drivers tell it."""
     is_lv = volume.template is DiskTemplate.PLAIN
-    return "/".join(str(part) for part in volume.logical_id) if is_lv else str(volume.logical_id[1])
+    return "/dev/" + "/".join(str(part) for part in volume.logical_id) if is_lv else str(volume.logical_id[1])

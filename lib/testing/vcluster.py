@@ -20,7 +20,7 @@ from ganeti.testing.vlayout import Layout, VirtualNode
 
 Report = Callable[[str], None]
 
-TEMPLATES = ("file", "sharedfile", "diskless")
+TEMPLATES = ("file", "sharedfile", "diskless", "plain", "drbd")
 _COMMAND_LIMIT_S = 120
 
 
@@ -333,7 +333,7 @@ def guest_boot(layout: Layout, os_definitions: str) -> str:
 def init_command(layout: Layout, kvm_parameters: str) -> tuple[str, ...]:
     command = ["gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts", "--master-netdev", "lo"]
     command += ["--enabled-hypervisors", ",".join(layout.hypervisors)]
-    command += ["--enabled-disk-templates", ",".join(TEMPLATES)]
+    command += ["--enabled-disk-templates", ",".join(TEMPLATES), "--vg-name", "xenvg"]
     if kvm_parameters:
         command += ["-H", f"kvm:{kvm_parameters}"]
     return (*command, layout.cluster_name)

@@ -177,7 +177,7 @@ def test_the_group_is_told_about_and_its_volumes_are_those_with_our_tag():
         "volume group xenvg is too small (20480 MiB required, 8188 found); "
         "volume group xenvg has lost 1 of its 2 physical volumes"
     )
-    assert storage.volumes() == ("xenvg/data1",)
+    assert storage.volumes() == ("/dev/xenvg/data1",)
     assert storage.repair(vg="xenvg") == "1 missing physical volumes were taken out of volume group xenvg"
     assert storage.verify().startswith("no volume group is set")
     tools.assert_finished()

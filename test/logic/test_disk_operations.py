@@ -24,7 +24,11 @@ OPERATIONS = (
 
 
 def content(cluster: SimulatedCluster, number: int) -> bytes:
-    return data(cluster, number).read_bytes()[:5]
+    return start_of(data(cluster, number))
+
+
+def start_of(path: Path) -> bytes:
+    return path.read_bytes()[:5]
 
 
 def test_disks_are_activated_and_deactivated(tmp_path: Path) -> None:
@@ -263,5 +267,42 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
         assert node(cluster, 2).volumes() == ()
         assert not cluster.debris()
         await good(cluster, op("STARTUP"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_disks_become_mirrored_and_plain_again_with_their_data(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create(disk_template="plain", snode="", start=False))
+        vg, name = web1(cluster).disks[0].logical_id
+        write(Path(node(cluster, 2).paths.local(f"/var/lib/ganeti/fake-lvm/{vg}/{name}")), b"hello")
+        assert "needs a secondary node" in await bad(cluster, op("SET_PARAMS", disk_template="drbd"))
+        await good(cluster, op("SET_PARAMS", disk_template="drbd", remote_node="node3", ignore_ipolicy=True))
+        assert web1(cluster).disk_template == "drbd"
+        assert content(cluster, 2) == content(cluster, 3) == b"hello"
+        assert [node(cluster, number).minors() for number in (2, 3)] == [(), ()]
+        await good(cluster, op("STARTUP"))
+        assert is_connected(cluster, 3)
+        await good(cluster, op("SHUTDOWN"))
+        await good(cluster, op("SET_PARAMS", disk_template="plain", ignore_ipolicy=True))
+        assert node(cluster, 3).volumes() == ()
+        assert not cluster.debris()
+        vg, name = web1(cluster).disks[0].logical_id
+        assert start_of(Path(node(cluster, 2).paths.local(f"/var/lib/ganeti/fake-lvm/{vg}/{name}"))) == b"hello"
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_mirrored_disk_is_added_and_removed(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        add = op("SET_PARAMS", disks=[["add", -1, {"size": 8}]], ignore_ipolicy=True)
+        await good(cluster, add)
+        assert len(web1(cluster).disks) == 3
+        assert Mirror.of(web1(cluster).disks[2]).minors == (2, 2)
+        assert node(cluster, 2).minors() == ()
+        await good(cluster, op("SET_PARAMS", disks=[["remove", 0, {}]], ignore_ipolicy=True))
+        assert len(node(cluster, 3).volumes()) == 4
+        assert not cluster.debris()
 
     on_cluster(tmp_path, body)

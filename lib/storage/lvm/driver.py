@@ -213,7 +213,7 @@ class LvmStorage:
 
     def volumes(self) -> tuple[str, ...]:
         with _told("cannot list the logical volumes"):
-            return tuple(f"{lv.vg}/{lv.name}" for lv in self._list() if lv.mark is not None)
+            return tuple(names.device(lv.vg, lv.name) for lv in self._list() if lv.mark is not None)
 
     def repair(self, *, vg: str) -> str:
         """Take physical volumes that are missing out of the group, once; what lay on them is lost. What was done."""

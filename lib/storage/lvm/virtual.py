@@ -63,7 +63,7 @@ class VirtualLvm:
 
     def volumes(self) -> tuple[str, ...]:
         inside = f"{_HOME.path}/"
-        return tuple(name.removeprefix(inside) for name in self._files.volumes() if name.startswith(inside))
+        return tuple("/dev/" + name.removeprefix(inside) for name in self._files.volumes() if name.startswith(inside))
 
 
 def _as_file(disk: Disk) -> Disk:

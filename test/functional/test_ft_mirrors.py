@@ -1,0 +1,52 @@
+"""Mirrored disks with real daemons: an instance on two nodes, its secondary replaced, its primary dead."""
+
+import os
+
+import pytest
+from functional.conftest import destroy, make_cluster
+
+from ganeti.paths import FAKE_DIR
+
+ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "--no-install", "-H", "fake", "-t", "drbd")
+NAME = "mirrored.vc.example"
+
+
+@pytest.fixture(scope="module")
+def mirrors():
+    shell = make_cluster(3)
+    yield shell
+    destroy(os.path.dirname(shell.cluster.layout.directory))
+
+
+def _places(shell):
+    """Short names of the nodes that have the guest."""
+    return [node.short_name for node in shell.nodes if os.path.exists(f"{node.paths.local(FAKE_DIR)}/{NAME}.json")]
+
+
+def test_the_life_of_a_mirrored_instance(mirrors):
+    mirrors.ok(*ADD, "--disk", "0:size=1g", "--disk", "1:size=1g", "-n", "node2:node3", NAME)
+    mirrors.ok("gnt-instance", "start", NAME)
+    mirrors.ok("gnt-instance", "migrate", "-f", NAME)
+    assert _places(mirrors) == ["node3"]
+    mirrors.ok("gnt-instance", "grow-disk", NAME, "1", "1g")
+    mirrors.ok("gnt-instance", "replace-disks", "-p", NAME)
+    mirrors.ok("gnt-instance", "replace-disks", "-n", "node1", NAME)
+    assert mirrors.rows("gnt-instance", "pnode,snodes,disk.sizes", NAME) == [
+        ["node3.vc.example", "node1.vc.example", "1024,2048"]
+    ]
+    shown = mirrors.ok("gnt-instance", "activate-disks", NAME)
+    assert "node3.vc.example:disk/0:" in shown
+    mirrors.ok("gnt-cluster", "verify")
+
+
+def test_its_primary_dies_and_comes_back(mirrors):
+    mirrors.cluster.kill("node3")
+    mirrors.ok("gnt-node", "modify", "-f", "--offline=yes", "node3")
+    mirrors.ok("gnt-instance", "failover", "-f", "--ignore-consistency", NAME)
+    assert _places(mirrors)[0] == "node1"
+    mirrors.cluster.boot("node3")
+    mirrors.ok("gnt-node", "modify", "-f", "--offline=no", "node3")
+    mirrors.ok("gnt-instance", "activate-disks", "--wait-for-sync", NAME)
+    mirrors.ok("gnt-cluster", "verify")
+    mirrors.ok("gnt-instance", "remove", "-f", NAME)
+    mirrors.ok("gnt-cluster", "verify")
