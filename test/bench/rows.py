@@ -14,6 +14,7 @@ import tempfile
 import time
 from typing import Any
 
+import rows_exports
 import rows_faults
 import rows_sizes
 from harness import Bench, Result, Row, diskless, median_time, submit, wait_all
@@ -199,4 +200,5 @@ ROWS = (
     Row("fan_out", "a call to 200 simulated node daemons at once", 0, fan_out),
     *rows_sizes.ROWS,
     *rows_faults.ROWS,
+    *rows_exports.ROWS,
 )
