@@ -55,7 +55,7 @@ def _on(
 
 
 def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk] | None = None) -> list[Step]:
-    """Mirrors are up when they are made, and filled from the primary node."""
+    """Mirrors are up when they are made, and filled from the primary node. Wiped if the cluster says so."""
     wanted = instance.disks if only is None else tuple(only)
     together = sum(space(disk) for disk in wanted)
 
@@ -66,10 +66,16 @@ def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk]
         )
 
     mirrored = [disk for disk in wanted if is_mirror(disk)]
+    wiped: list[Step] = []
+    if config.cluster.prealloc_wipe_disks:
+        wiped += mirrors.pause(config, env, instance, mirrored, paused=True)
+        wiped += wipe(env, instance, [(disk, 0) for disk in wanted])
+        wiped += mirrors.pause(config, env, instance, mirrored, paused=False)
     return [
         *_on(config, env, instance, nodes=instance.nodes, verb="create", make=make, only=only),
         *mirrors.assemble(config, env, instance, instance.nodes, disks=mirrored),
         *mirrors.promote_new(config, env, instance, mirrored),
+        *wiped,
     ]
 
 

@@ -306,3 +306,17 @@ def test_a_mirrored_disk_is_added_and_removed(tmp_path: Path) -> None:
         assert not cluster.debris()
 
     on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("template", ["drbd", "plain", "file"])
+def test_new_disks_are_wiped_if_the_cluster_says_so(tmp_path: Path, template: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, {"OP_ID": "OP_CLUSTER_SET_PARAMS", "prealloc_wipe_disks": True})
+        job = await good(cluster, create(disk_template=template, disks=[{"size": 8}], snode="node3"))
+        titles = [line for line in cluster.log_of(job.id) if "wipe disk 0 of web1" in line]
+        assert len(titles) == 1
+        if template == "drbd":
+            assert data(cluster, 2).stat().st_blocks * 512 >= 8 << 20
+            assert is_connected(cluster, 3)
+
+    on_cluster(tmp_path, body)
