@@ -101,6 +101,11 @@ def pid_file(daemon: str) -> File:
     return File(f"{_RUN}/{daemon}.pid", _ROOT, _ROOT, 0o644)
 
 
+def once_file(daemon: str) -> File:
+    """Arguments of the next start of a daemon as a service; there for that moment only."""
+    return File(f"{_RUN}/{daemon}.once", _ROOT, _ROOT, 0o600)
+
+
 def watcher_state(group: str) -> File:
     return File(f"{_DATA}/watcher.{group}.data", _ROOT, _ROOT, 0o600)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import optparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ganeti import errors, settings
-from ganeti.host import running, starting
+from ganeti import errors, paths, settings
+from ganeti.host import files, running, starting
 from ganeti.host.starting import Daemon
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 
 NAME = "ganeti-daemons"
-ACTIONS = ("start", "stop", "restart", "status")
+ACTIONS = ("start", "stop", "restart", "status", "reopen", "wanted")
 #: of the master daemon where it is not wanted: that is how it should be
 _NOT_MASTER = 11
+#: of `wanted`: it has no place on this node
+EXIT_UNWANTED = 1
 #: of `status`: one that should run does not
 EXIT_DOWN = 3
 
@@ -30,14 +33,22 @@ class Control:
         start: Callable[[str], None],
         stop: Callable[[str], bool],
         is_running: Callable[[str], bool],
+        reopen: Callable[[str], bool],
         tell: Callable[[str], None],
     ) -> None:
         self._paths = where
         self._start, self._stop, self._is_running, self._tell = start, stop, is_running, tell
+        self._reopen = reopen
 
     def run(self, action: str, names: Sequence[str]) -> int:
         """The exit status. Raises ExecError. A host in no cluster has nothing to start: that is no error."""
         chosen = [daemon for daemon in starting.DAEMONS if not names or daemon.name in names]
+        if action == "wanted":
+            return 0 if all(self._is_wanted(daemon) for daemon in chosen) else EXIT_UNWANTED
+        if action == "reopen":
+            for daemon in chosen:
+                if self._reopen(daemon.name):
+                    self._tell(f"{daemon.name} opens its log anew")
         if action in ("stop", "restart"):
             for daemon in reversed(chosen):
                 if self._stop(daemon.name):
@@ -49,6 +60,16 @@ class Control:
             for daemon in chosen:
                 self._begin(daemon)
         return self._status(chosen) if action == "status" else 0
+
+    def _is_wanted(self, daemon: Daemon) -> bool:
+        me = identity.load(self._paths)
+        if me is None:
+            return False
+        # somebody asks for it with arguments: to take over, for example
+        if not daemon.on_master_only or os.path.exists(self._paths.local(paths.once_file(daemon.name))):
+            return True
+        named = (files.read_text(self._paths.local(paths.ssconf("master_node"))) or "").strip()
+        return not named or named == me.node
 
     def _begin(self, daemon: Daemon) -> None:
         if self._is_running(daemon.name):
@@ -75,16 +96,22 @@ def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def make_parser() -> optparse.OptionParser:
     known = [daemon.name for daemon in starting.DAEMONS]
-    parser = optparse.OptionParser(
+    return optparse.OptionParser(
         prog=NAME,
         usage="%prog {" + "|".join(ACTIONS) + "} [daemon...]",
         version=f"{NAME} (ganeti {settings.VERSION}) {settings.VERSION}",
         description="Starts or stops the daemons of this node, or tells which run (exit status"
         f" {EXIT_DOWN}: one is missing). Without names: all of {', '.join(known)}. The master daemon ends at once on a"
-        " node that is not the master; that is no error.",
+        " node that is not the master; that is no error. `reopen` makes them write into new log files, after the old"
+        " ones were moved away. `wanted` tells by the exit status whether a daemon has its place on this node.",
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    known = [daemon.name for daemon in starting.DAEMONS]
+    parser = make_parser()
     _, words = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
     if not words or words[0] not in ACTIONS:
         parser.error("the first word is one of " + ", ".join(ACTIONS))
@@ -97,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start=lambda name: starting.start(where, name),
         stop=lambda name: running.stop(where, name),
         is_running=lambda name: running.is_running(where, name),
+        reopen=lambda name: running.reopen_log(where, name),
         tell=_say,
     )
     try:

@@ -12,7 +12,7 @@ from ganeti import errors, paths
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.checks import InitFacts, InitRequest, check, check_not_a_member
 from ganeti.bootstrap.membership import make_storage_directories, remove_everything
-from ganeti.host import files, tls
+from ganeti.host import files, services, tls
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import parameters
 from ganeti.logic import cluster_values
@@ -164,6 +164,7 @@ def create_cluster(
                 timeout_s=LUXI_LIMIT_S,
                 while_true=lambda: daemons.is_running(where, daemons.MASTERD),
             )
+            services.of(where).enable()
         except (errors.GanetiError, OSError) as err:
             for daemon in (daemons.MASTERD, daemons.NODED):
                 daemons.stop(where, daemon)

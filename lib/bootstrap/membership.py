@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ganeti import paths
 from ganeti.bootstrap import daemons
+from ganeti.host import services
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
 
@@ -25,6 +26,7 @@ def remove_everything(where: Paths) -> None:
 
     Logs, storage and guests stay. Not a node: fine. May be repeated.
     """
+    services.of(where).disable()
     for daemon in (daemons.MASTERD, daemons.NODED):
         daemons.stop(where, daemon)
     credentials.remove(where)

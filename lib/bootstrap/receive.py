@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optparse
 import re
 import sys
 from typing import IO
@@ -10,7 +11,7 @@ from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.join import JOIN_FORMAT, JoinReply, JoinRequest
 from ganeti.bootstrap.membership import make_storage_directories, remove_everything
-from ganeti.host import files, net, tls
+from ganeti.host import files, net, services, tls
 from ganeti.node.ssconf import MAX_BYTES, write_ssconf
 from ganeti.paths import Paths
 from ganeti.rpc import credentials, identity
@@ -142,11 +143,23 @@ def receive(request: JoinRequest, where: Paths) -> JoinReply:
     write_ssconf(where, request.ssconf)
     credentials.install(where, request.credentials)
     daemons.start(where, daemons.NODED)
+    services.of(where).enable()
     return JoinReply(joined=True, digest=tls.digest(request.credentials.bundle))
+
+
+def make_parser() -> optparse.OptionParser:
+    return optparse.OptionParser(
+        prog="ganeti-node-join",
+        usage="%prog <DOCUMENT >REPLY",
+        version=f"ganeti-node-join (ganeti {settings.VERSION}) {settings.VERSION}",
+        description="Makes this host a node of a cluster. gnt-node add runs it by ssh; the document that it reads from"
+        " standard input has the node's certificate and key. Not for people.",
+    )
 
 
 def main() -> int:
     """`ganeti-node-join`: the document on standard input, the reply on standard output. Exit status 0 or 1."""
+    make_parser().parse_args()
     where = Paths.from_environment()
     try:
         reply = receive(read_request(sys.stdin.buffer), where)

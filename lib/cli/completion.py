@@ -12,7 +12,7 @@ from ganeti.ops.verbs import CommandOption, Verb
 _DATA = f'"${{GANETI_ROOTDIR}}{settings.DATA_DIR}'
 
 #: shell commands that print the names of objects; they read what every node has, no master is asked
-_NAMES = {
+NAMES = {
     "instance": f'cat {_DATA}/ssconf_instance_list" 2>/dev/null',
     "node": f'cat {_DATA}/ssconf_node_list" 2>/dev/null',
     "group": f'cut -d" " -f2 {_DATA}/ssconf_nodegroups" 2>/dev/null',
@@ -54,7 +54,7 @@ complete -F _gnt %(tools)s
 
 def script() -> str:
     """The whole completion file."""
-    names = "\n".join(f'    {kind}) _gnt_words "$({command})" ;;' for kind, command in _NAMES.items())
+    names = "\n".join(f'    {kind}) _gnt_words "$({command})" ;;' for kind, command in NAMES.items())
     verbs = "\n".join(f"      {tool}) _gnt_words {_words(_verb_names(tool))} ;;" for tool in commands.TOOLS)
     body = "".join(_case(verb) for tool in commands.TOOLS for verb in commands.every(tool))
     return _HEAD % {"names": names, "verbs": verbs} + body + _TAIL % {"tools": " ".join(commands.TOOLS)}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import IO, TextIO
 
 from ganeti import errors, paths
-from ganeti.host import faults, files
+from ganeti.host import faults, files, notify
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -98,9 +98,11 @@ def run_daemon(name: str, log_name: str, where: Paths, main: Main, *, foreground
     In the background the caller's process returns 0 as soon as the daemon has called `ready`, else its exit status
     after printing why to stderr. `main` runs without terminal, in ``/``, with its log open and its pid file locked;
     nothing with threads may have been started before. `main` handles SIGTERM; SIGHUP makes the log file open anew.
+    In the foreground a service manager is told, if there is one.
     """
     if foreground:
-        return _Body(name, log_name, where, main, debug=debug, foreground=True).run(lambda status, text: None)
+        os.umask(0o027)
+        return _Body(name, log_name, where, main, debug=debug, foreground=True).run(_tell_manager)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
@@ -119,6 +121,13 @@ def run_daemon(name: str, log_name: str, where: Paths, main: Main, *, foreground
         # not sys.exit: what the parent registered to run at its exit is not ours
         logging.shutdown()
         os._exit(status)
+
+
+def _tell_manager(status: int, text: str) -> None:
+    if status == 0 and not text:
+        notify.tell(notify.READY, f"MAINPID={os.getpid()}")
+    elif text:
+        notify.tell(f"STATUS={text.splitlines()[0]}")
 
 
 def _tell(name: str, file: IO[bytes]) -> int:
@@ -191,6 +200,8 @@ class _Body:
             _arm_faults(self._paths)
             log.info("started")
             status = self._main(ready)
+            if self._foreground:
+                notify.tell(notify.STOPPING)
             log.info("ended with status %d", status)
             return status
         finally:

@@ -67,13 +67,15 @@ def write(paths: Paths, file: File, data: bytes) -> None:
 
 
 def make_directory(paths: Paths, directory: File) -> None:
-    """Create it with its parents, owner and mode; there already: owner and mode are set right."""
+    """Create it with its parents, owner and mode; there already: owner and mode are set right, if we may."""
     local = paths.local(directory)
     os.makedirs(local, exist_ok=True)
     uid, gid = owner_ids(directory, is_virtual=paths.is_virtual)
     if uid != -1 or gid != -1:
         os.chown(local, uid, gid)
-    os.chmod(local, directory.mode)
+    # a daemon with an account of its own finds what root has made
+    if os.geteuid() in (0, os.stat(local).st_uid):
+        os.chmod(local, directory.mode)
 
 
 def read_text(path: str, *, max_bytes: int = 1 << 20) -> str | None:

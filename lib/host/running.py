@@ -7,7 +7,7 @@ import select
 import signal
 
 from ganeti import errors, paths
-from ganeti.host import files
+from ganeti.host import files, services
 from ganeti.paths import ROOT_VARIABLE, Paths
 
 STOP_LIMIT_S = 30.0
@@ -40,6 +40,18 @@ def is_running(where: Paths, daemon: str) -> bool:
     return pid_of(where, daemon) is not None
 
 
+def reopen_log(where: Paths, daemon: str) -> bool:
+    """Make it open its log file anew; whether it runs."""
+    pid = pid_of(where, daemon)
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S, hurry_after_s: float | None = None) -> bool:
     """Ask it to end, then end it; whether it ran. Waits for the end.
 
@@ -59,9 +71,14 @@ def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S, hurry_af
         steps = [(signal.SIGTERM, timeout_s), (signal.SIGKILL, KILL_LIMIT_S)]
         if hurry_after_s is not None:
             steps.insert(0, (signal.SIGTERM, hurry_after_s))
-        for number, limit in steps:
+        manager = services.of(where)
+        is_service = manager.runs(daemon, pid)
+        for place, (number, limit) in enumerate(steps):
             try:
-                signal.pidfd_send_signal(handle, number)
+                if place == 0 and is_service:
+                    manager.begin_stop(daemon)
+                else:
+                    signal.pidfd_send_signal(handle, number)
             except ProcessLookupError:
                 return True
             if select.select([handle], [], [], limit)[0]:

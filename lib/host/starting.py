@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ganeti import errors, paths
+from ganeti import errors, paths, settings
+from ganeti.host import services
 from ganeti.host.run import PATH, HostRunner
 from ganeti.host.running import is_running
 from ganeti.paths import Paths
@@ -22,17 +23,28 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     log_name: str
+    about: str  # what it does, for its unit and its man page
     on_master_only: bool = False
+    user: str = "root"  # its account where it is a service
+    keeps_guests: bool = False  # what it has started goes on without it
 
 
 #: in the order in which they start; they are stopped the other way round
 DAEMONS = (
-    Daemon(name=NODED, log_name="node-daemon"),
-    Daemon(name=MASTERD, log_name="master-daemon", on_master_only=True),
+    Daemon(name=NODED, log_name="node-daemon", about="node daemon", keeps_guests=True),
+    Daemon(
+        name=MASTERD,
+        log_name="master-daemon",
+        about="master daemon",
+        on_master_only=True,
+        user=settings.MASTERD_USER,
+    ),
 )
 LOG_NAMES = {daemon.name: daemon.log_name for daemon in DAEMONS}
 
 START_LIMIT_S = 30.0
+#: with which a daemon ends, or is not even started, where it is not wanted
+EXIT_NOT_WANTED = 11
 #: how much of a log's end is looked at
 TAIL_SIZE = 1 << 16
 
@@ -55,23 +67,38 @@ def program(name: str, *, bin_dir: str = "") -> str:
 
 
 def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[str] = ()) -> None:
-    """Returns when it runs; running already: nothing to do. Raises ExecError with what it said."""
+    """Returns when it runs; running already: nothing to do. Raises ExecError with what it said.
+
+    Where it is a service of this machine it is started as that. `bin_dir`: the program there, and no service.
+    """
     if is_running(where, daemon):
         return
+    manager = services.of(where)
     try:
+        if not bin_dir and manager.has(services.unit(daemon)):
+            _start_service(where, manager, daemon, arguments)
+            return
         HostRunner(where).run(
             (program(daemon, bin_dir=bin_dir), *arguments),
             timeout_s=START_LIMIT_S,
             environment={name: os.environ[name] for name in ("GANETI_FAULT",) if name in os.environ},
         )
     except errors.CommandFailed as err:
-        said = err.output.strip().splitlines()[-5:]
+        # systemctl only says where to look
+        said = [] if err.argv[0] == "systemctl" else err.output.strip().splitlines()[-5:]
         if not said and (last := last_error(where.local(paths.log_file(LOG_NAMES[daemon])), daemon)):
             said = [f"{err.message}; the last that it logged:", last]
         raise errors.ExecError(
             f"{daemon} did not start" + (": " + " ".join(said) if said else f" ({err.message})"),
             hint=f"its log is in {where.local(paths.LOG_DIR)}",
         ) from err
+
+
+def _start_service(where: Paths, manager: services.Services, daemon: str, arguments: Sequence[str]) -> None:
+    manager.start(daemon, arguments, timeout_s=START_LIMIT_S)
+    if not is_running(where, daemon):
+        # a unit whose condition does not hold is passed over, and that counts as success
+        raise errors.CommandFailed(("systemctl", "start", services.unit(daemon)), EXIT_NOT_WANTED, "")
 
 
 def last_error(log_path: str, daemon: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from ganeti import errors, paths
 from ganeti.calls.port import Rpc
-from ganeti.host import net
+from ganeti.host import net, notify
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.luxi.server import LuxiServer
 from ganeti.master.mastership import Mastership
@@ -108,6 +108,7 @@ class Master:
             else:
                 is_won = await self._try_to_win()
             await luxi.start()
+            background.append(asyncio.create_task(_keep_telling(), name="service manager"))
             ready()
             if not is_won and not await self._win(stop):
                 return 0
@@ -191,6 +192,14 @@ class Master:
                 await self._mastership.engine.forget_submissions()
             except errors.GanetiError as err:
                 log.warning("old submission keys stay: %s", err)
+
+
+async def _keep_telling() -> None:
+    """That this loop turns, to a service manager that watches."""
+    interval = notify.interval_s()
+    while interval is not None:
+        notify.tell(notify.ALIVE)
+        await asyncio.sleep(interval)
 
 
 def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:

@@ -17,8 +17,9 @@ WARNING = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
+def make_parser() -> optparse.OptionParser:
     parser = optparse.OptionParser(
+        prog=NAME,
         usage="%prog [-f] [-d] [--take-over [--seen-term=TERM]] [--no-voting]",
         version=f"%prog (ganeti) {settings.VERSION}",
         description="The master daemon: holds the state, the job queue and the locks of the cluster.",
@@ -34,6 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_option("--seen-term", type="int", metavar="TERM", default=0, help="take over only from this mastership")
     parser.add_option("--no-voting", action="store_true", default=False, help="become master without the candidates")
     parser.add_option("--yes-do-it", action="store_true", default=False, help="answer the question of --no-voting")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = make_parser()
     options, arguments = parser.parse_args(argv)
     if arguments:
         parser.error("takes no arguments")

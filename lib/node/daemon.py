@@ -13,7 +13,7 @@ import msgspec
 
 from ganeti import errors, paths, settings
 from ganeti.calls.base import Call
-from ganeti.host import files, partition, tls
+from ganeti.host import files, notify, partition, tls
 from ganeti.host.clock import SystemClock
 from ganeti.host.daemon import Ready, run_daemon
 from ganeti.host.run import HostRunner
@@ -40,6 +40,8 @@ NAME = "ganeti-noded"
 EXIT_NO_CLUSTER = 5
 #: running calls may go on so long when the daemon shall end
 STOP_S = 10.0
+#: the server's loop turns twice a second; longer without a turn, and it hangs
+SILENT_S = 10.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +98,11 @@ class NodeDaemon:
     def port(self) -> int:
         return self._server.port
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether new connections are taken: its loop has turned lately."""
+        return self._server.idle_s() < SILENT_S
+
     def start(self) -> None:
         """Serve in threads. Raises PrereqError(environment_error) when the address cannot be had."""
         self._server.start()
@@ -141,13 +148,19 @@ def serve(where: Paths, me: Identity, options: Options, ready: Ready) -> int:
     daemon.start()
     log.info("node %s of cluster %s answers on port %d", me.node, me.cluster, daemon.port)
     ready()
-    daemon.ending.wait()
+    interval = notify.interval_s()
+    while not daemon.ending.wait(interval):
+        if daemon.is_alive:
+            notify.tell(notify.ALIVE)
+        else:
+            log.error("no connection is taken any more: waiting for the service manager to start another daemon")
     daemon.stop()
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def make_parser() -> optparse.OptionParser:
     parser = optparse.OptionParser(
+        prog=NAME,
         usage="%prog [-f] [-d] [-b ADDRESS] [-p PORT]",
         version=f"%prog (ganeti) {settings.VERSION}",
         description="The node daemon: does on this node what the master of its cluster asks for.",
@@ -156,6 +169,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
     parser.add_option("-b", "--bind", metavar="ADDRESS", default="", help="listen there, not on the node's own address")
     parser.add_option("-p", "--port", type="int", default=settings.NODED_PORT, help="default: %default")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = make_parser()
     chosen, arguments = parser.parse_args(argv)
     if arguments:
         parser.error("takes no arguments")

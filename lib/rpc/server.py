@@ -194,10 +194,16 @@ class _Server(cheroot.HTTPServer):
 
     keep_alive_conn_limit = None  # type: ignore[assignment]  # cheroot's stub forgets it: no limit
     request_queue_size = 256
-    timeout = IDLE_S
     max_request_body_size = MAX_BODY
     max_request_header_size = MAX_HEADER
     owner: NodeServer
+    turned_s = 0.0  # when its loop turned last, monotonic
+
+    @property
+    def timeout(self) -> float:  # type: ignore[override]  # cheroot's is a plain attribute
+        # read by the loop itself at each turn (ConnectionManager._run), and only by it
+        self.turned_s = time.monotonic()
+        return IDLE_S
 
     @staticmethod
     def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
@@ -260,6 +266,10 @@ class NodeServer:
             ) from err
         self._thread = threading.Thread(target=self._server.serve, name="server", daemon=True)
         self._thread.start()
+
+    def idle_s(self) -> float:
+        """Seconds since its loop turned last; it turns with every connection, and twice a second."""
+        return time.monotonic() - self._server.turned_s
 
     @property
     def port(self) -> int:

@@ -76,14 +76,18 @@ def open_log(where: Paths, clock: Clock) -> logging.Handler:
     return logging.FileHandler(f"{directory}/cleaner-{stamp}.{os.getpid()}.log", encoding="utf-8")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = optparse.OptionParser(
+def make_parser() -> optparse.OptionParser:
+    return optparse.OptionParser(
         prog=NAME,
         usage="%prog [node|master]",
         version=f"{NAME} (ganeti {settings.VERSION}) {settings.VERSION}",
         description="Removes what is older than 21 days: on a node state of the watcher and expired keys, on the master"
         " archived jobs. Without an argument it does both.",
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = make_parser()
     _, words = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
     if len(words) > 1 or not set(words) <= set(MODES):
         parser.error("the argument is node or master")

@@ -24,7 +24,7 @@ NAME = "ganeti-watcher"
 AGE = "6h"
 
 
-def _parser() -> optparse.OptionParser:
+def make_parser() -> optparse.OptionParser:
     parser = optparse.OptionParser(
         prog=NAME,
         version=f"{NAME} (ganeti {settings.VERSION}) {settings.VERSION}",
@@ -49,7 +49,7 @@ def _parser() -> optparse.OptionParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = _parser()
+    parser = make_parser()
     given, words = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
     if words:
         parser.error("there are no arguments")

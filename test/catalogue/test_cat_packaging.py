@@ -61,3 +61,37 @@ def test_commands_start_without_heavy_modules():
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert heavy & loaded == set()
+
+
+@pytest.fixture(scope="module")
+def generated(repository, tmp_path_factory):
+    found = runpy.run_path(f"{repository}/tools/generate", run_name="not main")
+    return found["texts"]("/usr/sbin")
+
+
+def test_every_program_has_a_man_page(repository, generated):
+    there = {name for folder in ("daemons", "scripts") for name in os.listdir(f"{repository}/{folder}")}
+    wanted = {f"man8/{name}.8" for name in there if name != "__pycache__"}
+    assert wanted == {name for name in generated if name.startswith("man8/")}
+    for name in wanted:
+        head = generated[name].split(".SH DESCRIPTION\n")[0]
+        assert "\\- " in head, name
+        assert generated[name].split(".SH DESCRIPTION\n")[1].strip(), name
+
+
+def test_every_command_is_completed_by_both_shells(generated):
+    from ganeti.cli import commands
+
+    for tool in commands.TOOLS:
+        for verb in commands.every(tool):
+            for shell in ("bash_completion.d/ganeti", "zsh/_ganeti"):
+                assert f'"{tool} {verb.name}"' in generated[shell]
+    assert generated["zsh/_ganeti"].startswith("#compdef " + " ".join(commands.TOOLS))
+
+
+def test_everything_that_is_generated_is_installed(repository, generated):
+    with open(f"{repository}/Makefile.am", encoding="utf-8") as file:
+        rules = file.read()
+    for name in generated:
+        folder = name.partition("/")[0]
+        assert f"$(stage)/{folder}/" in rules, name

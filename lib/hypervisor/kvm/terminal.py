@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optparse
 import os
 import select
 import socket
@@ -95,11 +96,20 @@ def connect(name: str, where: Paths) -> socket.socket:
     return console
 
 
+def make_parser() -> optparse.OptionParser:
+    return optparse.OptionParser(
+        prog="ganeti-kvm-console",
+        usage="%prog INSTANCE",
+        description="Connects the terminal to the serial console of a KVM guest of this node. Ctrl-] leaves it. For"
+        " people there is gnt-instance console, which runs this on the right node.",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else argv
-    if len(words) != 1 or words[0].startswith("-"):
-        sys.stderr.write("usage: ganeti-kvm-console INSTANCE\n")
-        return 2
+    parser = make_parser()
+    _, words = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
+    if len(words) != 1:
+        parser.error("the one argument is the instance's name")
     try:
         console = connect(words[0], Paths.from_environment())
     except errors.GanetiError as err:

@@ -38,6 +38,7 @@ class Host:
             start=self.start,
             stop=self.stop,
             is_running=lambda name: name in self.running,
+            reopen=lambda name: name in self.running,
             tell=self.said.append,
         )
         return control.run(action, names)
@@ -81,3 +82,35 @@ def test_nothing_is_started_on_a_host_without_cluster(tmp_path):
 def test_unknown_words_are_refused(words):
     with pytest.raises(SystemExit):
         main(words)
+
+
+def test_reopen_reaches_the_daemons_that_run(tmp_path):
+    host = Host(tmp_path)
+    host.running.add("ganeti-noded")
+    assert host.run("reopen") == 0
+    assert host.said == ["ganeti-noded opens its log anew"]
+
+
+def wants_master(host):
+    return host.run("wanted", "ganeti-masterd") == 0
+
+
+def test_master_daemon_is_wanted_on_the_node_that_ssconf_names(tmp_path):
+    host = Host(tmp_path)
+    assert wants_master(host), "no ssconf yet: the daemon itself knows"
+    for master, wanted in (("node1", True), ("node2", False)):
+        files.write(host.paths, paths.ssconf("master_node"), f"{master}\n".encode())
+        assert wants_master(host) is wanted
+        assert host.run("wanted", "ganeti-noded") == 0
+
+
+def test_master_daemon_is_wanted_for_a_take_over(tmp_path):
+    host = Host(tmp_path)
+    files.write(host.paths, paths.ssconf("master_node"), b"node2\n")
+    files.make_directory(host.paths, paths.RUN_DIR)
+    files.write(host.paths, paths.once_file("ganeti-masterd"), b"ARGUMENTS=--take-over\n")
+    assert wants_master(host)
+
+
+def test_no_daemon_is_wanted_outside_a_cluster(tmp_path):
+    assert Host(tmp_path, member=False).run("wanted", "ganeti-noded") == 1
