@@ -48,6 +48,8 @@ CA_KEY = File(f"{_DATA}/ca.key", _ROOT, _ROOT, 0o600)
 NODE_CERT = File(f"{_DATA}/server.pem", _MASTERD, _MASTERD, 0o440)  # key and certificate of this node
 IDENTITY = File(f"{_DATA}/identity.json", _ROOT, _DAEMONS, 0o644)  # cluster, node name and uuid
 INIT_MARK = File(f"{_DATA}/init-in-progress", _ROOT, _ROOT, 0o600)  # there until an init is complete
+CONFD_KEY = File(f"{_DATA}/hmac.key", _CONFD, _MASTERD, 0o440)  # signs what confd is asked and answers
+CONFD_DATA = File(f"{_DATA}/confd.json", _ROOT, _CONFD, 0o640)  # the configuration for confd; only on candidates
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
 SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
@@ -120,8 +122,9 @@ def watcher_lock(group: str) -> File:
 
 
 def log_file(name: str) -> File:
-    """`name` as users know it: master-daemon, node-daemon, rapi-daemon, watcher, commands."""
-    return File(f"{_LOG}/{name}.log", _MASTERD, _DAEMONS, 0o640)
+    """`name` as users know it: master-daemon, node-daemon, rapi-daemon, conf-daemon, watcher, commands."""
+    owner = {"conf-daemon": _CONFD, "rapi-daemon": _RAPI}.get(name, _MASTERD)
+    return File(f"{_LOG}/{name}.log", owner, _DAEMONS, 0o640)
 
 
 class Paths:

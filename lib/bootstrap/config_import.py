@@ -98,7 +98,7 @@ def _lines(before: Config, after: Config, notes: tuple[str, ...]) -> Iterator[st
 
 def check_host(config: Config, where: Paths) -> None:
     """This host is the master that the document names, and is free. Raises PrereqError."""
-    for daemon in (daemons.MASTERD, daemons.NODED):
+    for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
         if daemons.is_running(where, daemon):
             raise errors.PrereqError("wrong_state", f"{daemon} runs on this host", hint="end its cluster or stop it")
     check_not_a_member(where)
@@ -133,7 +133,7 @@ def import_file(path: str, where: Paths, *, now: float, new_uuid: Callable[[], U
         _install(wanted.config, where, now=now, source=path)
         os.unlink(where.local(paths.INIT_MARK))
         files.sync_directory(os.path.dirname(where.local(paths.INIT_MARK)))
-    return (*wanted.lines, "Now start ganeti-noded and ganeti-masterd on this host.")
+    return (*wanted.lines, "Now start the daemons on this host: ganeti-daemons start.")
 
 
 def _install(config: Config, where: Paths, *, now: float, source: str) -> None:

@@ -156,7 +156,7 @@ def create_cluster(
         files.write(where, paths.INIT_MARK, facts.cluster_name.encode() + b"\n")
         try:
             _install(request, facts, typed, where, now=clock.time(), new_uuid=new_uuid)
-            for daemon in (daemons.NODED, daemons.MASTERD):
+            for daemon in (daemons.NODED, daemons.CONFD, daemons.MASTERD):
                 daemons.start(where, daemon)
             daemons.wait_until(
                 "an answer of the new master",
@@ -166,7 +166,7 @@ def create_cluster(
             )
             services.of(where).enable()
         except (errors.GanetiError, OSError) as err:
-            for daemon in (daemons.MASTERD, daemons.NODED):
+            for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
                 daemons.stop(where, daemon)
             raise errors.ExecError(
                 f"the cluster was not created: {err}", hint="remedy that and run the same command again"
@@ -229,5 +229,6 @@ def write_first_node(
             bundle=own.bundle,
             trust=Trust(term=FIRST_TERM, serial=1, digests={me.certificate_digest: me.name}),
             term=FIRST_TERM,
+            confd_key=credentials.new_confd_key(),
         ),
     )

@@ -171,6 +171,7 @@ def prepare(where: Paths, wanted: Identity, *, master_capable: bool, force: bool
         bundle=pair.bundle,
         trust=own_trust,
         term=TermKeeper(where).seen,
+        confd_key=files.read_text(where.local(paths.CONFD_KEY)) or "",
     )
     credentials.check(made)
     return JoinRequest(

@@ -27,11 +27,14 @@ def remove_everything(where: Paths) -> None:
     Logs, storage and guests stay. Not a node: fine. May be repeated.
     """
     services.of(where).disable()
-    for daemon in (daemons.MASTERD, daemons.NODED):
+    for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
         daemons.stop(where, daemon)
     credentials.remove(where)
     for directory in (paths.STATE_DIR, paths.NODE_DIR):
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))
-    for path in glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*"):
+    doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
+    if os.path.exists(where.local(paths.CONFD_DATA)):
+        doomed.append(where.local(paths.CONFD_DATA))
+    for path in doomed:
         os.unlink(path)

@@ -142,7 +142,8 @@ def receive(request: JoinRequest, where: Paths) -> JoinReply:
     make_storage_directories(where, storage_directories(request))
     write_ssconf(where, request.ssconf)
     credentials.install(where, request.credentials)
-    daemons.start(where, daemons.NODED)
+    for daemon in (daemons.NODED, daemons.CONFD):
+        daemons.start(where, daemon)
     services.of(where).enable()
     return JoinReply(joined=True, digest=tls.digest(request.credentials.bundle))
 

@@ -205,8 +205,9 @@ class _Body:
             log.info("ended with status %d", status)
             return status
         finally:
-            # removed while the lock is held: who comes next makes a new file
-            with contextlib.suppress(FileNotFoundError):
+            # removed while the lock is held: who comes next makes a new file; an account of its own may not be
+            # allowed to, and a file that nobody has locked does no harm
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 os.unlink(self._paths.local(paths.pid_file(self._name)))
             os.close(handle)
 

@@ -15,7 +15,7 @@ from ganeti.host.run import PATH, HostRunner
 from ganeti.host.running import is_running
 from ganeti.paths import Paths
 
-NODED, MASTERD = "ganeti-noded", "ganeti-masterd"
+NODED, MASTERD, CONFD = "ganeti-noded", "ganeti-masterd", "ganeti-confd"
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 #: in the order in which they start; they are stopped the other way round
 DAEMONS = (
     Daemon(name=NODED, log_name="node-daemon", about="node daemon", keeps_guests=True),
+    Daemon(name=CONFD, log_name="conf-daemon", about="configuration query daemon", user=settings.CONFD_USER),
     Daemon(
         name=MASTERD,
         log_name="master-daemon",

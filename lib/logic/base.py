@@ -45,8 +45,13 @@ class StateHolder(msgspec.Struct, frozen=True, kw_only=True):
 class Membership(Protocol):
     """Who votes on the state. Voters change one at a time."""
 
-    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
-        """Bring the node's copy up to date, then commit `changes` together with its vote."""
+    async def add_voter(
+        self, node: Uuid, changes: Sequence[Change], *, if_still: Callable[[Config], bool] | None = None
+    ) -> bool:
+        """Bring the node's copy up to date, then commit `changes` together with its vote; whether that was done.
+
+        `if_still` looks at the configuration when it is this change's turn; when it says no, nothing is changed.
+        """
         ...
 
     async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:

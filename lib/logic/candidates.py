@@ -59,6 +59,15 @@ async def promote(env: Env, node: Node) -> None:
     await env.membership.add_voter(node.uuid, [Put(msgspec.structs.replace(node, master_candidate=True))])
 
 
+async def promote_if_short(env: Env, node: Node) -> bool:
+    """The same, if there is room in the pool when its turn comes: others may be promoted at the same time."""
+    return await env.membership.add_voter(
+        node.uuid,
+        [Put(msgspec.structs.replace(node, master_candidate=True))],
+        if_still=lambda config: joins(config, without=node.uuid),
+    )
+
+
 async def demote(env: Env, node: Node) -> None:
     """`node` as it shall be, but for the flag."""
     await env.membership.remove_voter(node.uuid, [Put(msgspec.structs.replace(node, master_candidate=False))])
@@ -88,10 +97,12 @@ async def fill_pool(env: Env, *, without: Sequence[Uuid] = ()) -> list[str]:
     failed: list[Uuid] = list(without)
     while (node := next_one(env.config, env.rng, without=failed)) is not None:
         try:
-            await promote(env, node)
+            is_promoted = await promote_if_short(env, node)
         except errors.GanetiError as err:
             env.warn(f"cannot promote node {node.name} to master candidate: {err}")
             failed.append(node.uuid)
+            continue
+        if not is_promoted:
             continue
         env.report(f"promoted node {node.name} to master candidate")
         promoted.append(node.name)

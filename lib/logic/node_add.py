@@ -129,7 +129,11 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
         await env.membership.publish_trust()
         if facts.is_candidate:
             try:
-                await candidates.promote(env, env.config.nodes[facts.node.uuid])
+                node = env.config.nodes[facts.node.uuid]
+                if old is not None and old.master_candidate:
+                    await candidates.promote(env, node)
+                elif not await candidates.promote_if_short(env, node):
+                    return
             except errors.GanetiError as err:
                 env.warn(
                     f"node {facts.node.name} was added but is no master candidate: {err}",

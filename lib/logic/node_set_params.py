@@ -146,10 +146,16 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
             if old.offline and not new.offline:
                 await self._greet(env, new)
             if becomes_candidate:
-                await candidates.promote(env, plain)
+                await self._promote(env, plain)
         if old.master_candidate != new.master_candidate or old.offline != new.offline:
             await env.membership.publish_trust()
         return [list(pair) for pair in facts.told]
+
+    async def _promote(self, env: Env, node: Node) -> None:
+        if self.op.master_candidate:
+            await candidates.promote(env, node)
+        elif not await candidates.promote_if_short(env, node):
+            env.report(f"node {node.name} stays a regular node: meanwhile others have filled the candidate pool")
 
     @staticmethod
     async def _promote_another(env: Env, node: Node) -> None:

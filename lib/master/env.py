@@ -413,10 +413,12 @@ class _JobMembership:
         self._env = env
         self._members = members
 
-    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+    async def add_voter(
+        self, node: Uuid, changes: Sequence[Change], *, if_still: Callable[[Config], bool] | None = None
+    ) -> bool:
         await self._env.mark()
         self._env.has_changed = True
-        await self._members.add_voter(node, changes)
+        return await self._members.add_voter(node, changes, if_still=if_still)
 
     async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
         await self._env.mark()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -38,14 +38,19 @@ class Members:
         self._rpc = rpc
         self._one_at_a_time = asyncio.Lock()
 
-    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+    async def add_voter(
+        self, node: Uuid, changes: Sequence[Change], *, if_still: Callable[[Config], bool] | None = None
+    ) -> bool:
         async def send(writes: Sequence[Write], note: Note) -> None:
             await self._leadership.add_voter(node, writes, note)
 
         async with self._one_at_a_time:
+            if if_still is not None and not if_still(self._state.config):
+                return False
             # before the changes are made rows: catching up may take long
             await self._leadership.catch_up(node)
             await self._committer.commit(Note(actor="membership", reason=f"{node} votes"), changes=changes, send=send)
+        return True
 
     async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
         async def send(writes: Sequence[Write], note: Note) -> None:

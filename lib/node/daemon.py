@@ -22,6 +22,7 @@ from ganeti.hypervisor import registry as hypervisor_registry
 from ganeti.node import scripts
 from ganeti.node.base import Context, NodeEnv
 from ganeti.node.catalogue import HANDLERS
+from ganeti.node.confd import ConfdWriter
 from ganeti.node.ending import Ending
 from ganeti.paths import Paths
 from ganeti.rpc import identity
@@ -92,6 +93,7 @@ class NodeDaemon:
             threads=self._pools.threads,
             is_cut_off=lambda address: partition.blocked(where, address),
         )
+        self._confd = ConfdWriter(where, me.uuid)
         self._watcher = FileWatcher((where.local(paths.TRUST_FILE), bundle, authority), self._reload)
 
     @property
@@ -107,11 +109,13 @@ class NodeDaemon:
         """Serve in threads. Raises PrereqError(environment_error) when the address cannot be had."""
         self._server.start()
         self._watcher.start()
+        self._confd.start()
 
     def stop(self, *, limit_s: float = STOP_S) -> None:
         """Take no more calls and give the running ones that many seconds; what still runs then is interrupted."""
         deadline = time.monotonic() + limit_s
         self._watcher.stop()
+        self._confd.stop()
         self._server.stop(limit_s=limit_s)
         while self._requests.running() and time.monotonic() < deadline:
             time.sleep(0.05)

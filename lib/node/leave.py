@@ -32,7 +32,7 @@ def remove_files(where: Paths) -> None:
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
     doomed += glob.glob(glob.escape(where.local(paths.STATE_DIR)) + "/*")
     doomed += glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/watcher.*")
-    doomed.append(where.local(paths.SSCONF_SERIAL))
+    doomed += [where.local(paths.SSCONF_SERIAL), where.local(paths.CONFD_DATA)]
     for path in doomed:
         if os.path.isfile(path):
             os.unlink(path)

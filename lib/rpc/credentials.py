@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 
 import msgspec
 
@@ -12,6 +14,8 @@ from ganeti.paths import Paths
 from ganeti.rpc import identity, term, trust
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import Trust
+
+_CONFD_KEY = re.compile(r"[0-9a-f]{32,256}\n\Z")
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +27,15 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     term: int
     authority_key: str = ""  # PEM; only for nodes that may become master
+    confd_key: str = ""  # signs questions and answers of confd; its end of line belongs to it
 
     def __repr__(self) -> str:
         return f"Credentials({self.identity!r}, <hidden>)"
+
+
+def new_confd_key() -> str:
+    """Hex digits and an end of line, as the file has them: all of it is the key."""
+    return secrets.token_hex(32) + "\n"
 
 
 def check(wanted: Credentials) -> None:
@@ -37,6 +47,8 @@ def check(wanted: Credentials) -> None:
     if not tls.is_signed_by(wanted.bundle, wanted.authority):
         raise errors.PrereqError("wrong_input", "the node's certificate is not signed by the cluster's authority")
     trust.check(wanted.trust)
+    if wanted.confd_key and not _CONFD_KEY.match(wanted.confd_key):
+        raise errors.PrereqError("wrong_input", "the key of confd is not 32 to 256 hex digits with an end of line")
 
 
 def install(where: Paths, wanted: Credentials) -> None:
@@ -52,13 +64,17 @@ def install(where: Paths, wanted: Credentials) -> None:
     files.write(where, paths.CA_CERT, wanted.authority.encode("ascii"))
     if wanted.authority_key:
         files.write(where, paths.CA_KEY, wanted.authority_key.encode("ascii"))
+    if wanted.confd_key:
+        files.write(where, paths.CONFD_KEY, wanted.confd_key.encode("ascii"))
     files.write(where, paths.NODE_CERT, wanted.bundle.encode("ascii"))
     trust.store(where, wanted.trust)
     identity.store(where, wanted.identity)
 
 
 #: in this order: without an identity nothing starts
-MEMBERSHIP = (paths.IDENTITY, paths.TRUST_FILE, paths.NODE_CERT, paths.CA_KEY, paths.CA_CERT, paths.TERM_FILE)
+MEMBERSHIP = (
+    paths.IDENTITY, paths.TRUST_FILE, paths.NODE_CERT, paths.CA_KEY, paths.CA_CERT, paths.TERM_FILE, paths.CONFD_KEY,
+)  # fmt: skip
 
 
 def remove(where: Paths) -> None:

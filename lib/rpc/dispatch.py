@@ -87,7 +87,7 @@ class Dispatcher:
             raise errors.NodeFailure(f"a term is not negative: {envelope.term}")
         self._check_term(call, envelope.term)
         if isinstance(call, ChangingCall):
-            log.info("%s %s for %s", call.call_name, call.request, peer.name)
+            log.info("%s %s for %s in term %d", call.call_name, call.request, peer.name, envelope.term)
         else:
             log.debug("%s for %s", call.call_name, peer.name)
         execution = self._new_execution(envelope.term, peer)

@@ -84,6 +84,19 @@ def look_rows(path: str, table: str, *, prefix: str = "") -> list[tuple[str, str
         ).fetchall()
 
 
+def last_change(path: str, table: str, *, after: int = 0) -> int:
+    """Serial of the newest batch after that one that writes into the table; 0: none does. Raises StoreError."""
+    connection = sql.connect_read_only(path)
+    if connection is None:
+        return 0
+    with contextlib.closing(connection), sql.our_errors(path):
+        # a batch is JSON, each of its writes a list that begins with the table's name; inside values quotes are escaped
+        row = connection.execute(
+            "SELECT max(serial) FROM history WHERE serial > ? AND instr(batch, ?)", (after, f'["{table}",')
+        ).fetchone()
+    return int(row[0] or 0)
+
+
 def look_time(path: str) -> float:
     """When the last batch was made, in epoch seconds; 0: there is none."""
     connection = sql.connect_read_only(path)

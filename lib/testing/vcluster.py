@@ -112,7 +112,7 @@ class VirtualCluster:
     def stop(self) -> None:
         """End all daemons in good order, then the guests."""
         with vlayout.exclusive(self.layout.directory):
-            for daemon in ("ganeti-masterd", "ganeti-noded"):
+            for daemon in ("ganeti-masterd", "ganeti-confd", "ganeti-noded"):
                 for node in self.layout.nodes:
                     daemons.stop(node.paths, daemon)
             for node in self.layout.nodes:
@@ -171,7 +171,8 @@ class VirtualCluster:
         self._report(f"{node.short_name} " + (f"on: {', '.join(started)} started" if started else "runs already"))
 
     def _wanted(self, node: VirtualNode) -> tuple[str, ...]:
-        return ("ganeti-noded", "ganeti-masterd") if node == self.master() else ("ganeti-noded",)
+        usual = ("ganeti-noded", "ganeti-confd")
+        return (*usual, "ganeti-masterd") if node == self.master() else usual
 
     def _start_daemon(self, node: VirtualNode, daemon: str) -> bool:
         if daemons.is_running(node.paths, daemon):

@@ -186,9 +186,15 @@ class FakeMembership:
         self._env = env
         self.log: list[str] = []
 
-    async def add_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
+    async def add_voter(
+        self, node: Uuid, changes: Sequence[Change], *, if_still: Callable[[Config], bool] | None = None
+    ) -> bool:
+        await asyncio.sleep(0)  # others may come first
+        if if_still is not None and not if_still(self._env.config):
+            return False
         self._env.config = self._env.config.apply(changes)
         self.log.append(f"add {self._env.config.nodes[node].name}")
+        return True
 
     async def remove_voter(self, node: Uuid, changes: Sequence[Change]) -> None:
         self._env.config = self._env.config.apply(changes)

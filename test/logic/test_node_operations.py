@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -201,6 +202,21 @@ def test_back_online_is_promoted_when_the_pool_is_short():
     assert node_of(env, 2).master_candidate
     assert len(env.commits) == 1  # reachable first, then the vote
     assert env.membership.log == ["add node2.example.com", "trust"]
+
+
+def test_two_back_online_at_once_do_not_overfill_the_pool():
+    away = [make_node(number, offline=True, master_candidate=False) for number in (2, 3)]
+    env = PlanEnv(make_config(nodes=[make_node(1), *away], candidate_pool_size=2))
+    units = [unit_of(OpNodeSetParams(node_name=node.name, offline=False)) for node in away]
+
+    async def both():
+        facts = [await unit.check(env) for unit in units]  # each finds the pool short
+        await asyncio.gather(*(unit.execute(each, env) for unit, each in zip(units, facts, strict=True)))
+
+    asyncio.run(both())
+    assert [node.name for node in env.config.candidates] == ["node1.example.com", "node2.example.com"]
+    assert not node_of(env, 3).offline
+    assert "node node3.example.com stays a regular node" in env.log[-1]
 
 
 def test_back_online_but_silent_warns():

@@ -116,7 +116,7 @@ def test_master_starts_what_is_missing_and_gives_each_group_a_process(world):
     world.master.groups.append(("other-uuid", "empty", 0))
     files.write(world.paths, paths.watcher_status(GROUP), b"web1 running\n")
     assert world.watcher(job_age_s=60, verify_disks=False).run() == 0
-    assert world.started == ["ganeti-noded", "ganeti-masterd", "ganeti-masterd"]
+    assert world.started == ["ganeti-noded", "ganeti-confd", "ganeti-masterd", "ganeti-masterd"]
     assert world.master.archived == 60
     (command,) = world.commands
     assert command == ("/sbin/ganeti-watcher", "--node-group", GROUP, "--ignore-pause", "--no-verify-disks")
@@ -126,7 +126,7 @@ def test_master_starts_what_is_missing_and_gives_each_group_a_process(world):
 def test_other_nodes_only_look_after_their_daemon(tmp_path):
     world = World(tmp_path, master="node2")
     assert world.watcher().run() == 0
-    assert (world.started, world.commands) == (["ganeti-noded"], [])
+    assert (world.started, world.commands) == (["ganeti-noded", "ganeti-confd"], [])
 
 
 def test_host_without_cluster_is_left_alone(tmp_path):
