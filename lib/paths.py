@@ -52,6 +52,10 @@ CONFD_KEY = File(f"{_DATA}/hmac.key", _CONFD, _MASTERD, 0o440)  # signs what con
 CONFD_DATA = File(f"{_DATA}/confd.json", _ROOT, _CONFD, 0o640)  # the configuration for confd; only on candidates
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
+DOMAIN_SECRET = File(f"{_DATA}/cluster-domain-secret", _ROOT, _MASTERD, 0o640)  # signs what goes between clusters
+SPICE_CERT = File(f"{_DATA}/spice.pem", _ROOT, _MASTERD, 0o440)
+SPICE_CA = File(f"{_DATA}/spice-ca.pem", _ROOT, _MASTERD, 0o440)
+RENEWAL_DIR = File(f"{_DATA}/renewal", _ROOT, _ROOT, 0o700)  # new keys that are not in use yet
 SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
 WATCHER_PAUSE = File(f"{_DATA}/watcher.pause", _ROOT, _DAEMONS, 0o644)  # epoch seconds until which the watcher rests
 WATCHER_LOCK = File(f"{settings.LOCK_DIR}/ganeti-watcher.lock", _ROOT, _ROOT, 0o644)
@@ -81,8 +85,17 @@ SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0
 
 DIRECTORIES = (
     DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, XEN_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
-    OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
+    OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR, RENEWAL_DIR,
 )  # fmt: skip
+
+#: secrets that are the same on all nodes, by the names under which they are renewed
+SHARED_SECRETS = {
+    "rapi.pem": RAPI_CERT,
+    "hmac.key": CONFD_KEY,
+    "cluster-domain-secret": DOMAIN_SECRET,
+    "spice.pem": SPICE_CERT,
+    "spice-ca.pem": SPICE_CA,
+}
 
 #: every ssconf file
 SSCONF_NAMES = (
@@ -97,6 +110,11 @@ SSCONF_NAMES = (
 
 def ssconf(name: str) -> File:
     return File(f"{_DATA}/ssconf_{name}", _ROOT, _ROOT, 0o444)
+
+
+def staged(name: str) -> File:
+    """A new key or secret that waits until it is put in place."""
+    return File(f"{RENEWAL_DIR.path}/{name}", _ROOT, _ROOT, 0o600)
 
 
 def pid_file(daemon: str) -> File:

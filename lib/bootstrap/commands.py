@@ -13,6 +13,7 @@ from ganeti.host import files
 from ganeti.model.types import Uuid
 from ganeti.ops.base import Parse
 from ganeti.ops.cluster import BOUNDS_OPTION, POLICY_OPTIONS, OpClusterDestroy, OpClusterPostInit
+from ganeti.ops.crypto import OpClusterRenewCrypto
 from ganeti.ops.node import OpNodeAdd
 from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
 from ganeti.wire import codec
@@ -285,4 +286,52 @@ def node_add(session: Session, call: Call) -> int:
         OpNodeAdd,
     )
     session.run(op)
+    return 0
+
+
+@verb(
+    "gnt-cluster",
+    "renew-crypto",
+    operation=OpClusterRenewCrypto,
+    options=(
+        flag("new_rapi_certificate", "--new-rapi-certificate", help="new certificate of the REST server"),
+        option("rapi_certificate", "--rapi-certificate", metavar="FILE",
+               help="take the REST server's certificate and key from that file"),
+        flag("new_confd_hmac_key", "--new-confd-hmac-key", help="new key of the configuration daemons"),
+        flag("new_cluster_domain_secret", "--new-cluster-domain-secret",
+             help="new secret that signs what goes to other clusters"),
+        option("cluster_domain_secret", "--cluster-domain-secret", metavar="FILE",
+               help="take that secret from that file"),
+        flag("new_spice_certificate", "--new-spice-certificate", help="new SPICE certificate and authority"),
+        option("spice_certificate", "--spice-certificate", metavar="FILE",
+               help="take SPICE's certificate and key from that file"),
+        option("spice_ca_certificate", "--spice-ca-certificate", metavar="FILE",
+               help="take the certificate of SPICE's authority from that file"),
+        flag("no_ssh_key_check", "--no-ssh-key-check", help="accepted for older scripts; no new host key is met here"),
+        flag("force", "-f", "--force", help="do not ask for confirmation"),
+    ),
+)  # fmt: skip
+def renew_crypto(session: Session, call: Call) -> int:
+    """Give the cluster new keys and certificates. No daemon is restarted and no call fails meanwhile.
+
+    What is new is made known on all online nodes before it is used, and what is old is refused only when all have
+    switched. If it is interrupted nothing is lost: run the same command again. Nodes that are offline keep what they
+    have; after new certificates they have to be added again with gnt-node add --readd.
+    """
+    from ganeti.bootstrap import renewal
+    from ganeti.host.clock import SystemClock
+
+    names = set(renewal.Wanted.__struct_fields__)
+    wanted = codec.convert({name: value for name, value in call.options.items() if name in names}, renewal.Wanted)
+    cluster = files.read_text(session.paths.local(paths.ssconf("cluster_name"))) or ""
+    found = renewal.contents(wanted, cluster=cluster.strip(), now=SystemClock().time())
+    op = codec.convert({**call.form, "secrets": sorted(found)}, OpClusterRenewCrypto)
+    if not (found or op.cluster_certificate or op.node_certificates or op.renew_ssh_keys):
+        raise errors.PrereqError("wrong_input", "no option says what to renew", hint="gnt-cluster renew-crypto --help")
+    question = "Keys of the cluster are replaced. Nodes that are offline may have to be added again. Continue?"
+    if not call.given("force") and not session.confirm(question):
+        return 1
+    renewal.stage_all(session.paths, found)
+    session.run(op)
+    session.out("All requested certificates and keys have been replaced.")
     return 0

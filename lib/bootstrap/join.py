@@ -13,7 +13,6 @@ from ganeti import errors, paths, settings
 from ganeti.host import files, net, tls
 from ganeti.host.clock import Clock
 from ganeti.host.run import HostRunner
-from ganeti.host.tls import KeyPair
 from ganeti.model.types import Uuid
 from ganeti.paths import Paths
 from ganeti.rpc import credentials, identity, trust
@@ -159,7 +158,8 @@ def prepare(where: Paths, wanted: Identity, *, master_capable: bool, force: bool
             f"{where.local(missing)} is missing on this master",
             hint="copy it from another master candidate",
         )
-    signer = KeyPair(authority_key, authority)
+    # while the authority is renewed there are several
+    signer = tls.authority_of(authority_key, authority)
     pair = tls.make_node(signer, name=wanted.node, uuid=wanted.uuid, address=wanted.address, now=now)
     own_trust = trust.read(where)
     if own_trust is None:

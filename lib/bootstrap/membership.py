@@ -30,11 +30,11 @@ def remove_everything(where: Paths) -> None:
     for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
         daemons.stop(where, daemon)
     credentials.remove(where)
-    for directory in (paths.STATE_DIR, paths.NODE_DIR):
+    for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR):
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
-    if os.path.exists(where.local(paths.CONFD_DATA)):
-        doomed.append(where.local(paths.CONFD_DATA))
+    doomed += [where.local(file) for file in (paths.CONFD_DATA, *paths.SHARED_SECRETS.values())]
     for path in doomed:
-        os.unlink(path)
+        if os.path.exists(path):
+            os.unlink(path)

@@ -13,6 +13,7 @@ from ganeti.calls import (
     os,
     power,
     provider,
+    renewal,
     store,
     task,
     volume,
@@ -20,8 +21,8 @@ from ganeti.calls import (
 from ganeti.calls.base import REGISTRY
 
 MODULES = (
-    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider, store,
-    task, volume,
+    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider, renewal,
+    store, task, volume,
 )  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

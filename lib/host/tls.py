@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -108,11 +108,42 @@ def make_authority(cluster: str, *, now: float) -> KeyPair:
 
 def make_node(authority: KeyPair, *, name: str, uuid: str, address: str, now: float) -> KeyPair:
     """A new key and certificate for a node; valid five years from `now` (epoch seconds)."""
+    key = _new_key()
+    signed = _sign_node(authority, key.public_key(), name=name, uuid=uuid, address=address, now=now)
+    return KeyPair(_key_pem(key), signed)
+
+
+def make_request(name: str) -> tuple[str, str]:
+    """A new key and a request to sign its certificate, both PEM: (key, request)."""
+    key = _new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return _key_pem(key), request.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def sign_request(authority: KeyPair, request: str, *, name: str, uuid: str, address: str, now: float) -> str:
+    """A node's certificate, PEM, for the key of a request; what else is in the request does not count.
+
+    Raises PrereqError(wrong_input) for a request that is broken or not signed by its own key.
+    """
+    try:
+        found = x509.load_pem_x509_csr(request.encode("ascii", "replace"))
+        key = found.public_key()
+        is_usable = found.is_signature_valid and isinstance(key, ec.EllipticCurvePublicKey)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise errors.PrereqError("wrong_input", f"cannot read the signing request: {err}") from err
+    if not is_usable or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise errors.PrereqError("wrong_input", "the signing request is not signed by an elliptic curve key of its own")
+    return _sign_node(authority, key, name=name, uuid=uuid, address=address, now=now)
+
+
+def _sign_node(
+    authority: KeyPair, key: ec.EllipticCurvePublicKey, *, name: str, uuid: str, address: str, now: float
+) -> str:
     signer = serialization.load_pem_private_key(authority.key.encode("ascii"), None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise errors.PrereqError("environment_error", "the cluster authority's key is not an elliptic curve key")
     issuer = load(authority.certificate)
-    key = _new_key()
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX]),
@@ -125,7 +156,7 @@ def make_node(authority: KeyPair, *, name: str, uuid: str, address: str, now: fl
         names.append(x509.DNSName(uuid))
     names.append(x509.IPAddress(ipaddress.ip_address(address)))
     certificate = (
-        _builder(subject, issuer.subject, key.public_key(), now, NODE_DAYS)
+        _builder(subject, issuer.subject, key, now, NODE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(
@@ -135,7 +166,58 @@ def make_node(authority: KeyPair, *, name: str, uuid: str, address: str, now: fl
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())
     )
+    return _certificate_pem(certificate)
+
+
+def make_service(name: str, *, now: float, authority: KeyPair | None = None) -> KeyPair:
+    """A new key and certificate of a service for clients outside; without an authority signed by itself."""
+    key = _new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])])
+    signer, issuer = key, subject
+    if authority is not None:
+        loaded = serialization.load_pem_private_key(authority.key.encode("ascii"), None)
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise errors.PrereqError("environment_error", "the authority's key is not an elliptic curve key")
+        signer, issuer = loaded, load(authority.certificate).subject
+    certificate = (
+        _builder(subject, issuer, key.public_key(), now, NODE_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
     return KeyPair(_key_pem(key), _certificate_pem(certificate))
+
+
+def split(pem: str) -> tuple[str, ...]:
+    """Each certificate of a text with several, PEM. Raises PrereqError(environment_error)."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    parts = [begin + part.partition(end)[0] + end + "\n" for part in pem.split(begin)[1:]]
+    return tuple(_certificate_pem(load(part)) for part in parts)
+
+
+def belongs(key: str, certificate: str) -> bool:
+    """Whether that private key is the certificate's; both PEM, the key may have a certificate in its text too."""
+    form, encoding = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.Encoding.DER
+    try:
+        own = serialization.load_pem_private_key(key.encode("ascii", "replace"), None).public_key()
+        shown = load(certificate).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm, errors.PrereqError):
+        return False
+    return own.public_bytes(encoding, form) == shown.public_bytes(encoding, form)
+
+
+def authority_of(key: str, certificates: str) -> KeyPair:
+    """The authority with that key, among the certificates of a text. Raises PrereqError(environment_error)."""
+    for certificate in split(certificates):
+        if belongs(key, certificate):
+            return KeyPair(key, certificate)
+    raise errors.PrereqError(
+        "environment_error",
+        "the key of the cluster's authority fits none of its certificates",
+        hint="copy both from another master candidate",
+    )
 
 
 def load(pem: str) -> x509.Certificate:
@@ -166,12 +248,14 @@ def node_uuid(pem: str) -> str:
 
 
 def is_signed_by(pem: str, authority_pem: str) -> bool:
-    """Whether that authority issued the certificate."""
-    try:
-        load(pem).verify_directly_issued_by(load(authority_pem))
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+    """Whether one of the authorities of a text issued the certificate."""
+    for authority in split(authority_pem):
+        try:
+            load(pem).verify_directly_issued_by(load(authority))
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return True
+    return False
 
 
 def _unusable(bundle_path: str, authority_path: str, err: Exception) -> errors.PrereqError:

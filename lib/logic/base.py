@@ -60,8 +60,11 @@ class Membership(Protocol):
 
     def holders(self) -> Sequence[StateHolder]: ...
 
-    async def publish_trust(self) -> None:
-        """Push the trust file (certificates of all candidates) of the present configuration to all online nodes."""
+    async def publish_trust(self, *, everywhere: bool = False) -> None:
+        """Push the trust file (certificates of all candidates) of the present configuration to all online nodes.
+
+        Raises ExecError when not more than half of them take it; `everywhere`: when one does not.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     cluster_destroy,
     cluster_post_init,
     cluster_redist_conf,
+    cluster_renew_crypto,
     cluster_repair_disk_sizes,
     cluster_set_params,
     cluster_verify,

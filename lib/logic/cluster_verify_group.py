@@ -23,7 +23,11 @@ from ganeti.model.types import Uuid, nice_key
 from ganeti.ops.cluster import OpClusterVerifyGroup
 
 #: files that are the same on every node
-FILES = (paths.CA_CERT.path, *(paths.ssconf(name).path for name in paths.SSCONF_NAMES))
+FILES = (
+    paths.CA_CERT.path,
+    *(file.path for file in paths.SHARED_SECRETS.values()),
+    *(paths.ssconf(name).path for name in paths.SSCONF_NAMES),
+)
 #: how long a change that is just being distributed may make files differ
 _SETTLE_TRIES, _SETTLE_S = 20, 0.25
 

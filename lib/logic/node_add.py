@@ -10,7 +10,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion, VersionReply
-from ganeti.logic import candidates, checks, node_hooks, node_values
+from ganeti.logic import candidates, checks, node_hooks, node_values, shared_secrets
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -71,6 +71,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
                 primary_ip=addresses[0],
                 secondary_ip=addresses[1],
                 certificate_digest=digest,
+                renewing_digest="",
                 offline=False,
                 drained=False,
                 powered=True,
@@ -127,6 +128,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
             await candidates.demote(env, old)
         await super().execute(facts, env)
         await env.membership.publish_trust()
+        await shared_secrets.share(env, [facts.node.uuid])
         if facts.is_candidate:
             try:
                 node = env.config.nodes[facts.node.uuid]

@@ -44,6 +44,11 @@ def _cluster(config: Config, found: Findings) -> None:
         except errors.GanetiError as err:
             problem = str(err)
         found.check(not problem, "ECLUSTERCFG", "", f"defaults of hypervisor {name} are wrong: {problem}")
+    is_halfway = cluster.ca_certificate.count("BEGIN CERTIFICATE") > 1 or any(
+        node.renewing_digest for node in config.nodes.values()
+    )
+    text = "a renewal of certificates was interrupted, old ones are still good: run gnt-cluster renew-crypto again"
+    found.check(not is_halfway, "ECLUSTERCERT", "", text, is_warning=True)
     found.check(bool(cluster.enabled_disk_templates), "ECLUSTERCFG", "", "no disk template is enabled")
     be = params.filled_be(config, {})
     found.check(be["minmem"] <= be["maxmem"], "ECLUSTERCFG", "", "the default minmem is more than the default maxmem")

@@ -428,8 +428,8 @@ class _JobMembership:
     def holders(self) -> Sequence[StateHolder]:
         return self._members.holders()
 
-    async def publish_trust(self) -> None:
-        await self._members.publish_trust()
+    async def publish_trust(self, *, everywhere: bool = False) -> None:
+        await self._members.publish_trust(everywhere=everywhere)
 
 
 def _may_go_on(call: ChangingCall[Any], err: errors.RpcError) -> bool:

@@ -24,8 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def trusted(config: Config) -> dict[str, str]:
-    """Digest → node name of every certificate that may call node daemons: the candidates'."""
-    return {node.certificate_digest: node.name for node in config.candidates if node.certificate_digest}
+    """Digest → node name of every certificate that may call node daemons: the candidates', while renewed both."""
+    return {
+        digest: node.name
+        for node in config.candidates
+        for digest in (node.certificate_digest, node.renewing_digest)
+        if digest
+    }
 
 
 class Members:
@@ -72,21 +77,26 @@ class Members:
             for voter in self._leadership.voters()
         ]
 
-    async def publish_trust(self) -> None:
+    async def publish_trust(self, *, everywhere: bool = False) -> None:
         def next_serial(flags: Flags) -> Flags:
             return msgspec.structs.replace(flags, trust_serial=flags.trust_serial + 1)
 
         await self._committer.commit(Note(actor="membership", reason="trust file"), flags=next_serial)
-        await self.push_trust()
+        await self.push_trust(everywhere=everywhere)
 
-    async def push_trust(self) -> None:
-        """Send the present generation; more than half of the nodes that are not marked offline must take it."""
+    async def push_trust(self, *, everywhere: bool = False) -> None:
+        """Send the present generation; more than half of the nodes that are not marked offline must take it, or all."""
         config = self._state.config
         call = TrustPush(serial=self._state.flags.trust_serial, digests=trusted(config))
         results = await self._rpc.many([node.uuid for node in config.online_nodes], call)
         failed = [answer for answer in results.values() if isinstance(answer, errors.RpcError)]
         for failure in failed:
             log.warning("trust file not taken: %s", failure)
+        if failed and everywhere:
+            raise errors.ExecError(
+                "not all nodes took the new trust file: " + "; ".join(str(err) for err in failed),
+                hint="bring them back, or mark them offline",
+            )
         if failed and 2 * (len(results) - len(failed)) <= len(results):
             raise errors.ExecError(
                 "fewer than half of the nodes took the new trust file: " + "; ".join(str(err) for err in failed),

@@ -98,7 +98,7 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     modify_ssh_setup: bool = False
     maintain_node_health: bool = False
     enabled_user_shutdown: bool = False
-    ca_certificate: str = ""  # PEM; the key lies on the candidates
+    ca_certificate: str = ""  # PEM; several while it is renewed, the oldest first; the key lies on the candidates
 
 
 class Node(Object, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,6 +109,7 @@ class Node(Object, frozen=True, kw_only=True, omit_defaults=True):
     secondary_ip: str
     group: Uuid
     certificate_digest: str = ""  # SHA-256 of the node's certificate, lower-case hex
+    renewing_digest: str = ""  # of the certificate that takes its place: both are trusted until it has
     master_candidate: bool = False
     offline: bool = False
     drained: bool = False

@@ -20,6 +20,7 @@ from ganeti.node import (
     os_stop,
     power,
     providers,
+    renewal,
     ssconf,
     store,
     streams,
@@ -33,8 +34,8 @@ from ganeti.node.base import HANDLERS
 
 MODULES = (
     address, delay, devices, exports, freezing, guests, hooks, iallocator, info, inventory, leave, master_ip,
-    mastership, migration, mirrors, os, os_stop, power, providers, ssconf, store, streams, tasks, trust, verify,
-    volume_copy, volumes,
+    mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, store, streams, tasks, trust,
+    verify, volume_copy, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

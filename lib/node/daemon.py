@@ -84,6 +84,8 @@ class NodeDaemon:
         )
         bundle, authority = where.local(paths.NODE_CERT), where.local(paths.CA_CERT)
         self._adapter = TlsAdapter(lambda: tls.server_context(bundle, authority, self._trust.accepts))
+        # for handlers that renew certificates: to be used at once
+        self._env.services["adapter"] = self._adapter
         self._server = NodeServer(
             options.bind or me.address,
             options.port,

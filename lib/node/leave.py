@@ -28,11 +28,13 @@ def leave(call: NodeLeave, env: NodeEnv, context: Context) -> None:
 
 
 def remove_files(where: Paths) -> None:
-    """ssconf files and what the daemons keep of the state. The request table is still in use."""
+    """ssconf files, shared secrets and what the daemons keep of the state. The request table is still in use."""
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
     doomed += glob.glob(glob.escape(where.local(paths.STATE_DIR)) + "/*")
     doomed += glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/watcher.*")
-    doomed += [where.local(paths.SSCONF_SERIAL), where.local(paths.CONFD_DATA)]
+    doomed += glob.glob(glob.escape(where.local(paths.RENEWAL_DIR)) + "/*")
+    kept = (paths.SSCONF_SERIAL, paths.CONFD_DATA, *paths.SHARED_SECRETS.values())
+    doomed += [where.local(file) for file in kept]
     for path in doomed:
         if os.path.isfile(path):
             os.unlink(path)

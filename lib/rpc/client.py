@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
+import os
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
@@ -74,17 +76,39 @@ class Client:
         self._term = term
         self._port = port
         self._patience_s = patience_s
+        self._files = (where.local(paths.NODE_CERT), where.local(paths.CA_CERT))
+        self._seen = self._fingerprint()
         self._context = self._new_context()
         self._session: aiohttp.ClientSession | None = None
         self._long_calls: dict[RequestId, bool] = {}  # under way; whether it shall stop
         self._slots: dict[tuple[str, Reserve], asyncio.Semaphore] = {}
 
     def _new_context(self) -> ssl.SSLContext:
-        return tls.client_context(self._paths.local(paths.NODE_CERT), self._paths.local(paths.CA_CERT))
+        return tls.client_context(*self._files)
 
-    def reload_certificates(self) -> None:
-        """After a renewal: for the connections to come. Raises PrereqError; the old ones stay then."""
-        self._context = self._new_context()
+    def _fingerprint(self) -> tuple[tuple[int, int], ...]:
+        """Of the certificate files; those that are not there are left out."""
+        found = []
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                found.append((status.st_ino, status.st_mtime_ns))
+        return tuple(found)
+
+    def _follow_renewal(self) -> None:
+        """Certificates that were renewed are used from the next connection on: they are looked at before each call.
+
+        That is at once, which a watcher in a thread would not be: the call after a renewal may rely on it.
+        """
+        found = self._fingerprint()
+        if found == self._seen:
+            return
+        self._seen = found
+        try:
+            self._context = self._new_context()
+            log.info("new certificate files are in use")
+        except errors.PrereqError as err:
+            log.error("%s; going on with those in memory", err)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -268,6 +292,7 @@ class Client:
     async def _exchange(self, node: Node, call: Call[Any]) -> Any:
         if partition.blocked(self._paths, node.primary_ip):
             raise errors.RpcError(node.name, "unreachable", f"cannot connect to {node.primary_ip}: cut off")
+        self._follow_renewal()
         body = codec.encode({"term": self._term(), "call": calls.encode(call)})
         if len(body) > MAX_BODY:
             raise errors.RpcError(

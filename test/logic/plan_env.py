@@ -14,6 +14,7 @@ from ganeti.calls.base import Call
 from ganeti.calls.instance import Guest, GuestsReply, GuestState, HypervisorValidate, InstanceInfo, InstanceList
 from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply, NodeVersion, StorageInfo, VersionReply
 from ganeti.calls.os import OsDefinition, OsDiagnose, OsRename
+from ganeti.calls.renewal import Secrets, SecretsRead
 from ganeti.calls.volume import VolumeInfo, VolumeReply
 from ganeti.logic import catalogue
 from ganeti.logic.allocation import A, Request
@@ -128,6 +129,7 @@ class FakeRpc:
             HypervisorValidate: "",
             OsDiagnose: (BUSYBOX,),
             OsRename: "",
+            SecretsRead: Secrets({}),
             NodeInfo: lambda node, call: NodeInfoReply(
                 boot_id="b",
                 hypervisors={name: HypervisorInfo(memory_total=8192, memory_free=4096) for name in call.hypervisors},
@@ -206,7 +208,7 @@ class FakeMembership:
             for node in self._env.config.candidates
         ]
 
-    async def publish_trust(self) -> None:
+    async def publish_trust(self, *, everywhere: bool = False) -> None:
         self.log.append("trust")
 
 

@@ -41,6 +41,8 @@ DELIBERATE = {
     ("OP_BACKUP_EXPORT", "zero_free_space"): "not available",
     ("OP_INSTANCE_RECREATE_DISKS", "disks"): "--disk, once for each",
     ("OP_INSTANCE_RECREATE_DISKS", "nodes"): "-n PRIMARY:SECONDARY",
+    ("OP_CLUSTER_RENEW_CRYPTO", "secrets"): "those that other options make, or take from files",
+    ("OP_CLUSTER_RENEW_CRYPTO", "debug"): "in the wire form only",
     ("OP_NODE_ADD", "primary_ip"): "the join finds it out",
     ("OP_NODE_ADD", "node_uuid"): "the join chooses it",
     ("OP_NODE_ADD", "certificate_digest"): "the join makes the certificate",
