@@ -24,6 +24,7 @@ _SUBMISSION = {
         default="normal",
         metavar="PRIORITY",
     ),
+    "force": flag("force", "-f", "--force", help="for scripts that give it: nothing is asked"),
 }
 _FORCE = flag("force", "-f", "--force", help="do not ask for confirmation")
 _YES = flag("yes_do_it", "--yes-do-it", help="submit the job even if the queue is drained")

@@ -23,6 +23,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     instance_failover,
     instance_grow_disk,
     instance_migrate,
+    instance_move,
     instance_multi_alloc,
     instance_query_data,
     instance_reboot,

@@ -157,7 +157,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         if not source.offline:
             stop = stopping.stop(env, env.config, instance, self.op.shutdown_timeout, OnFailure.UNDO)
             if is_up:
-                steps.append(Record(resolve=_resolve_record(instance, stop.call.request)))
+                steps.append(Record(resolve=resolve_record(instance, stop.call.request)))
             steps.append(stop)
         debts = (stale.debt(env, instance, source),) if source.offline else ()
         moved = _moved(instance, target)
@@ -229,7 +229,7 @@ async def _check_disks(env: Env, instance: Instance, target: Node) -> None:
             )
 
 
-def _resolve_record(instance: Instance, request: RequestId) -> Resolve:
+def resolve_record(instance: Instance, request: RequestId) -> Resolve:
     return Resolve(
         procedure=PROCEDURE,
         arguments={"instance": instance.uuid, "request": request},

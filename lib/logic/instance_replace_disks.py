@@ -182,6 +182,9 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
         is_opened = not instance.disks_active
         if is_opened:
             steps += disk_activation.opened(config, env, instance, instance.disks)
+            if facts.node.uuid == instance.primary_node and len(facts.present) == 2 * len(facts.disks):
+                # the other halves, which are to be all there is for a while, may lack what was written last
+                steps += mirrors.wait(config, instance, disks=facts.disks)
         is_new = facts.node.uuid not in instance.nodes
         made = new_mirror_ends.elsewhere if is_new else new_mirror_ends.in_place
         change = made(env, instance, facts.disks, facts.node, facts.old, facts.present)

@@ -76,7 +76,11 @@ def steps(
             undoes=request,
         )
     elif commit is not None:
-        made.append(msgspec.structs.replace(commit, changes=(*commit.changes, Put(up)), recoveries=(resolve,)))
+        made.append(
+            msgspec.structs.replace(
+                commit, changes=(*commit.changes, Put(up)), recoveries=(*commit.recoveries, resolve)
+            )
+        )
     elif up != instance:
         made.append(Commit(title=f"mark {instance.name} up", changes=(Put(up),), recoveries=(resolve,)))
     else:

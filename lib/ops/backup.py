@@ -18,7 +18,12 @@ OS_MODE_HELP = (
 
 
 @operation(
-    cli=Cli(tool="gnt-backup", verb="export", positional=("instance_name",)),
+    cli=Cli(
+        tool="gnt-backup",
+        verb="export",
+        positional=("instance_name",),
+        common=("force", "submit", "print_jobid", "dry_run", "priority"),
+    ),
     rest=Rest(method="PUT", path="/2/instances/{instance_name}/export"),
     hooks="instance-export",
     object_type="INSTANCE",

@@ -1,4 +1,4 @@
-"""Operations that move whole sets of instances, each by jobs of its own."""
+"""Operations that move an instance with its disks, or whole sets of instances by jobs of their own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from ganeti.model.types import GroupName, InstanceName, NodeName
 from ganeti.ops.base import Cli, OpCode, Option, Parse, Rest, operation, opt
+from ganeti.ops.disks import IgnorePolicy
 
 _Allocator = Annotated[
     str, opt("-I", "--iallocator", help="who chooses the nodes (. is the cluster's default)", metavar="NAME")
@@ -16,6 +17,38 @@ _EarlyRelease = Annotated[
 _TargetGroups = Annotated[
     tuple[str, ...], opt("--to", help="node groups to move to; without it any other", parse=Parse.LIST, metavar="GROUP")
 ]
+
+
+@operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="move",
+        positional=("instance_name",),
+        confirm="The instance {instance_name} will be stopped, its disks copied to node {target_node} and removed where"
+        " they are now. Continue?",
+    ),
+    hooks="instance-move",
+    object_type="INSTANCE",
+    summary="instance_name",
+)
+class OpInstanceMove(OpCode, frozen=True, tag="OP_INSTANCE_MOVE"):
+    """Move an instance with disks on one node (plain, file) to another: stop, copy, start there if it shall run.
+
+    Until the copies are whole it belongs to the old node and is started there again should anything fail.
+    """
+
+    instance_name: InstanceName
+    target_node: Annotated[NodeName, opt("-n", "--node", help="where it shall run", metavar="NODE", required=True)]
+    compress: Annotated[
+        str, opt("--compress", help="on the way: none, gzip, gzip-fast, gzip-slow or zstd", metavar="TOOL")
+    ] = "none"
+    shutdown_timeout: Annotated[
+        int, opt("--shutdown-timeout", help="seconds the guest gets to shut down by itself", ge=0)
+    ] = 120
+    ignore_consistency: Annotated[
+        bool, opt("--ignore-consistency", help="go on although it cannot be stopped where it is")
+    ] = False
+    ignore_ipolicy: IgnorePolicy = False
 
 
 @operation(

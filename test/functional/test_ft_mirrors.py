@@ -1,5 +1,6 @@
-"""Mirrored disks with real daemons: an instance on two nodes, its secondary replaced, its primary dead."""
+"""Disks with real daemons: mirrors on two nodes, a secondary replaced, a primary dead; plain ones moved."""
 
+import glob
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from ganeti.paths import FAKE_DIR
 
 ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "--no-install", "-H", "fake", "-t", "drbd")
 NAME = "mirrored.vc.example"
+MOVED = "plain.vc.example"
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,27 @@ def test_its_primary_dies_and_comes_back(mirrors):
     mirrors.ok("gnt-cluster", "verify")
     mirrors.ok("gnt-instance", "remove", "-f", NAME)
     mirrors.ok("gnt-cluster", "verify")
+
+
+def test_a_plain_instance_moves_with_its_data(mirrors):
+    first, second = mirrors.nodes[0], mirrors.nodes[1]
+    plain = ["plain" if word == "drbd" else word for word in ADD]
+    mirrors.ok(*plain, "--disk", "0:size=1g", "-n", "node1", MOVED)
+    mirrors.ok("gnt-instance", "start", MOVED)
+    (volume,) = _volumes(first)
+    with open(volume, "r+b") as file:
+        file.write(b"what the guest wrote")
+    told = mirrors.ok("gnt-instance", "move", "-f", "--dry-run", "-n", "node2", MOVED)
+    assert "send disk 0" in told
+    mirrors.ok("gnt-instance", "move", "-f", "--compress=gzip-fast", "-n", "node2", MOVED)
+    assert mirrors.rows("gnt-instance", "pnode,status", MOVED) == [["node2.vc.example", "running"]]
+    assert _volumes(first) == []
+    (copy,) = _volumes(second)
+    with open(copy, "rb") as file:
+        assert file.read(20) == b"what the guest wrote"
+    mirrors.ok("gnt-cluster", "verify")
+    mirrors.ok("gnt-instance", "remove", "-f", MOVED)
+
+
+def _volumes(node):
+    return glob.glob(node.paths.local("/var/lib/ganeti/fake-lvm/*/*.disk0"))

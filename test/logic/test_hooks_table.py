@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from logic.plan_env import PlanEnv, guest_of, make_config, make_instance, make_node, node_uuid, unit_of, up
 
+from ganeti.calls.export import Facilities, StreamFacilities
 from ganeti.calls.instance import InstanceInfo
 from ganeti.logic.base import HookPlan
 from ganeti.logic.node_add import AddFacts
@@ -29,6 +30,7 @@ from ganeti.ops.instance import (
     OpInstanceShutdown,
     OpInstanceStartup,
 )
+from ganeti.ops.moves import OpInstanceMove
 from ganeti.ops.network import OpNetworkAdd, OpNetworkConnect, OpNetworkRemove, OpNetworkSetParams
 from ganeti.ops.node import OpNodeAdd, OpNodeRemove, OpNodeSetParams
 
@@ -238,6 +240,15 @@ def test_failover_runs_where_it_goes_first_and_where_it_was_afterwards():
     assert set(found.environment) == BLOCK | MOVES | own
     assert (numbers(found.pre), numbers(found.post)) == ({1, 3}, {1, 2, 3})
     assert found.environment["OLD_SECONDARY"] == found.environment["NEW_SECONDARY"] == ""
+
+
+def test_a_move_runs_at_both_ends():
+    env = world(instance())
+    env.rpc.answers[StreamFacilities] = Facilities(compressions=("none",), export_free=0)
+    found = plan_of(OpInstanceMove(instance_name=NAME, target_node="node3"), env)
+    assert set(found.environment) == {*BLOCK, "TARGET_NODE", "TARGET_NODE_UUID", "SHUTDOWN_TIMEOUT"}
+    assert found.environment["TARGET_NODE"] == "node3.example.com"
+    assert (numbers(found.pre), numbers(found.post)) == ({1, 2, 3}, {1, 2, 3})
 
 
 def test_a_node_that_joins_runs_the_post_hooks_too():
