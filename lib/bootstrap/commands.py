@@ -12,8 +12,9 @@ from ganeti.bootstrap.checks import InitRequest
 from ganeti.host import files
 from ganeti.model.types import Uuid
 from ganeti.ops.base import Parse
-from ganeti.ops.cluster import BOUNDS_OPTION, POLICY_OPTIONS, OpClusterDestroy, OpClusterPostInit
+from ganeti.ops.cluster import OpClusterDestroy, OpClusterPostInit
 from ganeti.ops.crypto import OpClusterRenewCrypto
+from ganeti.ops.ipolicy import BOUNDS_OPTION, POLICY_OPTIONS
 from ganeti.ops.node import OpNodeAdd
 from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
 from ganeti.wire import codec

@@ -5,46 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from ganeti.model.objects import Params
-from ganeti.ops.base import Cli, OpCode, Option, Parse, Rest, operation, opt
-
-#: the parts of an instance policy
-BOUNDS_OPTION = Option(
-    flags=("--ipolicy-bounds-specs",),
-    parse=Parse.POLICY,
-    also="minmax",
-    metavar="min:KEY=VALUE,.../max:KEY=VALUE,...",
-    help="least and greatest instances; // between pairs",
-)
-POLICY_OPTIONS = (
-    Option(
-        flags=("--ipolicy-std-specs",),
-        parse=Parse.POLICY,
-        also="std",
-        metavar="KEY=VALUE,...",
-        help="size of a standard instance",
-    ),
-    Option(
-        flags=("--ipolicy-disk-templates",),
-        parse=Parse.POLICY,
-        also="disk-templates",
-        metavar="A,B,...",
-        help="disk templates that are allowed",
-    ),
-    Option(
-        flags=("--ipolicy-vcpu-ratio",),
-        parse=Parse.POLICY,
-        also="vcpu-ratio",
-        metavar="RATIO",
-        help="most virtual CPUs for a real one",
-    ),
-    Option(
-        flags=("--ipolicy-spindle-ratio",),
-        parse=Parse.POLICY,
-        also="spindle-ratio",
-        metavar="RATIO",
-        help="most instances for a spindle",
-    ),
-)
+from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+from ganeti.ops.ipolicy import BOUNDS_OPTION, POLICY_OPTIONS
 
 
 @operation(hooks="cluster-init", object_type="CLUSTER")
