@@ -6,10 +6,14 @@ import sys
 import tempfile
 
 import pytest
-from functional.kit import Shell
 
-from ganeti.testing.vcluster import VirtualCluster
-from ganeti.testing.vlayout import Layout
+# before they are imported, so that what they assert is told with its values
+pytest.register_assert_rewrite("functional.kit", "functional.load_kit", "functional.migration_kit")
+
+from functional.kit import Shell  # noqa: E402
+
+from ganeti.testing.vcluster import VirtualCluster  # noqa: E402
+from ganeti.testing.vlayout import Layout  # noqa: E402
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 

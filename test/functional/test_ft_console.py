@@ -122,6 +122,7 @@ def test_the_shell_answers_moves_with_its_guest_and_lets_it_be_shut_down(shell):
         terminal.expect("\r\nready\r\n")
         terminal.type("\x03")
         terminal.expect(r"\^C")
+        terminal.expect(rf"{SHORT}:.*# ")
         terminal.type("exit\r")
         terminal.expect("built-in shell")  # a new one, at once
         wait_until("the heart beats on", lambda: _beats(target))

@@ -51,7 +51,7 @@ def leader_of(mark):
 
 def begin(shell):
     """A job whose script runs on the second node; where the script tells its process."""
-    mark = define_os(shell.nodes[1], SCRIPT)
+    mark = [define_os(node, SCRIPT) for node in shell.nodes][1]
     words = ("-o", "endless", "-t", "file", "--disk", "0:size=1g", "-n", "node2", "web1.example.com")
     job = shell.submit("gnt-instance", "add", *words)
     wait_until("the script runs", lambda: os.path.exists(mark) and len(group(leader_of(mark))) >= 2)
@@ -60,9 +60,9 @@ def begin(shell):
 
 def check_nothing_is_left(shell, job, status):
     node = shell.nodes[1]
-    wait_until("the job ends", lambda: shell.field("gnt-job", str(job), "status") == status, timeout_s=60)
+    wait_until("the job ends", lambda: shell.field("gnt-job", str(job), "status") == status)
     volumes = node.paths.local(settings.FILE_STORAGE_DIR)
-    wait_until("its disk is gone", lambda: not any(files for _, _, files in os.walk(volumes)), timeout_s=60)
+    wait_until("its disk is gone", lambda: not any(files for _, _, files in os.walk(volumes)))
     assert os.listdir(node.paths.local(paths.SCRIPTS_DIR)) == []
     shell.ok("gnt-cluster", "verify")
     assert shell.rows("gnt-instance", "name") == []
@@ -91,7 +91,7 @@ def test_script_of_a_killed_node_daemon_does_not_run_beside_its_undo(own_cluster
     kill(node, daemons.NODED)
     shell.start_daemon(shell.master, daemons.MASTERD)
     shell.wait_for_answers()
-    wait_until("the job ends", lambda: shell.field("gnt-job", str(job), "status") == "error", timeout_s=60)
+    wait_until("the job ends", lambda: shell.field("gnt-job", str(job), "status") == "error")
     assert len(group(first)) >= 2
     shell.start_daemon(node)
     assert group(first) == []

@@ -142,7 +142,14 @@ def test_connect_to_what_is_not_there(tmp_path: Path, name: str):
         terminal.connect(name, Paths(str(tmp_path), "node1"))
 
 
-@pytest.mark.parametrize(("words", "status"), [([], 2), (["-h"], 2), (["a", "b"], 2), (["no/name"], 1)])
-def test_main_with_wrong_words(words, status, capfd):
-    assert terminal.main(words) == status
+@pytest.mark.parametrize(("words", "status"), [([], 2), (["-h"], 0), (["a", "b"], 2)])
+def test_main_with_wrong_words_or_a_question(words, status, capfd):
+    with pytest.raises(SystemExit) as ended:
+        terminal.main(words)
+    assert ended.value.code == status
+    assert "ganeti-kvm-console" in "".join(capfd.readouterr())
+
+
+def test_main_with_what_is_no_name(capfd):
+    assert terminal.main(["no/name"]) == 1
     assert "ganeti-kvm-console" in capfd.readouterr().err
