@@ -266,13 +266,13 @@ def test_a_daemon_that_is_killed_in_the_middle_of_a_stream_leaves_nothing(clean,
     shell = clean
     add(shell, "slow", disks=(64,))
     job = shell.submit("gnt-backup", "export", "-n", "node3", "--noshutdown", NAME)
-    wait_until("the stream is under way", lambda: "MiB sent" in shell.ok("gnt-job", "info", str(job)), timeout_s=60)
+    wait_until("the stream is under way", lambda: "MiB sent" in shell.ok("gnt-job", "info", str(job)))
     assert leftovers(shell) != []
     kit.kill_daemon(shell, shell.master if daemon == daemons.MASTERD else shell.nodes[1], daemon)
     shell.wait_for_answers()
     assert kit.wait_for_end(shell, job) == "error"
     assert exports(shell) == []
-    wait_until("nothing is left", lambda: leftovers(shell) == [], timeout_s=60)
+    wait_until("nothing is left", lambda: leftovers(shell) == [])
     assert shell.field("gnt-instance", NAME, "status") == "running"
 
 
