@@ -6,6 +6,7 @@ import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
 from ganeti.calls.instance import GuestSpec
+from ganeti.model.objects import Params
 
 
 class OsDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,15 @@ class OsDefinition(msgspec.Struct, frozen=True, kw_only=True):
 @call(reply=tuple[OsDefinition, ...])
 class OsDiagnose(Call[tuple[OsDefinition, ...]], frozen=True, tag="os_diagnose"):
     """All OS definitions of the node, the broken ones too."""
+
+
+@call(reply=str, time=Time.SLOW, reserve=Reserve.SCRIPTS, has_effect=True)
+class OsVerify(Call[str], frozen=True, tag="os_verify"):
+    """Let the OS's verify script look at complete parameters. Replies what it says is wrong, or nothing."""
+
+    os: str  # with its variant
+    osparams: Params
+    debug: int = 0
 
 
 @call(reply=None, time=Time.LONG, reserve=Reserve.SCRIPTS)

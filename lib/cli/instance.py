@@ -78,6 +78,7 @@ def _block(facts: dict[str, Any]) -> Block:  # Any: JSON of OP_INSTANCE_QUERY_DA
             ),
             ("Operating system", facts.get("os")),
             ("Operating system parameters", _parameters(facts, "os")),
+            *((("Private OS parameters", facts["os_private"]),) if facts.get("os_private") else ()),
             ("Allocated network port", facts.get("network_port")),
             ("Hypervisor", facts.get("hypervisor")),
             *((("console connection", facts["console"]),) if facts.get("console") else ()),

@@ -20,6 +20,8 @@ from ganeti.wire import codec
                " hypervisor", parse=Parse.IDENT_KEYVAL, metavar="HV:KEY=VALUE,..."),
         option("osparams", "-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL,
                metavar="KEY=VALUE,..."),
+        option("osparams_private", "--os-parameters-private", help="for the OS scripts too; kept, but shown to nobody",
+               parse=Parse.KEYVAL, metavar="KEY=VALUE,..."),
         option("hidden", "--hidden", help="leave it out of lists", parse=Parse.YES_NO, metavar="yes|no"),
         option("blacklisted", "--blacklisted", help="refuse new instances with it", parse=Parse.YES_NO,
                metavar="yes|no"),
@@ -41,6 +43,8 @@ def modify(session: Session, call: Call) -> int:
         given["os_hvp"] = {name: sets}
     if "osparams" in call.options:
         given["osparams"] = {name: call.options["osparams"]}
+    if "osparams_private" in call.options:
+        given["osparams_private_cluster"] = {name: call.options["osparams_private"]}
     for flag_name in ("hidden", "blacklisted"):
         if flag_name in call.options:
             action = "add" if call.options[flag_name] else "remove"

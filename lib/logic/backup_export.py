@@ -29,7 +29,7 @@ from ganeti.logic import checks, guests, hooks, os_definitions, starting, stoppi
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_remove import InstanceRemove, RemoveFacts
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Record, Step
-from ganeti.model import export_ini
+from ganeti.model import export_ini, params
 from ganeti.model.config import Config
 from ganeti.model.disks import snapshot_of
 from ganeti.model.jobs import Resolve
@@ -247,7 +247,7 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
                 undo=discard,
             )
         ]
-        spec = guests.guest_spec(env.config, instance)
+        spec = guests.script_spec(env.config, instance)
         for index in facts.indices:
             steps += streaming.steps(
                 env,
@@ -378,7 +378,7 @@ def _described(config: Config, facts: ExportFacts, *, timestamp: int) -> export_
         template=instance.disk_template,
         tags=instance.tags,
         nics=tuple(
-            export_ini.ExportedNic(mac=nic.mac, ip=nic.ip, name=nic.name, params=params) for nic, params in nics
+            export_ini.ExportedNic(mac=nic.mac, ip=nic.ip, name=nic.name, params=filled) for nic, filled in nics
         ),
         disks=tuple(
             export_ini.ExportedDisk(size=disk.size, name=disk.name, dump=_file(disk) if index in facts.indices else "")
@@ -387,4 +387,5 @@ def _described(config: Config, facts: ExportFacts, *, timestamp: int) -> export_
         hvparams={name: value for name, value in hv.items() if name not in parameters.GLOBAL},
         beparams=guests.beparams(config, instance),
         osparams=guests.guest_spec(config, instance).osparams,
+        osparams_private=params.filled_private_os(config, instance.os, instance.osparams_private),
     )

@@ -10,8 +10,6 @@ from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.calls.instance import Guest, HypervisorValidate, InstanceInfo
 from ganeti.calls.node import AddressProbe, NodeInfo
-from ganeti.calls.os import OsDiagnose
-from ganeti.logic import os_definitions
 from ganeti.logic.base import Env
 from ganeti.model.objects import Instance, Node, Params
 from ganeti.model.types import HOST_NAME, TAG, MiB, Uuid
@@ -125,26 +123,6 @@ async def hvparams_on_node(env: Env, node: Uuid, hypervisor: str, complete: Para
     if problem:
         name = env.config.nodes[node].name
         raise errors.PrereqError("wrong_input", f"hypervisor {hypervisor} on node {name}: {problem}")
-
-
-async def os_on_node(
-    env: Env, node: Node, os: str, hypervisor: str, *, force_variant: bool, parameters: Iterable[str]
-) -> None:
-    """It can be installed there, and knows these parameters."""
-    blacklist = env.config.cluster.blacklisted_os
-    if os in blacklist or os.partition("+")[0] in blacklist:
-        raise errors.PrereqError(
-            "wrong_state", f"OS {os} is blacklisted", hint=f"run gnt-os modify --blacklisted=no {os} to allow it"
-        )
-    definitions = await ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
-    found = os_definitions.installable(definitions, os, hypervisor, node.name, force_variant=force_variant)
-    unknown = os_definitions.unknown_parameters(found, sorted(parameters))
-    if unknown:
-        raise errors.PrereqError(
-            "wrong_input",
-            f"OS {os} has no parameter {unknown[0]!r}",
-            hint="its parameters are " + ", ".join(name for name, _ in found.parameters),
-        )
 
 
 async def address_is_free(env: Env, name: str, address: str, port: int) -> None:

@@ -10,7 +10,7 @@ from ganeti import errors, paths
 from ganeti.calls.instance import HypervisorValidate
 from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
-from ganeti.logic import candidates, cluster_values, devices, guests, hooks, policies
+from ganeti.logic import candidates, cluster_values, devices, guests, hooks, os_parameters, policies
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model import params, policy, policy_input
@@ -61,6 +61,7 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
             policies.warn_of(env, await policies.new_violations(config, new_config, every))
         for hypervisor in touched:
             await self._check_on_nodes(env, hypervisor, guests.cluster_hvparams(new_config, hypervisor))
+        await self._check_os_parameters(env, new_config)
         for template in (DiskTemplate.FILE, DiskTemplate.SHAREDFILE):
             await self._check_directory(env, old, changed, template)
         return ModifyFacts(changed=changed)
@@ -104,6 +105,17 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
                 defaults = parameters.defaults(hypervisor)
                 filled = params.filled_hv(new_config, defaults, hypervisor=hypervisor, os=os, overrides={})
                 parameters.check(hypervisor, filled)
+
+    async def _check_os_parameters(self, env: Env, new_config: Config) -> None:
+        op = self.op
+        public, private = op.osparams or {}, op.osparams_private_cluster or {}
+        for os in dict.fromkeys([*public, *private]):
+            changes = [os_parameters.changes(each.get(os) or {}) for each in (public, private)]
+            names = tuple(name for name, value in os_parameters.given(*changes).items() if value is not None)
+            if not names:
+                continue  # what is only taken away is the business of no OS
+            complete = params.filled_os(new_config, os, params.filled_private_os(new_config, os, {}))
+            await os_parameters.check_everywhere(env, os, names, complete)
 
     def _check_instances(self, new_config: Config) -> None:
         """Overrides of instances must still fit the new defaults."""

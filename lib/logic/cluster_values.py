@@ -50,7 +50,8 @@ def changed(config: Config, op: OpClusterSetParams) -> Cluster:
         "ndparams": lambda: params.merged(old.ndparams, params.parse_nd(op.ndparams or {})),
         "diskparams": lambda: diskparams.merged(old.diskparams, diskparams.parse(op.diskparams or {})),
         "os_hvp": lambda: _os_hvp(old, op.os_hvp or {}),
-        "osparams": lambda: _osparams(old, op.osparams or {}),
+        "osparams": lambda: _osparams(old.osparams, op.osparams or {}),
+        "osparams_private_cluster": lambda: _osparams(old.osparams_private_cluster, op.osparams_private_cluster or {}),
         "hidden_os": lambda: _names(old.hidden_os, op.hidden_os or ()),
         "blacklisted_os": lambda: _names(old.blacklisted_os, op.blacklisted_os or ()),
         "ipolicy": lambda: policy_input.merged(old.ipolicy, policy_input.parse(op.ipolicy or {}, for_cluster=True)),
@@ -164,8 +165,8 @@ def _os_hvp(old: Cluster, untrusted: Mapping[str, Mapping[str, Params | None] | 
     }
 
 
-def _osparams(old: Cluster, untrusted: Mapping[str, Params | None]) -> dict[str, Params]:
-    found = dict(old.osparams)
+def _osparams(old: Mapping[str, Params], untrusted: Mapping[str, Params | None]) -> dict[str, Params]:
+    found = dict(old)
     for os, values in untrusted.items():
         changes = {name: None if params.is_reset(value) else value for name, value in (values or {}).items()}
         found[os] = {} if values is None else params.merged(found.get(os, {}), changes)

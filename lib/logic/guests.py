@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from ganeti import errors
 from ganeti.calls.instance import GuestSpec
 from ganeti.hypervisor import parameters
 from ganeti.model import params, policy
 from ganeti.model.config import Config
 from ganeti.model.objects import Instance, Network, Nic, Params
+from ganeti.ops.hidden import REDACTED
 
 
 def parse_hv(hypervisor: str, untrusted: Mapping[str, Any], *, for_cluster: bool = False) -> Params:
@@ -66,9 +69,9 @@ def networks(config: Config, instance: Instance) -> tuple[Network, ...]:
 
 
 def guest_spec(config: Config, instance: Instance, *, hv: Params | None = None, be: Params | None = None) -> GuestSpec:
-    """`hv` and `be` are for this start only."""
+    """`hv` and `be` are for this start only. Without private OS parameters: only scripts get them."""
     return GuestSpec(
-        instance=instance,
+        instance=msgspec.structs.replace(instance, osparams_private={}),
         hvparams=hvparams(config, instance, hv),
         beparams=beparams(config, instance, be),
         nicparams=nicparams(config, instance),
@@ -77,6 +80,30 @@ def guest_spec(config: Config, instance: Instance, *, hv: Params | None = None, 
         primary_name=config.nodes[instance.primary_node].name,
         secondary_names=tuple(config.nodes[node].name for node in instance.secondary_nodes),
     )
+
+
+def script_spec(config: Config, instance: Instance, *, once: Params | None = None) -> GuestSpec:
+    """For an OS script: with the private parameters, and with those that are for this run only.
+
+    To be used in calls, never in what takes them back: that is stored. Raises PrereqError.
+    """
+    spec = guest_spec(config, instance)
+    return msgspec.structs.replace(spec, osparams=osparams(config, instance, once=once))
+
+
+def osparams(config: Config, instance: Instance, *, once: Params | None = None) -> Params:
+    """Complete, private ones too. Raises PrereqError when the value of one is lost."""
+    shown = params.filled_os(config, instance.os, instance.osparams)
+    private = params.filled_private_os(config, instance.os, instance.osparams_private)
+    complete = {**shown, **private, **(once or {})}
+    lost = sorted(name for name, value in complete.items() if value == REDACTED)
+    if lost:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"the value of the private OS parameter {lost[0]!r} is lost",
+            hint="set it again with --os-parameters-private",
+        )
+    return complete
 
 
 def sizes(config: Config, instance: Instance) -> policy.Sizes:

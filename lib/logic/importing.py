@@ -116,12 +116,14 @@ def filled(op: OpInstanceCreate, exported: Exported, config: Config) -> OpInstan
     hv = _known_hv(hypervisor, exported.hvparams) if same_hypervisor else {}
     be = {name: value for name, value in exported.beparams.items() if name in params.BACKEND}
     osparams: Params = dict(exported.osparams) if op.os_type in ("", exported.os) else {}
+    private: Params = dict(exported.osparams_private) if op.os_type in ("", exported.os) else {}
     if op.identify_defaults:
         os = op.os_type or exported.os
         built_in = parameters.defaults(hypervisor)
         hv = _different(hv, params.filled_hv(config, built_in, hypervisor=hypervisor, os=os, overrides={}))
         be = _different(be, params.filled_be(config, {}))
         osparams = _different(osparams, params.filled_os(config, os, {}))
+        private = _different(private, params.filled_private_os(config, os, {}))
     if {"memory", "minmem", "maxmem"} & set(op.beparams):
         be.pop("minmem", None)
         be.pop("maxmem", None)
@@ -134,9 +136,15 @@ def filled(op: OpInstanceCreate, exported: Exported, config: Config) -> OpInstan
         hypervisor=hypervisor,
         hvparams={**hv, **op.hvparams},
         beparams={**be, **op.beparams},
-        osparams={**osparams, **op.osparams},
+        osparams={**_without(osparams, op.osparams_private), **op.osparams},
+        osparams_private={**_without(private, op.osparams), **op.osparams_private},
         tags=op.tags or exported.tags,
     )
+
+
+def _without(exported: Params, others: Params) -> Params:
+    """One that is given as of the other kind is of that kind from now on."""
+    return {name: value for name, value in exported.items() if name not in others}
 
 
 def _template(exported: Exported) -> DiskTemplate | None:

@@ -21,6 +21,7 @@ from ganeti.logic import (
     mirrors,
     networking,
     new_volumes,
+    os_parameters,
     placement,
     starting,
     streaming,
@@ -285,6 +286,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             hvparams=wanted.hvparams,
             beparams=wanted.beparams,
             osparams=dict(op.osparams),
+            osparams_private=dict(op.osparams_private),
             network_port=env.new_port() if parameters.declared(wanted.hypervisor).needs_port else None,
             tags=wanted.tags,
         )
@@ -323,15 +325,18 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         )
 
     async def _check_os(self, env: Env, instance: Instance, node: Node) -> None:
+        op = self.op
         if not instance.os:
             return
-        await checks.os_on_node(
+        await os_parameters.check_installable(
             env,
             node,
             instance.os,
             instance.hypervisor,
-            force_variant=self.op.force_variant,
-            parameters=instance.osparams,
+            force_variant=op.force_variant,
+            names=tuple(os_parameters.given(op.osparams, op.osparams_private, op.osparams_secret)),
+            complete=guests.osparams(env.config, instance, once=op.osparams_secret),
+            is_created=op.mode == "create" and not op.no_install,
         )
 
     async def _check_room(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:
@@ -404,7 +409,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def _install(self, env: Env, instance: Instance) -> Effect:
         request = env.new_request()
-        spec = guests.guest_spec(env.config, instance)
+        spec = guests.script_spec(env.config, instance, once=self.op.osparams_secret)
         return Effect(
             title=f"install {instance.os} on the disks of {instance.name}",
             node=instance.primary_node,
@@ -414,7 +419,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         )
 
     def _restore(self, env: Env, instance: Instance, source: importing.Source) -> list[Step]:
-        spec = guests.guest_spec(env.config, instance)
+        spec = guests.script_spec(env.config, instance, once=self.op.osparams_secret)
         steps: list[Step] = []
         for index, disk in enumerate(source.exported.disks):
             if not disk.dump:

@@ -20,6 +20,7 @@ from ganeti.model.disks import is_mirror
 from ganeti.model.locks import LockPlan, shared
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid, nice_key
+from ganeti.ops.hidden import REDACTED
 from ganeti.ops.instance import OpInstanceQueryData
 
 
@@ -140,6 +141,7 @@ def details(config: Config, instance: Instance, live: Live | None) -> dict[str, 
         "os": instance.os,
         "os_instance": instance.osparams,
         "os_actual": params.filled_os(config, instance.os, instance.osparams),
+        "os_private": dict.fromkeys(params.filled_private_os(config, instance.os, instance.osparams_private), REDACTED),
         "disk_template": instance.disk_template,
         "nics": [_nic(config, instance, index) for index in range(len(instance.nics))],
         "disks": [_disk(instance, disk, index, live) for index, disk in enumerate(instance.disks)],

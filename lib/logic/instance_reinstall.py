@@ -10,13 +10,13 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.calls.volume import VolumeClose
-from ganeti.logic import checks, guests, hooks, mirrors, volumes
+from ganeti.logic import checks, guests, hooks, mirrors, os_parameters, volumes
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, OnFailure, Record, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Instance, Put
+from ganeti.model.objects import AdminState, Instance, Params, Put
 from ganeti.model.types import Uuid
 from ganeti.ops.instance import OpInstanceReinstall
 
@@ -58,10 +58,21 @@ class InstanceReinstall(LogicalUnit[OpInstanceReinstall, ReinstallFacts]):
         if await checks.guest(env, old) is not None:
             raise errors.PrereqError("wrong_state", f"instance {old.name} is running", hint=f"first {stop_first}")
         new = msgspec.structs.replace(old, os=op.os_type or old.os)
-        await checks.os_on_node(
-            env, node, new.os, new.hypervisor, force_variant=op.force_variant, parameters=op.osparams
+        await os_parameters.check_installable(
+            env,
+            node,
+            new.os,
+            new.hypervisor,
+            force_variant=op.force_variant,
+            names=tuple(self._once),
+            complete=guests.osparams(config, new, once=self._once),
         )
         return ReinstallFacts(old=old, new=new)
+
+    @property
+    def _once(self) -> Params:
+        op = self.op
+        return os_parameters.given(op.osparams, op.osparams_private, op.osparams_secret)
 
     def hooks(self, facts: ReinstallFacts, config: Config) -> HookPlan:
         return hooks.instance_hooks(config, facts.new, {})
@@ -73,8 +84,7 @@ class InstanceReinstall(LogicalUnit[OpInstanceReinstall, ReinstallFacts]):
             steps.append(Commit(title=f"record OS {new.os} for {new.name}", changes=(Put(new),)))
         resolve = Resolve(procedure=PROCEDURE, arguments={"instance": new.uuid}, title=f"installation of {new.name}")
         request = env.new_request()
-        spec = guests.guest_spec(config, new)
-        spec = msgspec.structs.replace(spec, osparams={**spec.osparams, **self.op.osparams})
+        spec = guests.script_spec(config, new, once=self._once)
         install = Effect(
             title=f"install {new.os} on the disks of {new.name}",
             node=new.primary_node,

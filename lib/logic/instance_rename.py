@@ -98,7 +98,7 @@ class InstanceRename(LogicalUnit[OpInstanceRename, RenameFacts]):
 
     def _script(self, facts: RenameFacts, env: Env) -> Effect:
         call = OsRename(
-            spec=guests.guest_spec(env.config, facts.renamed),
+            spec=guests.script_spec(env.config, facts.renamed),
             old_name=facts.instance.name,
             debug=self.op.debug_level,
             request=env.new_request(),

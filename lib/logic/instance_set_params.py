@@ -25,6 +25,7 @@ from ganeti.logic import (
     networking,
     new_disks,
     os_definitions,
+    os_parameters,
     plugging,
     volumes,
 )
@@ -99,7 +100,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         checks.not_moving(instance)
         be = params.parse_be(op.beparams)
         hv = guests.parse_hv(instance.hypervisor, op.hvparams)
-        osp = {name: None if params.is_reset(value) else value for name, value in op.osparams.items()}
+        osp = os_parameters.Changes(op, instance)
         disks = device_changes.disks(
             instance.disks, device_changes.parse(op.disks, "disk"), new_disks.maker(env, instance)
         )
@@ -110,7 +111,8 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             instance,
             beparams=params.merged(instance.beparams, be),
             hvparams=params.merged(instance.hvparams, hv),
-            osparams=params.merged(instance.osparams, osp),
+            osparams=osp.public,
+            osparams_private=osp.private,
             os=op.os_name or instance.os,
             admin_state=self._state(instance),
             disks=disks.devices if op.disk_template is None else self._converted(env, instance),
@@ -128,7 +130,10 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             if hv:
                 await self._check_hv(env, changed, complete)
             if op.os_name:
-                await self._check_os(env, changed)
+                await self._check_os(env, changed, osp.names)
+            elif osp.names:
+                complete_os = guests.osparams(config, changed)
+                await os_parameters.check_changed(env, changed, osp.names, complete_os)
             await self._check_memory(env, instance, changed)
         self._check_policy(env, instance, changed)
         facts = ModifyFacts(
@@ -143,7 +148,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
 
     def _check_something_given(self) -> None:
         op = self.op
-        given = (op.beparams, op.hvparams, op.osparams, op.os_name, op.disks, op.nics, op.pnode)
+        given = (op.beparams, op.hvparams, op.osparams, op.osparams_private, op.os_name, op.disks, op.nics, op.pnode)
         if not any(given) and op.offline is None and op.runtime_mem is None and op.disk_template is None:
             raise errors.PrereqError("wrong_input", "nothing to change was given")
 
@@ -196,13 +201,15 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             if not env.config.nodes[node].offline:
                 await checks.hvparams_on_node(env, node, changed.hypervisor, complete)
 
-    async def _check_os(self, env: Env, changed: Instance) -> None:
+    async def _check_os(self, env: Env, changed: Instance, names: Sequence[str]) -> None:
         node = env.config.nodes[changed.primary_node]
         checks.online(node, hint="add --force to record the OS all the same")
         definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
-        os_definitions.installable(
+        found = os_definitions.installable(
             definitions, changed.os, changed.hypervisor, node.name, force_variant=self.op.force_variant
         )
+        complete = guests.osparams(env.config, changed)
+        await os_parameters.check(env, node, found, changed.os, names=names, complete=complete)
 
     @staticmethod
     async def _check_memory(env: Env, before: Instance, changed: Instance) -> None:
@@ -346,10 +353,11 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
 
     # Outcome
 
-    def _told(self, be: Params, hv: Params, osp: Params) -> tuple[tuple[str, Any], ...]:
+    def _told(self, be: Params, hv: Params, osp: os_parameters.Changes) -> tuple[tuple[str, Any], ...]:
         told: list[tuple[str, Any]] = []
-        for family, changes in (("hv", hv), ("be", be), ("os", osp)):
+        for family, changes in (("hv", hv), ("be", be)):
             told += [(f"{family}/{name}", "default" if new is None else new) for name, new in sorted(changes.items())]
+        told += osp.told
         if self.op.os_name:
             told.append(("os", self.op.os_name))
         if self.op.offline is not None:

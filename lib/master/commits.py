@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti.host.clock import Clock
+from ganeti.master import private
 from ganeti.master.state import FLAGS_KEY, State, row, write_of
 from ganeti.model.config import Config
 from ganeti.model.jobs import Flags
@@ -67,13 +68,30 @@ class Committer:
         """
         rows, tip = self.prepare(changes) if changes else ([], None)
         rows += writes
+        of_objects = self._secrets(changes)
         if tip is not None:
             self._tip = tip
+        if of_objects:
+            self._state.know(of_objects)
+            secrets = {**of_objects, **(secrets or {})}
         if flags is not None:
             self._tip_flags = flags(self.flags)
             rows.append(row("meta", FLAGS_KEY, self._tip_flags))
         self._pending += 1
         return self._send(rows, note, secrets, send)
+
+    def _secrets(self, changes: Sequence[Change]) -> private.Secrets:
+        """What changes with them among the private values."""
+        found: private.Secrets = {}
+        for change in changes:
+            if isinstance(change, Put):
+                new, kind, uuid = change.object, change.object.kind, change.object.uuid
+            else:
+                new, kind, uuid = None, change.kind, change.uuid
+            text = private.text_of(new)
+            if text != private.text_of(self.tip.get(kind, uuid)):
+                found[private.name_of(kind, uuid)] = text
+        return found
 
     async def _send(
         self,

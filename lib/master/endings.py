@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.master import private
 from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.state import job_key, row
@@ -96,7 +97,10 @@ class Endings:
         self._under_way.add(after.id)
         try:
             await self._parts.committer.commit(
-                note, writes=[row("job", job_key(after.id), after), *writes], flags=flags
+                note,
+                writes=[row("job", job_key(after.id), after), *writes],
+                flags=flags,
+                secrets=private.of_ended(after),
             )
         finally:
             self._under_way.discard(after.id)

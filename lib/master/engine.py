@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.master import private
 from ganeti.master.endings import CANCELED, Endings
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.job_filters import Gate
@@ -22,6 +23,7 @@ from ganeti.model.jobs import ArchivedJob, Flags, Job, OpState, Status, Submissi
 from ganeti.model.locks import Level, LockKey, LockPlan
 from ganeti.model.types import JobId, Uuid
 from ganeti.ops import base as ops
+from ganeti.ops import hidden
 from ganeti.store.api import Leadership, Note, Write
 from ganeti.wire import codec
 
@@ -69,7 +71,8 @@ class Engine:
         """
         if not key:
             return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, parent=parent)
-        digest = hashlib.sha256(codec.encode(list(untrusted_jobs))).hexdigest()
+        # hidden values are no part of it: what is kept must not help to guess them
+        digest = hashlib.sha256(codec.encode(hidden.redacted(list(untrusted_jobs)))).hexdigest()
         known = self._parts.state.submissions.get(key)
         under_way = None
         if known is None and key in self._submitting:
@@ -98,10 +101,11 @@ class Engine:
         first = self._parts.committer.flags.last_job + 1
         results: list[tuple[bool, JobId | str]] = []
         jobs: list[Job] = []
+        secrets: private.Secrets = {}
         for offset, untrusted_ops in enumerate(untrusted_jobs):
             job_id = JobId(first + offset)
             try:
-                jobs.append(self._build(job_id, untrusted_ops, key, parent))
+                jobs.append(self._build(job_id, untrusted_ops, key, parent, secrets))
             except errors.GanetiError as err:
                 if len(untrusted_jobs) == 1:
                     raise
@@ -119,7 +123,7 @@ class Engine:
             writes.append(row("submission", key, record))
         note = Note(actor="submit", job=int(parent or 0), reason=f"{len(jobs)} jobs")
         # the ids are taken now, not when the task runs
-        commit = self._parts.committer.commit(note, writes=writes, flags=next_ids)
+        commit = self._parts.committer.commit(note, writes=writes, flags=next_ids, secrets=secrets)
         stored = asyncio.create_task(self._store(jobs, commit))
         if key:
             self._submitting[key] = (digest, results, stored)
@@ -152,8 +156,10 @@ class Engine:
                     hint="it may still be when that is mended; look at gnt-job list before you submit it again",
                 ) from err
 
-    def _build(self, job_id: JobId, untrusted_ops: Any, key: str, parent: JobId | None) -> Job:
-        """Checked and normalised. Raises PrereqError or OpCodeUnknown."""
+    def _build(
+        self, job_id: JobId, untrusted_ops: Any, key: str, parent: JobId | None, secrets: private.Secrets
+    ) -> Job:
+        """Checked and normalised; hidden values go to `secrets`. Raises PrereqError or OpCodeUnknown."""
         if not isinstance(untrusted_ops, list | tuple) or not untrusted_ops:
             raise errors.PrereqError("wrong_input", "a job is a list of at least one opcode")
         states = []
@@ -162,7 +168,10 @@ class Engine:
             name = op.op_id.removeprefix("OP_").lower()
             mark = (f"gnt:opcode:{name}", f"job={job_id};index={index}", int(self._parts.clock.time() * 1e9))
             op = msgspec.structs.replace(op, reason=(*op.reason, mark), depends=_absolute(op.depends, job_id))
-            states.append(OpState(input=ops.encode(op), priority=op.priority))
+            form, values = hidden.split(ops.encode(op))
+            if values:
+                secrets[private.of_opcode(job_id, index)] = values
+            states.append(OpState(input=form, priority=op.priority))
         job = Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
         if parent is None and self._gate.is_refused(job):
             raise errors.PrereqError(
@@ -289,7 +298,7 @@ class Engine:
             jobs.replace(job_id, start_timestamp=jobs.stamp())
         env = self._new_env(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
         try:
-            op = ops.decode(state.input)
+            op = ops.decode(await self._whole(job_id, index, state.input))
             env.report_summary = op.summary
             self._warn_of_missing_copies(env)
             result = codec.to_builtins(await self._processor.execute(env, op, state.priority))
@@ -309,6 +318,19 @@ class Engine:
             return False
         await self._endings.succeed(env, job_id, index, result)
         return True
+
+    async def _whole(self, job_id: JobId, index: int, form: dict[str, Any]) -> dict[str, Any]:
+        """An opcode's wire form with the values that are not stored in it. Raises PrereqError."""
+        if not hidden.has_hidden(form):
+            return form
+        values = await self._leadership.secret(private.of_opcode(job_id, index))
+        if values is None:
+            raise errors.PrereqError(
+                "wrong_state",
+                "the private or secret OS parameters that were given to the job are not there any more",
+                hint="submit it again with them",
+            )
+        return hidden.joined(form, values)
 
     def _warn_of_missing_copies(self, env: JobEnv) -> None:
         missing = self._leadership.missing_voters()

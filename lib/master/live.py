@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.calls.export import ExportList
@@ -111,7 +113,7 @@ async def consoles(
 
 async def _console(ask: Asker, config: Config, filler: Filler, inst: Instance) -> dict[str, Any] | Absent:
     spec = GuestSpec(
-        instance=inst,
+        instance=msgspec.structs.replace(inst, osparams_private={}),
         hvparams=filler.complete_hv(inst),
         beparams=filler.be(inst),
         nicparams=tuple(filler.nic(inst, nic) for nic in inst.nics),

@@ -150,11 +150,14 @@ class Mastership:
         """Read the state; from then on it follows what is published."""
         await self.leader.open()
         self.state.load(await self.leader.all_rows())
+        self.state.reveal(await self.leader.secrets())
         self.leader.on_publish(self.state.publish)
 
     async def claim(self, **how: Any) -> None:
         """Win the mastership. Any: as for `Leader.claim`. Raises QuorumError, StaleTermError."""
         await self.leader.claim([node.uuid for node in self.state.config.online_nodes], **how)
+        # what was fetched from others came with theirs
+        self.state.reveal(await self.leader.secrets())
 
     async def record_master(self, me: Uuid) -> None:
         """Make this node the master in the configuration: before anything else is done."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ganeti import errors
+from ganeti.master import private
 from ganeti.model.config import Config
 from ganeti.model.jobs import Debt, FilterRule, Flags, Job, JournalRecord, LogEntry, Submission
 from ganeti.model.objects import KINDS, AnyObject, Change, Delete, Put
@@ -28,7 +29,7 @@ def job_key(job: JobId) -> str:
 def write_of(change: Change) -> Write:
     """The stored row of a configuration change."""
     if isinstance(change, Put):
-        obj = change.object
+        obj = private.without(change.object)
         return Write("object", object_key(obj.kind, obj.uuid), codec.pack(obj).decode())
     return Write("object", object_key(change.kind, change.uuid), None)
 
@@ -53,6 +54,7 @@ class State:
         self.flags = Flags()
         self.filters: tuple[FilterRule, ...] = ()  # another tuple after each change
         self.serial = 0
+        self._secrets: dict[str, str] = {}  # of objects
         self._reads_jobs = True
 
     @property
@@ -71,13 +73,33 @@ class State:
                 self._apply_row(Write(table, key, value))
         self._config = Config.load(objects)
 
+    def know(self, secrets: Mapping[str, str | None]) -> None:
+        """Values that are in no row; None: gone. To be told before the rows that they belong to are published."""
+        for name, value in secrets.items():
+            if value is None:
+                self._secrets.pop(name, None)
+            else:
+                self._secrets[name] = value
+
+    def reveal(self, secrets: Mapping[str, str]) -> None:
+        """The whole table of secrets: objects that are loaded already get their private values."""
+        self._secrets = dict(secrets)
+        every = [*self.config.instances.values(), self.config.cluster]
+        found = [(obj, private.complete(obj, secrets)) for obj in every]
+        changed = [Put(whole) for obj, whole in found if whole != obj]
+        if changed:
+            self._config = self.config.apply(changed)
+
+    def _complete(self, change: Change) -> Change:
+        return Put(private.complete(change.object, self._secrets)) if isinstance(change, Put) else change
+
     def hold_jobs(self) -> None:
         """From now on `Jobs` has newer ones than the store."""
         self._reads_jobs = False
 
     def publish(self, batch: Batch) -> None:
         """Listener of the store. Jobs and their logs are read only until the engine runs: see `hold_jobs`."""
-        changes = [change_of(write) for write in batch.writes if write.table == "object"]
+        changes = [self._complete(change_of(write)) for write in batch.writes if write.table == "object"]
         if changes:
             self._config = self.config.apply(changes)
         for write in batch.writes:

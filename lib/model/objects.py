@@ -75,6 +75,7 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     nicparams: Params = {}
     ndparams: Params = {}
     osparams: dict[str, Params] = {}
+    osparams_private_cluster: dict[str, Params] = {}  # by OS; the values are shown to nobody
     diskparams: dict[str, Params] = {}
     ipolicy: Params = {}
     candidate_pool_size: int = 10
@@ -196,6 +197,7 @@ class Instance(Object, frozen=True, kw_only=True, omit_defaults=True):
     hvparams: Params = {}
     beparams: Params = {}
     osparams: Params = {}
+    osparams_private: Params = {}  # the values are shown to nobody
     network_port: int | None = None
     # why the instance must not be touched until someone decides (a Resolve that could not); empty: free
     blocked: str = ""

@@ -250,6 +250,14 @@ def filled_os(config: Config, os: str, overrides: Params) -> Params:
     return {**filled, **overrides}
 
 
+def filled_private_os(config: Config, os: str, overrides: Params) -> Params:
+    """As `filled_os`, of the private ones."""
+    filled: Params = {}
+    for name in os_names(os):
+        filled |= config.cluster.osparams_private_cluster.get(name, {})
+    return {**filled, **overrides}
+
+
 def os_names(os: str) -> tuple[str, ...]:
     """`debian+min` → debian, debian+min."""
     base, plus, _ = os.partition("+")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganeti import errors
-from ganeti.calls.os import OsCreate, OsDefinition, OsDiagnose, OsRename
+from ganeti.calls.os import OsCreate, OsDefinition, OsDiagnose, OsRename, OsVerify
 from ganeti.node import os_run, osenv
 from ganeti.node.base import Context, NodeEnv, handles
 
@@ -11,6 +11,15 @@ from ganeti.node.base import Context, NodeEnv, handles
 @handles(OsDiagnose)
 def diagnose(call: OsDiagnose, env: NodeEnv, context: Context) -> tuple[OsDefinition, ...]:
     return os_run.every(env.paths)
+
+
+@handles(OsVerify)
+def verify(call: OsVerify, env: NodeEnv, context: Context) -> str:
+    definition, directory = os_run.named(call.os, env.paths)
+    if "verify" not in definition.scripts:
+        return ""
+    environment = osenv.verify(definition, call.os, call.osparams, debug=call.debug)
+    return os_run.verify(environment, directory=directory, env=env, stop=context.stop)
 
 
 @handles(OsCreate)

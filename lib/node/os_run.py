@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 32768
+#: how long a verify script may think, in seconds
+_VERIFY_S = 60.0
 
 
 def every(node_paths: Paths) -> tuple[OsDefinition, ...]:
@@ -88,18 +91,30 @@ def _why_not_run(path: str) -> str | None:
 
 def usable(spec: GuestSpec, node_paths: Paths) -> tuple[OsDefinition, str]:
     """The instance's definition and its local directory. Raises NodeFailure."""
-    name = osdef.split_name(spec.instance.os)[0]
+    definition, directory = _there(spec.instance.os, node_paths)
+    problem = osdef.why_not_usable(definition, spec.instance.os, spec.instance.hypervisor)
+    if problem:
+        raise errors.NodeFailure(problem)
+    return definition, directory
+
+
+def named(full: str, node_paths: Paths) -> tuple[OsDefinition, str]:
+    """As `usable`, without any instance."""
+    definition, directory = _there(full, node_paths)
+    if not definition.valid:
+        raise errors.NodeFailure(f"OS {definition.name} is not valid here: {definition.reason}")
+    return definition, directory
+
+
+def _there(full: str, node_paths: Paths) -> tuple[OsDefinition, str]:
+    name = osdef.split_name(full)[0]
     place = next((place for place in places(node_paths) if place[0] == name), None)
     if place is None:
         raise errors.NodeFailure(
             f"Directory for OS {name} not found in search path",
             hint="looked in " + ", ".join(node_paths.os_search_path),
         )
-    definition = osdef.judge(_look(*place))
-    problem = osdef.why_not_usable(definition, spec.instance.os, spec.instance.hypervisor)
-    if problem:
-        raise errors.NodeFailure(problem)
-    return definition, place[2]
+    return osdef.judge(_look(*place)), place[2]
 
 
 def open_disks(spec: GuestSpec, env: NodeEnv) -> list[str]:
@@ -161,6 +176,30 @@ def run(
     with open(local, "rb") as written:
         end = _tail(written)
     return f"{why}; last lines of {logical}:\n{end}" if end else f"{why}; {logical} is empty"
+
+
+def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop: threading.Event) -> str:
+    """Runs the script that looks at OS parameters; what it says is wrong with them, or nothing."""
+    with tempfile.TemporaryFile() as output:
+        try:
+            status = env.runner.run_logged(
+                (f"{directory}/verify", "parameters"),
+                output=output,
+                timeout_s=min(_VERIFY_S, env.script_limit_s),
+                environment=dict(environment) | env.paths.environment(),
+                cwd=directory,
+                stop=stop,
+                max_output=_TAIL_BYTES,
+                may_linger=False,
+            )
+        except errors.CommandFailed as err:
+            why = str(err)
+        else:
+            why = f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
+        if not why:
+            return ""
+        said = _tail(output)
+    return f"its verify script ended with {why}: {said}" if said else f"its verify script ended with {why}"
 
 
 def _tail(file: IO[bytes]) -> str:

@@ -99,6 +99,7 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     ] = None
     os_hvp: dict[str, dict[str, Params | None] | None] | None = None  # by OS, then hypervisor; None: all taken away
     osparams: dict[str, Params | None] | None = None  # by OS
+    osparams_private_cluster: dict[str, Params | None] | None = None
     hidden_os: tuple[tuple[Literal["add", "remove"], str], ...] | None = None
     blacklisted_os: tuple[tuple[Literal["add", "remove"], str], ...] | None = None
     # Any: typed by the logic, part by part

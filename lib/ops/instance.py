@@ -81,6 +81,18 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
         Params, opt("-B", "--backend-parameters", help="memory, vcpus and so on", parse=Parse.KEYVAL)
     ] = {}
     osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
+    osparams_private: Annotated[
+        Params,
+        opt(
+            "--os-parameters-private",
+            help="for the OS scripts too; kept, but shown to nobody",
+            parse=Parse.KEYVAL,
+        ),
+    ] = {}
+    osparams_secret: Annotated[
+        Params,
+        opt("--os-parameters-secret", help="for this run of the OS scripts only; not kept", parse=Parse.KEYVAL),
+    ] = {}
     file_driver: Annotated[str, opt("--file-driver", help="loop, blktap or blktap2")] = ""
     file_storage_dir: Annotated[
         str, opt("--file-storage-dir", help="directory below the file storage directory", metavar="DIR")
@@ -254,6 +266,14 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
     ] = {}
     hvparams: Annotated[Params, opt("-H", "--hypervisor-parameters", help="of its hypervisor", parse=Parse.KEYVAL)] = {}
     osparams: Annotated[Params, opt("-O", "--os-parameters", help="for the OS scripts", parse=Parse.KEYVAL)] = {}
+    osparams_private: Annotated[
+        Params,
+        opt(
+            "--os-parameters-private",
+            help="for the OS scripts too; kept, but shown to nobody",
+            parse=Parse.KEYVAL,
+        ),
+    ] = {}
     # Any: typed by the logic: [action, index, name or uuid, values]
     disks: Annotated[
         tuple[tuple[Any, ...], ...],
@@ -345,6 +365,18 @@ class OpInstanceReinstall(OpCode, frozen=True, tag="OP_INSTANCE_REINSTALL"):
     force_variant: Annotated[bool, opt("--force-variant", help="do not check the OS variant")] = False
     osparams: Annotated[
         Params, opt("-O", "--os-parameters", help="for this run of the OS script only", parse=Parse.KEYVAL)
+    ] = {}
+    osparams_private: Annotated[
+        Params,
+        opt(
+            "--os-parameters-private",
+            help="as --os-parameters, but shown to nobody",
+            parse=Parse.KEYVAL,
+        ),
+    ] = {}
+    osparams_secret: Annotated[
+        Params,
+        opt("--os-parameters-secret", help="as --os-parameters-private", parse=Parse.KEYVAL),
     ] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from ganeti.store.statements import (
     write_secrets,
 )
 from ganeti.wire import codec
+
+log = logging.getLogger(__name__)
 
 BEFORE_APPLY = faults.register("store.before_apply")
 AFTER_APPLY = faults.register("store.after_apply")
@@ -73,6 +76,8 @@ class Database:
         self.path = path
         self._lock = lock
         self._retention = retention
+        # nothing that was a secret is in the log any more; what a killed process left in it is not known
+        self._has_wiped = not os.path.exists(f"{path}-wal")
         self._connection = sql.connect(path)
         if max_pages:
             self.limit_pages(max_pages)
@@ -193,6 +198,10 @@ class Database:
                 connection.execute("UPDATE promise SET led = ?", (led,))
         self.position, self.led = position, led
         self.promise = promise or self.promise
+        if all_secrets or None in (secrets or {}).values():
+            self._has_wiped = False
+        if not self._has_wiped:
+            self._wipe_log()
         return tuple(old)
 
     def keep_promise(self, promise: Promise) -> None:
@@ -318,6 +327,20 @@ class Database:
                 raise
             self._place.check()  # what was removed meanwhile is no copy
             faults.hit(after)
+
+    def _wipe_log(self) -> None:
+        """Secrets that were deleted are overwritten in the file, but the write-ahead log has their old pages.
+
+        While somebody reads, it cannot be emptied: the next change tries again.
+        """
+        try:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            is_busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._connection.execute(f"PRAGMA busy_timeout = {sql.BUSY_MS:d}")
+        except sqlite3.Error as err:
+            log.warning("the log of %s is not emptied: %s", self.path, err)
+        else:
+            self._has_wiped = not is_busy
 
     def _prune(self, connection: sqlite3.Connection, batch: Batch) -> None:
         connection.execute(

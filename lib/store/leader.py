@@ -122,6 +122,10 @@ class Leader:
         found = await self._chain.run(self._database.batches, after, limit)
         return [batch for batch in found if batch.serial <= self._published.serial]
 
+    async def secrets(self) -> dict[str, str]:
+        """All of them."""
+        return await self._chain.secrets()
+
     async def secret(self, name: str) -> str | None:
         return await self._chain.run(self._database.secret, name)
 

@@ -14,6 +14,9 @@ VERSION = 1
 #: SQLite's own limit, https://www.sqlite.org/limits.html, no. 14
 MOST_PAGES = 4294967294
 
+#: how long a writer waits for another one, in milliseconds
+BUSY_MS = 5000
+
 SCHEMA = (
     "CREATE TABLE rows (tbl TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
     " PRIMARY KEY (tbl, key)) WITHOUT ROWID",
@@ -94,10 +97,12 @@ def our_errors(path: str) -> Iterator[None]:
 def connect(path: str) -> sqlite3.Connection:
     """For writing; an empty file gets the schema. To be used by one thread at a time. Raises StoreError."""
     with our_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # secrets that are deleted must not stay in free pages
+            connection.execute("PRAGMA secure_delete = ON")
             _check_version(connection, path, create=True)
         except BaseException:
             connection.close()

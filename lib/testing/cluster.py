@@ -266,6 +266,7 @@ class SimulatedCluster:
     def _build(self) -> None:
         self.state = State()
         self.state.load((table, key, value) for (table, key), value in self.store.table.items() if table != "archive")
+        self.state.reveal(self.store.secrets)
         self.store.on_publish(self.state.publish)
         self.committer = Committer(self.state, self.store, self.clock)
         self.jobs = Jobs(self.state, self.clock)
@@ -335,6 +336,7 @@ class SimulatedCluster:
         old.gate.set()
         self.store = MemoryLeadership(term=old.term + 1)
         self.store.table = dict(old.table)
+        self.store.secrets = dict(old.secrets)
         self.store.voter_names = old.voter_names
         self._build()
         await self.engine.recover()

@@ -16,7 +16,7 @@ from ganeti.calls.instance import (
     InstanceStart,
     InstanceStop,
 )
-from ganeti.calls.os import OsCreate, OsDiagnose, OsRename
+from ganeti.calls.os import OsCreate, OsDiagnose, OsRename, OsVerify
 from ganeti.calls.volume import VolumeCreate, VolumeRemove
 from ganeti.host.run import HostRunner
 from ganeti.hypervisor import parameters
@@ -312,3 +312,16 @@ def test_rename_replies_what_went_wrong_as_a_warning(node):
     assert "exit status 1" in node.do(OsRename(request="r2", spec=SPEC, old_name="old"))
     node.os_script("rename", '[ "$OLD_INSTANCE_NAME" = old ]')
     assert node.do(OsRename(request="r3", spec=SPEC, old_name="old")) == ""
+
+
+def test_verify_tells_what_the_script_says(node):
+    node.os_script("create", "true")
+    node.os_script("verify", 'echo "$* $OSP_COLOUR $INSTANCE_NAME"; [ "$OSP_COLOUR" = red ]')
+    assert node.do(OsVerify(os="linux", osparams={"colour": "red"})) == ""
+    assert "ended with exit status 1: parameters blue" in node.do(OsVerify(os="linux", osparams={"colour": "blue"}))
+
+
+def test_verify_that_floods_is_ended(node):
+    node.os_script("create", "true")
+    node.os_script("verify", "exec yes")
+    assert len(node.do(OsVerify(os="linux", osparams={}))) < 40_000

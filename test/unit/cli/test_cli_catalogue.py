@@ -22,6 +22,7 @@ DELIBERATE = {
     ("OP_INSTANCE_SHUTDOWN", "admin_state_source"): "the watcher says user, people are admin",
     ("OP_CLUSTER_SET_PARAMS", "os_hvp"): "gnt-os modify sets it",
     ("OP_CLUSTER_SET_PARAMS", "osparams"): "gnt-os modify sets it",
+    ("OP_CLUSTER_SET_PARAMS", "osparams_private_cluster"): "gnt-os modify sets it",
     ("OP_CLUSTER_SET_PARAMS", "hidden_os"): "gnt-os modify sets it",
     ("OP_CLUSTER_SET_PARAMS", "blacklisted_os"): "gnt-os modify sets it",
     ("OP_CLUSTER_REPAIR_DISK_SIZES", "instances"): "the words of the command",
