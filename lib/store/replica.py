@@ -57,6 +57,7 @@ class Replica:
         self._retention, self._max_pages = retention, max_pages
         self._mutex = threading.Lock()
         self._database: Database | None = None
+        self._followed = 0  # term of the leader that was followed last, for the log
         self._transfer: tuple[str, int] | None = None  # id and next part of the snapshot that comes in
 
     @classmethod
@@ -104,6 +105,9 @@ class Replica:
                 has_news = bool(entries) or call.secrets is not None or promise != database.promise
                 if not why_not and has_news:
                     database.apply(entries, secrets=call.secrets, all_secrets=call.all_secrets, promise=promise)
+                if not why_not and call.leader_term != self._followed:
+                    self._followed = call.leader_term
+                    log.info("the state follows %s in term %d", call.leader, call.leader_term)
                 return AppendReply(accepted=not why_not, state=_state(database), why_not=why_not)
         except InUseError:
             return AppendReply(accepted=False, state=self.state(), why_not="in use")

@@ -209,7 +209,8 @@ def guests(node) -> list[tuple[str, str]]:
 
 def below(directory: str) -> list[str]:
     found = []
-    for folder, _, names in os.walk(directory):
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if name != ".mirrors"]  # of the mirrors that virtual nodes have
         found += [os.path.relpath(f"{folder}/{name}", directory) for name in names]
     return sorted(found)
 
