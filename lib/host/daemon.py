@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import sys
+import syslog
 import threading
 from collections.abc import Callable
-from typing import IO, TextIO
+from typing import IO
 
 from ganeti import errors, paths
 from ganeti.host import faults, files, notify
@@ -26,34 +27,60 @@ Ready = Callable[[], None]
 Main = Callable[[Ready], int]
 
 
-class LogFile(logging.StreamHandler[TextIO]):
-    """A log file that can be opened anew after it was moved away."""
+class LogFile(logging.Handler):
+    """A log file that can be opened anew after it was moved away. A full disk loses lines and ends nobody.
 
-    def __init__(self, path: str, *, mode: int, uid: int, gid: int) -> None:
+    Warnings that cannot be written go to `elsewhere`, the system's log; the first line that can be says how many
+    are missing.
+    """
+
+    def __init__(
+        self, path: str, *, mode: int, uid: int, gid: int, elsewhere: Callable[[str], None] = syslog.syslog
+    ) -> None:
+        """Raises OSError when the file cannot be opened."""
+        super().__init__()
         self._path, self._mode, self._uid, self._gid = path, mode, uid, gid
+        self._elsewhere = elsewhere
         self._is_moved = False
-        super().__init__(self._open())
+        self._lost = 0
+        self._handle = self._open()
 
-    def _open(self) -> TextIO:
+    def _open(self) -> int:
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
         if self._uid != -1 or self._gid != -1:
             os.fchown(handle, self._uid, self._gid)
-        return os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace")
+        return handle
 
     def reopen(self) -> None:
         """Before the next line. May be called from a signal handler: it only sets a flag."""
         self._is_moved = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._is_moved:
-            self._is_moved = False
-            old = self.setStream(self._open())
-            if old is not None:
-                old.close()
-        super().emit(record)
+        try:
+            line = self.format(record)
+        except (TypeError, ValueError, KeyError):  # arguments that do not fit the text: the mistake of whoever logs
+            self.handleError(record)
+            return
+        try:
+            if self._is_moved:
+                self._is_moved = False
+                old, self._handle = self._handle, self._open()
+                os.close(old)
+            gap = f"({self._lost} lines are missing here: they could not be written)\n" if self._lost else ""
+            self._write(f"{gap}{line}\n".encode("utf-8", "backslashreplace"))
+            self._lost = 0
+        except OSError as err:
+            self._lost += 1
+            if record.levelno >= logging.WARNING:
+                self._elsewhere(f"{line} (not in {self._path}: {err.strerror})")
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._handle, data) :]
 
     def close(self) -> None:
-        self.stream.close()
+        with contextlib.suppress(OSError):  # closed already
+            os.close(self._handle)
         super().close()
 
 

@@ -1,4 +1,4 @@
-"""Five nodes. The master dies, is paused or is cut off, under load; GANETI_ROUNDS=N times each, GANETI_SEED=N another course.
+"""Five nodes. The master dies, sleeps or is cut off, under load; GANETI_ROUNDS=N times each.
 
 What must hold: no acknowledged job is lost, none runs twice, the old master refuses, and no two nodes ever act as the
 master in one term: that is read from the logs that the nodes themselves write.
@@ -250,3 +250,35 @@ def test_the_network_falls_apart(shell):
         course.ends[kind] += 1
         course.settle(loads, new)
     course.finish()
+
+
+#: where the new master daemon dies: before and after its promise, at its first batch, at the record of the new master
+POINTS = (
+    "store.before_promise",
+    "store.after_promise",
+    "store.before_apply",
+    "store.after_apply",
+    "store.before_apply:2",
+)
+
+
+def test_a_failover_that_is_interrupted_is_repeated(shell):
+    points = POINTS if ROUNDS > 2 else POINTS[1::2]
+    for number, point in enumerate(points):
+        old = shell.master
+        job = shell.submit("gnt-debug", "delay", "--no-locks", "0")
+        first, second = [node for node in shell.nodes if node != old][:2]
+        died = shell.cluster.call(first, ("env", f"GANETI_FAULT={point}", *FAILOVER))
+        assert died.returncode != 0, (point, died.stdout, died.stderr)
+        assert "run the command again" in died.stderr, died.stderr
+        # by the same person, or by somebody who sees that there is no master
+        again = (first, second)[number % 2]
+        done = shell.cluster.call(again, FAILOVER)
+        if done.returncode != 0 and (better := _BETTER.search(done.stderr)):
+            again = shell.cluster.layout.node(better[1])
+            done = shell.cluster.call(again, FAILOVER)
+        assert done.returncode == 0, (point, done.stdout, done.stderr)
+        wait_until("all nodes know the master", lambda master=again: _known_masters(shell) == {master.name})
+        wait_until("one master daemon is left", lambda master=again: _daemons(shell) == [master])
+        assert kit.wait_for_jobs(shell)[job] == "success"
+        check_terms(shell)
