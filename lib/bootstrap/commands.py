@@ -179,6 +179,36 @@ def import_config(session: Session, call: Call) -> int:
     return 0
 
 
+@verb(
+    "gnt-cluster",
+    "upgrade",
+    options=(
+        option("to", "--to", help="the version that is installed on all nodes", metavar="VERSION"),
+        flag("resume", "--resume", help="go on with an upgrade that was interrupted"),
+    ),
+)
+def upgrade(session: Session, call: Call) -> int:
+    """Take the cluster to the version that was installed on all its nodes. Runs on the master.
+
+    Install the new version on every node first: daemons that run go on as they are. Then this waits for all jobs to
+    end (36 hours at most), stops the daemons everywhere, copies this node's data to the directory backup among them,
+    changes the format of the state if the new version has another one, starts the daemons and checks the cluster.
+
+    What fails before the format is changed is taken back. What fails later is noted, and --resume goes on. An older
+    version refuses a state of a newer format: the way back is the backup.
+    """
+    from ganeti.bootstrap.upgrade import begin, resume
+    from ganeti.bootstrap.upgrade_site import RealSite
+    from ganeti.host.clock import SystemClock
+    from ganeti.host.run import HostRunner
+
+    wanted = call.options.get("to")
+    if bool(wanted) == call.given("resume"):
+        raise errors.PrereqError("wrong_input", "give one of --to and --resume")
+    site = RealSite(session.paths, session, HostRunner(session.paths), SystemClock())
+    return 0 if (resume(site) if wanted is None else begin(site, str(wanted))) else 1
+
+
 @verb("gnt-cluster", "getmaster")
 def getmaster(session: Session, call: Call) -> int:
     """Print the name of the master node, as this node knows it."""

@@ -30,7 +30,7 @@ from ganeti.rpc import credentials
 from ganeti.rpc.credentials import Credentials
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import Trust
-from ganeti.store import db
+from ganeti.store import db, formats
 from ganeti.store.api import Note
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def write_first_node(
     me, hvparams = config.master, config.cluster.hvparams
     db.create(
         where.local(paths.STATE_DB),
-        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, Flags(trust_serial=1))],
+        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, Flags(trust_serial=1)), formats.write()],
         voters=[me.uuid],
         now=now,
         note=note,

@@ -24,6 +24,7 @@ from ganeti.model.types import Uuid
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.client import Client
+from ganeti.store import formats
 from ganeti.store.db import Database
 from ganeti.store.leader import Leader
 
@@ -209,6 +210,7 @@ def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
         raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init creates one")
     database = Database.open(where.local(paths.STATE_DB))
     try:
+        formats.check(formats.parse(dict(database.rows(*formats.KEY[:1])).get(formats.KEY[1])))
         return asyncio.run(_run(where, me, options, database, ready))
     finally:
         database.close()

@@ -16,6 +16,7 @@ from ganeti.host.run import HostRunner
 from ganeti.luxi.client import Client
 from ganeti.model.types import parse_span
 from ganeti.paths import Paths
+from ganeti.rpc import identity
 from ganeti.watcher.run import EXIT_FAILURE, EXIT_SETUP, Options, Watcher
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.UnitParseError as err:
         parser.error(str(err))
     where = Paths.from_environment()
+    if identity.load(where) is None:
+        return 0  # cron runs it on every host that has the package: no log, no complaint
     try:
         set_up_logging(NAME, "watcher", where, debug=options.debug, to_stderr=options.debug)
     except OSError as err:

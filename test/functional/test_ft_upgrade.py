@@ -1,0 +1,57 @@
+"""An upgrade of a cluster whose state has the format of an earlier version."""
+
+from functional.kit import wait_until
+
+from ganeti import paths, settings
+from ganeti.bootstrap import daemons
+from ganeti.store import formats, reading
+from ganeti.store.api import Batch, Write
+from ganeti.store.batch import seal
+from ganeti.store.db import Database
+
+
+def format_on(node):
+    rows = dict(reading.look_rows(node.paths.local(paths.STATE_DB), formats.KEY[0], prefix=formats.KEY[1]))
+    return formats.parse(rows.get(formats.KEY[1]))
+
+
+def set_format(node, write):
+    """As if another version had written the state."""
+    with_lock = Database.open(node.paths.local(paths.STATE_DB))
+    try:
+        at = with_lock.position
+        with_lock.apply([seal(Batch(at.term, at.serial + 1, 1.0, (write,)), at.hash)], is_leader=True)
+    finally:
+        with_lock.close()
+
+
+def start_fails(shell):
+    """What the master daemon says about the state."""
+    daemons.stop(shell.master.paths, daemons.MASTERD)
+    return shell.cluster.call(shell.master, (daemons.MASTERD,)).stderr
+
+
+def test_state_of_an_earlier_version_is_upgraded_on_all_candidates(own_cluster):
+    master = own_cluster.master
+    assert format_on(master).number == formats.CURRENT
+    own_cluster.ok("gnt-cluster", "upgrade", "--to", settings.VERSION)  # nothing to do
+    assert own_cluster.ok("gnt-cluster", "upgrade", "--resume") == ""
+    assert "is installed on this node" in own_cluster.fails("gnt-cluster", "upgrade", "--to", "99.1")
+    assert "give one of" in own_cluster.fails("gnt-cluster", "upgrade")
+    own_cluster.ok("gnt-instance", "add", "-t", "diskless", "-n", "node2", "-o", "busybox-linux", "--no-install",
+                   "--no-start", "web1.vc.example")  # fmt: skip
+
+    daemons.stop(master.paths, daemons.MASTERD)
+    set_format(master, formats.write(formats.CURRENT + 1, "99.1"))
+    assert "install version 99.1" in start_fails(own_cluster)
+    assert "install version 99.1" in own_cluster.fails("gnt-cluster", "upgrade", "--to", settings.VERSION, status=2)
+
+    set_format(master, Write(*formats.KEY, None))
+    assert "gnt-cluster upgrade --to" in start_fails(own_cluster)
+    own_cluster.ok("gnt-cluster", "upgrade", "--to", settings.VERSION)
+    own_cluster.wait_for_answers()
+    assert own_cluster.rows("gnt-instance", "name") == [["web1.vc.example"]]
+    wait_until(
+        "the new format on all candidates",
+        lambda: all(format_on(node).number == formats.CURRENT for node in own_cluster.nodes),
+    )
