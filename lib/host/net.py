@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+import struct
 from collections.abc import Callable
 
 from ganeti import errors
@@ -14,6 +15,11 @@ from ganeti.paths import Paths
 #: name of a network interface
 DEVICE = re.compile(r"[A-Za-z0-9_.:-]{1,15}\Z")
 AddressTest = Callable[[str], bool]
+#: (address, interface)
+Announce = Callable[[str, str], None]
+_ARP = 0x0806
+_NEIGHBOUR_ADVERTISEMENT, _OVERRIDE, _TARGET_LINK_LAYER = 136, 0x20000000, 2
+_ALL_NODES = "ff02::1"
 
 
 def own_name(paths: Paths) -> str:
@@ -74,3 +80,34 @@ def answers(address: str, port: int, *, source: str = "", timeout_s: float = 5.0
         return live_if_refused
     except OSError:
         return False
+
+
+def announce(address: str, device: str) -> None:
+    """Tell neighbours that the address is at this interface now, whatever they remember. Needs root. Raises OSError.
+
+    We send the packet ourselves: the two tools called arping take different options.
+    """
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as ethernet:
+        ethernet.bind((device, 0))
+        mac = ethernet.getsockname()[4]
+        if ":" not in address:
+            ethernet.send(gratuitous_arp(address, mac))
+            return
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as icmp:
+        # receivers drop neighbour discovery that may have crossed a router
+        icmp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        icmp.sendto(neighbour_advertisement(address, mac), (_ALL_NODES, 0, 0, socket.if_nametoindex(device)))
+
+
+def gratuitous_arp(address: str, mac: bytes) -> bytes:
+    """Ethernet frame of a request for its own address (RFC 5227, section 3)."""
+    ip = ipaddress.IPv4Address(address).packed
+    head = b"\xff" * 6 + mac + struct.pack("!H", _ARP)
+    return head + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + ip + bytes(6) + ip
+
+
+def neighbour_advertisement(address: str, mac: bytes) -> bytes:
+    """ICMPv6 message of RFC 4861, section 4.4; the kernel adds the checksum."""
+    ip = ipaddress.IPv6Address(address).packed
+    option = bytes((_TARGET_LINK_LAYER, 1)) + mac
+    return struct.pack("!BBHI", _NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE) + ip + option

@@ -27,17 +27,10 @@ def delete(address: MasterAddress) -> Argv:
     return ("ip", "address", "del", f"{address.ip}/{address.netmask}", "dev", address.netdev)
 
 
-def announce(address: MasterAddress) -> Argv:
-    """Tells neighbours where the address is now; arping(8) of iputils, ndisc6 for IPv6."""
-    if ":" in address.ip:
-        return ("ndisc6", "-q", "-r", "3", address.ip, address.netdev)
-    return ("arping", "-q", "-U", "-c", "3", "-I", address.netdev, "-s", address.ip, address.ip)
-
-
 @handles(MasterIpUp)
 def up(call: MasterIpUp, env: NodeEnv, context: Context) -> None:
     if not env.paths.is_virtual:
-        bring_up(call.address, env.runner, is_own=net.is_own, answers=_answers)
+        bring_up(call.address, env.runner, is_own=net.is_own, answers=_answers, announce=net.announce)
 
 
 def _answers(ip: str) -> bool:
@@ -50,7 +43,14 @@ def down(call: MasterIpDown, env: NodeEnv, context: Context) -> None:
         take_down(call.address, env.runner, is_own=net.is_own)
 
 
-def bring_up(address: MasterAddress, runner: Runner, *, is_own: net.AddressTest, answers: net.AddressTest) -> None:
+def bring_up(
+    address: MasterAddress,
+    runner: Runner,
+    *,
+    is_own: net.AddressTest,
+    answers: net.AddressTest,
+    announce: net.Announce,
+) -> None:
     """Raises NodeFailure, CommandFailed."""
     _check(address)
     if is_own(address.ip):
@@ -64,8 +64,8 @@ def bring_up(address: MasterAddress, runner: Runner, *, is_own: net.AddressTest,
         return
     runner.run(add(address), timeout_s=_LIMIT_S)
     try:
-        runner.run(announce(address), timeout_s=_LIMIT_S)
-    except errors.CommandFailed as err:
+        announce(address.ip, address.netdev)
+    except OSError as err:
         log.warning("neighbours were not told of the address: %s", err)
 
 

@@ -25,7 +25,8 @@ from ganeti.storage.base import Mirror
 
 #: a disk that is no mirror, and is there
 _GOOD = MirrorStatus(connection="Connected", role="Primary", disk="UpToDate", peer_disk="UpToDate", has_peer=False)
-_LONGEST_WAIT_S = 60.0
+#: an estimate is worth little while a sync begins: many minutes are told of one that takes two seconds
+_LONGEST_WAIT_S = 5.0
 _SHORTEST_WAIT_S = 0.5
 
 

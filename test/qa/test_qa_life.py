@@ -28,6 +28,7 @@ class Pinger:
         self._process.send_signal(2)
         self._process.wait()
         self._thread.join()
+        self._process.stdout.close()
 
     def told(self):
         sent, received = map(
