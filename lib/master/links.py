@@ -10,21 +10,16 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.base import Call
-from ganeti.calls.instance import GuestSpec
-from ganeti.calls.migration import Departure
 from ganeti.calls.node import NodeInfo, NodeVerify
 from ganeti.calls.port import Progress, Rpc
 from ganeti.model import diskparams
 from ganeti.model.config import Config
 from ganeti.model.disks import Mirror, is_mirror
-from ganeti.model.objects import Disk, Instance, Link, Node
+from ganeti.model.objects import Disk, Link, Node
 from ganeti.model.types import Uuid
 
 R = TypeVar("R")
 V = TypeVar("V")
-
-#: structs in which disks are found, besides the calls themselves
-_CARRIERS = (GuestSpec, Departure, Instance)
 
 
 class LinkedRpc:
@@ -57,7 +52,7 @@ def linked(value: V, node: Uuid, config: Config) -> V:
     elif isinstance(value, tuple) and value and isinstance(value[0], Disk):
         made = tuple(_disk(disk, node, config) for disk in value)
         found = value if all(new is old for new, old in zip(made, value, strict=True)) else made
-    elif isinstance(value, (Call, *_CARRIERS)):
+    elif isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
             old = getattr(value, name)
@@ -114,6 +109,6 @@ def mirrors(value: Any) -> Iterator[Disk]:  # Any: a call, or a part of one
     elif isinstance(value, tuple):
         for each in value:
             yield from mirrors(each)
-    elif isinstance(value, (Call, *_CARRIERS)):
+    elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from mirrors(getattr(value, name))

@@ -295,3 +295,10 @@ def test_a_node_that_is_no_end_of_it_is_told_so(pair):
         pair.mirrors[0].assemble(pair.disk, OWNER)
     with pytest.raises(errors.StorageError, match="no name of its own"):
         pair.mirrors[0].rename(pair.disk, msgspec.structs.replace(pair.disk, children=()), OWNER)
+
+
+def test_where_the_content_is_found_is_told_as_long_as_there_is_some(pair):
+    pair.create()
+    assert pair.mirrors[0].info(pair.end(0), OWNER).path == f"{FAKE_LVM_DIR.path}/xenvg/m_data"
+    pair.mirrors[0].close(pair.end(0), OWNER)
+    assert pair.mirrors[0].info(pair.end(0), OWNER).path == "/dev/drbd0"

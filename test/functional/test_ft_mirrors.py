@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 
 import pytest
 from functional.conftest import destroy, make_cluster
@@ -39,6 +40,16 @@ def test_the_life_of_a_mirrored_instance(mirrors):
     shown = mirrors.ok("gnt-instance", "activate-disks", NAME)
     assert "node3.vc.example:disk/0:" in shown
     mirrors.ok("gnt-cluster", "verify")
+
+
+def test_a_burn_in_with_mirrors_and_exports(mirrors):
+    text = mirrors.ok(
+        sys.executable, "-m", "ganeti.burnin.main", "-o", "busybox-linux", "-H", "fake", "-t", "drbd", "--parallel",
+        "--disk-size=32m,8m", "--disk-growth=8m", "burn1.vc.example", "burn2.vc.example",
+    )  # fmt: skip
+    assert "- Exporting and importing" in text
+    assert "- Stopping and starting" in text
+    assert [row for row in mirrors.rows("gnt-instance", "name") if row[0].startswith("burn")] == []
 
 
 def test_its_primary_dies_and_comes_back(mirrors):

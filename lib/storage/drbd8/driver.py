@@ -85,8 +85,14 @@ class DrbdStorage:
     def info(self, disk: Disk, owner: Uuid) -> VolumeReply:
         found = [self._lower.info(child, owner) for child in _children(disk)]
         exists = all(each.exists for each in found)
-        path = commands.device(_link(disk).minor) if disk.link is not None else ""
+        path = "" if disk.link is None else self._device(disk.link)
         return VolumeReply(path=path, size=min(found[0].size, disk.size) if exists else 0, exists=exists)
+
+    def _device(self, link: Link) -> str:
+        try:
+            return self._kernel.device(link.minor)
+        except errors.StorageError:
+            return commands.device(link.minor)  # it has no content now
 
     def open(self, disk: Disk, owner: Uuid) -> VolumeReply:
         self.assemble(disk, owner)

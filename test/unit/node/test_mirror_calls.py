@@ -5,6 +5,8 @@ import pytest
 
 from ganeti import errors
 from ganeti.calls.base import encode
+from ganeti.calls.export import Contents, FromDisk
+from ganeti.calls.instance import GuestSpec
 from ganeti.calls.mirror import (
     MirrorAssemble,
     MirrorAttach,
@@ -166,6 +168,14 @@ def test_an_instance_s_disks_are_filled_in_and_other_calls_stay_as_they_are():
     assert told.disks[1].link.port == 11000
     call = VolumeRemove(disk=FILE, owner="i", request="r")
     assert links.linked(call, "a", CONFIG) is call
+
+
+def test_disks_are_filled_in_wherever_a_call_carries_them():
+    instance = Instance(uuid="i", name="web1", primary_node="a", os="", hypervisor="fake", disks=(MIRROR,))
+    source = FromDisk(spec=GuestSpec(instance=instance, hvparams={}, beparams={}), index=0, contents=Contents.RAW)
+    told = links.linked(source, "a", CONFIG)
+    assert told.spec.instance.disks[0].link.minor == 3
+    assert [disk.uuid for disk in links.mirrors(source)] == [MIRROR.uuid]
 
 
 def test_the_end_of_a_peer_that_left_the_cluster_has_no_address():
