@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+#: code of a PrereqError: the object is not any more what the client has seen
+SERIAL_MISMATCH = "serial_mismatch"
+
 
 class GanetiError(Exception):
     """Base of all expected errors: a message for people and, if there is one, a hint what to do."""
@@ -34,7 +37,7 @@ class PrereqError(GanetiError):
 
     `code` is one of resolver_error, insufficient_resources, temp_insufficient_resources,
     wrong_input, wrong_state, unknown_entity, already_exists, resource_not_unique,
-    internal_error, environment_error.
+    internal_error, environment_error, and serial_mismatch for clients that ask for it.
     """
 
     http_status = 400

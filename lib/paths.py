@@ -53,6 +53,7 @@ CONFD_DATA = File(f"{_DATA}/confd.json", _ROOT, _CONFD, 0o640)  # the configurat
 UPGRADE_INTENT = File(f"{_DATA}/intent-to-upgrade", _ROOT, _ROOT, 0o600)  # there while an upgrade is under way
 BACKUP_DIR = File(f"{_DATA}/backup", _ROOT, _ROOT, 0o700)
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
+RAPI_DIR = File(f"{_DATA}/rapi", _RAPI, _MASTERD, 0o750)
 RAPI_USERS = File(f"{_DATA}/rapi/users", _RAPI, _MASTERD, 0o640)
 DOMAIN_SECRET = File(f"{_DATA}/cluster-domain-secret", _ROOT, _MASTERD, 0o640)  # signs what goes between clusters
 SPICE_CERT = File(f"{_DATA}/spice.pem", _ROOT, _MASTERD, 0o440)
@@ -86,13 +87,14 @@ EXPORT_DIR = File(settings.EXPORT_DIR, _ROOT, _ROOT, 0o750)
 SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0o750)
 
 DIRECTORIES = (
-    DATA_DIR, STATE_DIR, NODE_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, XEN_DIR, FAKE_DIR, SCRIPTS_DIR, LOG_DIR,
-    OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR, RENEWAL_DIR,
+    DATA_DIR, STATE_DIR, NODE_DIR, RAPI_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, XEN_DIR, FAKE_DIR, SCRIPTS_DIR,
+    LOG_DIR, OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR, RENEWAL_DIR,
 )  # fmt: skip
 
 #: secrets that are the same on all nodes, by the names under which they are renewed
 SHARED_SECRETS = {
     "rapi.pem": RAPI_CERT,
+    "rapi-users": RAPI_USERS,
     "hmac.key": CONFD_KEY,
     "cluster-domain-secret": DOMAIN_SECRET,
     "spice.pem": SPICE_CERT,
@@ -143,7 +145,7 @@ def watcher_lock(group: str) -> File:
 
 def log_file(name: str) -> File:
     """`name` as users know it: master-daemon, node-daemon, rapi-daemon, conf-daemon, watcher, commands."""
-    owner = {"conf-daemon": _CONFD, "rapi-daemon": _RAPI}.get(name, _MASTERD)
+    owner = {"conf-daemon": _CONFD, "rapi-daemon": _RAPI, "rapi-access": _RAPI}.get(name, _MASTERD)
     return File(f"{_LOG}/{name}.log", owner, _DAEMONS, 0o640)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from ganeti import errors
 from ganeti.host.running import is_running, pid_of, stop
-from ganeti.host.starting import CONFD, LOG_NAMES, MASTERD, NODED, last_error, program, start
+from ganeti.host.starting import CONFD, LOG_NAMES, MASTERD, NODED, RAPI, last_error, program, start
 
 __all__ = [
     "CONFD",
     "LOG_NAMES",
     "MASTERD",
     "NODED",
+    "RAPI",
     "is_running",
     "last_error",
     "pid_of",

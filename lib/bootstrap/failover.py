@@ -330,6 +330,7 @@ def failover(
             daemons.start(where, daemons.MASTERD, arguments=["--no-voting", "--yes-do-it"])
         else:
             daemons.start(where, daemons.MASTERD)
+        _start_rest(where, warn)
         return True
     seen = TermKeeper(where).seen
     answers = ask_others(where, situation, with_offline=with_offline)
@@ -347,7 +348,17 @@ def failover(
     warning = take_over(where, situation, seen, no_voting=no_voting)
     if warning:
         warn(warning)
+    else:
+        _start_rest(where, warn)
     return True
+
+
+def _start_rest(where: Paths, warn: Callable[[str], None]) -> None:
+    """The cluster is whole without it: when it does not start, that is told."""
+    try:
+        daemons.start(where, daemons.RAPI)
+    except errors.GanetiError as err:
+        warn(f"This node is the master now, but without its REST interface: {err}")
 
 
 def _is_risk_taken(where: Paths, situation: Situation, answers: Answers, confirm: Callable[[str], bool]) -> bool:

@@ -164,9 +164,10 @@ def create_cluster(
                 timeout_s=LUXI_LIMIT_S,
                 while_true=lambda: daemons.is_running(where, daemons.MASTERD),
             )
+            daemons.start(where, daemons.RAPI)
             services.of(where).enable()
         except (errors.GanetiError, OSError) as err:
-            for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
+            for daemon in (daemons.RAPI, daemons.MASTERD, daemons.CONFD, daemons.NODED):
                 daemons.stop(where, daemon)
             raise errors.ExecError(
                 f"the cluster was not created: {err}", hint="remedy that and run the same command again"
@@ -211,6 +212,8 @@ def write_first_node(
     """State, ssconf files and credentials of a cluster whose one voter is this node; the identity comes last."""
     config = Config.load(objects)
     me, hvparams = config.master, config.cluster.hvparams
+    rest = tls.make_service(config.cluster.name, addresses=(config.cluster.master_ip, me.primary_ip), now=now)
+    files.write(where, paths.RAPI_CERT, rest.bundle.encode("ascii"))
     db.create(
         where.local(paths.STATE_DB),
         [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, Flags(trust_serial=1)), formats.write()],

@@ -27,7 +27,7 @@ def remove_everything(where: Paths) -> None:
     Logs, storage and guests stay. Not a node: fine. May be repeated.
     """
     services.of(where).disable()
-    for daemon in (daemons.MASTERD, daemons.CONFD, daemons.NODED):
+    for daemon in (daemons.RAPI, daemons.MASTERD, daemons.CONFD, daemons.NODED):
         daemons.stop(where, daemon)
     credentials.remove(where)
     for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR):

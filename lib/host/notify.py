@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -35,3 +36,11 @@ def interval_s(*, environ: Mapping[str, str] = os.environ, pid: int | None = Non
     if not limit.isdecimal() or int(limit) == 0 or (of and of != str(os.getpid() if pid is None else pid)):
         return None
     return int(limit) / 3e6
+
+
+async def keep_telling() -> None:
+    """That this loop turns, to a service manager that watches; returns when nobody does."""
+    interval = interval_s()
+    while interval is not None:
+        tell(ALIVE)
+        await asyncio.sleep(interval)

@@ -15,7 +15,7 @@ from ganeti.host.run import PATH, HostRunner
 from ganeti.host.running import is_running
 from ganeti.paths import Paths
 
-NODED, MASTERD, CONFD = "ganeti-noded", "ganeti-masterd", "ganeti-confd"
+NODED, MASTERD, CONFD, RAPI = "ganeti-noded", "ganeti-masterd", "ganeti-confd", "ganeti-rapi"
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     on_master_only: bool = False
     user: str = "root"  # its account where it is a service
     keeps_guests: bool = False  # what it has started goes on without it
+    is_needed: bool = True  # without it the cluster does not work
 
 
 #: in the order in which they start; they are stopped the other way round
@@ -39,6 +40,14 @@ DAEMONS = (
         about="master daemon",
         on_master_only=True,
         user=settings.MASTERD_USER,
+    ),
+    Daemon(
+        name=RAPI,
+        log_name="rapi-daemon",
+        about="REST interface",
+        on_master_only=True,
+        user=settings.RAPI_USER,
+        is_needed=False,
     ),
 )
 LOG_NAMES = {daemon.name: daemon.log_name for daemon in DAEMONS}

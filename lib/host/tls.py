@@ -169,8 +169,12 @@ def _sign_node(
     return _certificate_pem(certificate)
 
 
-def make_service(name: str, *, now: float, authority: KeyPair | None = None) -> KeyPair:
+def make_service(
+    name: str, *, now: float, authority: KeyPair | None = None, addresses: tuple[str, ...] = ()
+) -> KeyPair:
     """A new key and certificate of a service for clients outside; without an authority signed by itself."""
+    names: list[x509.GeneralName] = [x509.DNSName(name)]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
     key = _new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])])
     signer, issuer = key, subject
@@ -183,7 +187,7 @@ def make_service(name: str, *, now: float, authority: KeyPair | None = None) -> 
         _builder(subject, issuer, key.public_key(), now, NODE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())
     )

@@ -109,7 +109,7 @@ class Master:
             else:
                 is_won = await self._try_to_win()
             await luxi.start()
-            background.append(asyncio.create_task(_keep_telling(), name="service manager"))
+            background.append(asyncio.create_task(notify.keep_telling(), name="service manager"))
             ready()
             if not is_won and not await self._win(stop):
                 return 0
@@ -193,14 +193,6 @@ class Master:
                 await self._mastership.engine.forget_submissions()
             except errors.GanetiError as err:
                 log.warning("old submission keys stay: %s", err)
-
-
-async def _keep_telling() -> None:
-    """That this loop turns, to a service manager that watches."""
-    interval = notify.interval_s()
-    while interval is not None:
-        notify.tell(notify.ALIVE)
-        await asyncio.sleep(interval)
 
 
 def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:

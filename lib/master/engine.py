@@ -72,7 +72,8 @@ class Engine:
         if not key:
             return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, parent=parent)
         # hidden values are no part of it: what is kept must not help to guess them
-        digest = hashlib.sha256(codec.encode(hidden.redacted(list(untrusted_jobs)))).hexdigest()
+        asked = [_without_reasons(ops) for ops in untrusted_jobs]
+        digest = hashlib.sha256(codec.encode(hidden.redacted(asked))).hexdigest()
         known = self._parts.state.submissions.get(key)
         under_way = None
         if known is None and key in self._submitting:
@@ -529,3 +530,13 @@ def _absolute(
 def _for_clients(err: errors.GanetiError) -> errors.GanetiError:
     """Node-side classes that existing clients do not know travel as execution errors."""
     return errors.ExecError(str(err)) if isinstance(err, errors.CommandFailed | errors.NodeFailure) else err
+
+
+def _without_reasons(untrusted_ops: Any) -> Any:
+    """A submission as its key stands for it: when and why it was sent is no part of what is asked for."""
+    if not isinstance(untrusted_ops, list):
+        return untrusted_ops
+    return [
+        {name: value for name, value in op.items() if name != "reason"} if isinstance(op, dict) else op
+        for op in untrusted_ops
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganeti import errors
@@ -14,8 +14,9 @@ from ganeti.master import hooks, plan_text
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.ssconf import Distributor
 from ganeti.model.config import Config
+from ganeti.model.objects import Object
 from ganeti.model.types import JobId, Uuid
-from ganeti.ops.base import OpCode
+from ganeti.ops.base import Expected, OpCode
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,29 @@ log = logging.getLogger(__name__)
 CONFIG_UPDATE = "config-update"
 
 Unit = LogicalUnit[Any, Any]  # Any: the processor does not know what an operation's facts are
+
+
+def check_expected(wanted: Expected, config: Config) -> None:
+    """Raises PrereqError(serial_mismatch) when the object has changed, PrereqError when it is not there."""
+    look_up: dict[str, Callable[[str], Object]] = {
+        "cluster": lambda _: config.cluster,
+        "node": config.node,
+        "nodegroup": config.group,
+        "instance": config.instance,
+        "network": config.network,
+    }
+    found = look_up[wanted.kind](wanted.name)
+    if found.serial_no == wanted.serial and found.uuid.startswith(wanted.uuid):
+        return
+    what = f"{wanted.kind} {wanted.name}".rstrip()
+    is_other = not found.uuid.startswith(wanted.uuid)
+    raise errors.PrereqError(
+        errors.SERIAL_MISMATCH,
+        f"{what} is another one than the one that was seen"
+        if is_other
+        else f"{what} has serial number {found.serial_no}, but {wanted.serial} was expected",
+        hint="look at it again, and decide anew",
+    )
 
 
 class Processor:
@@ -38,6 +62,9 @@ class Processor:
         unit = unit_class(op)
         await self._acquire(env.job, unit, priority)
         env.begin()
+        if op.expected is not None:
+            # the locks are held and nothing is awaited in between: what is seen now stays until the operation ends
+            check_expected(op.expected, env.config)
         facts = await unit.check(env)
         plan = unit.hooks(facts, env.config) if op.declaration.hooks else None
         if plan is not None:

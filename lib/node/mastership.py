@@ -14,7 +14,7 @@ from ganeti.rpc.term import TermKeeper
 
 log = logging.getLogger(__name__)
 
-MASTERD = "ganeti-masterd"
+MASTERD, RAPI = "ganeti-masterd", "ganeti-rapi"
 #: running jobs may go on so long; what they have begun is then taken back by the next master
 HURRY_S = 1.0
 LIMIT_S = 10.0
@@ -46,6 +46,7 @@ def stop(call: MasterStop, env: NodeEnv, context: Context) -> bool:
             f"{context.peer.name or 'the caller'} saw term {call.seen}, this node saw term {seen}",
             hint="a mastership has begun of which it does not know",
         )
+    running.stop(env.paths, RAPI, timeout_s=LIMIT_S)
     ran = running.stop(env.paths, MASTERD, timeout_s=LIMIT_S, hurry_after_s=HURRY_S)
     if ran:
         log.warning("the master daemon of this node was ended for %s", context.peer.name or "another node")

@@ -24,7 +24,7 @@ OS_MODE_HELP = (
         positional=("instance_name",),
         common=("force", "submit", "print_jobid", "dry_run", "priority"),
     ),
-    rest=Rest(method="PUT", path="/2/instances/{instance_name}/export"),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/export", renames=(("destination", "target_node"),)),
     hooks="instance-export",
     object_type="INSTANCE",
     summary="instance_name",

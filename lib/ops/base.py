@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -88,8 +88,15 @@ class Cli(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """The REST resource that submits this operation. Other fields come from the query or the body."""
+
     method: str
     path: str  # with {field}s
+    renames: tuple[tuple[str, str], ...] = ()  # (older name of a query argument or body key, field)
+    fixed: tuple[tuple[str, Any], ...] = ()  # (field, value) that a client cannot set; Any: JSON
+    forbidden: tuple[str, ...] = ()  # fields that are not for this interface: answered with 403
+    ignores_body: bool = False
+    rights: tuple[str, ...] | None = None  # one of which is needed; None: write, for GET nothing
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +106,15 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     hooks: str  # hooks path, or empty
     object_type: str  # CLUSTER, NODE, INSTANCE, GROUP, NETWORK for hooks
     summary: str  # field shown in the job's summary
+
+
+class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an object has to be like when the operation has its locks; else it fails with `serial_mismatch`."""
+
+    kind: Literal["cluster", "node", "instance", "nodegroup", "network"]
+    name: str
+    serial: int
+    uuid: str = ""  # or the first digits of it; empty: of no importance
 
 
 class OpCode(
@@ -114,6 +130,7 @@ class OpCode(
     depends: tuple[tuple[int | str, tuple[str, ...]], ...] | None = None
     comment: str = ""
     reason: tuple[tuple[str, str, int], ...] = ()
+    expected: Expected | None = None
 
     @property
     def op_id(self) -> str:

@@ -66,7 +66,7 @@ class OpClusterVerifyGroup(OpCode, frozen=True, tag="OP_CLUSTER_VERIFY_GROUP"):
 
 @operation(
     cli=Cli(tool="gnt-cluster", verb="modify", needs_option=True),
-    rest=Rest(method="PUT", path="/2/modify"),
+    rest=Rest(method="PUT", path="/2/modify", forbidden=("compression_tools",)),
     hooks="cluster-modify",
     object_type="CLUSTER",
 )

@@ -41,7 +41,7 @@ _DiskParameters = Annotated[
 
 @operation(
     cli=Cli(tool="gnt-group", verb="add", positional=("group_name",)),
-    rest=Rest(method="POST", path="/2/groups"),
+    rest=Rest(method="POST", path="/2/groups", renames=(("name", "group_name"),)),
     hooks="group-add",
     object_type="GROUP",
     summary="group_name",
@@ -73,7 +73,11 @@ class OpGroupAssignNodes(OpCode, frozen=True, tag="OP_GROUP_ASSIGN_NODES"):
 
 @operation(
     cli=Cli(tool="gnt-group", verb="modify", positional=("group_name",), needs_option=True),
-    rest=Rest(method="PUT", path="/2/groups/{group_name}/modify"),
+    rest=Rest(
+        method="PUT",
+        path="/2/groups/{group_name}/modify",
+        renames=(("custom_ndparams", "ndparams"), ("custom_ipolicy", "ipolicy"), ("custom_diskparams", "diskparams")),
+    ),
     hooks="group-modify",
     object_type="GROUP",
     summary="group_name",

@@ -23,7 +23,7 @@ NoRemember = Annotated[bool, opt("--no-remember", help="do not record the new wa
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="add", positional=("instance_name",)),
-    rest=Rest(method="POST", path="/2/instances"),
+    rest=Rest(method="POST", path="/2/instances", renames=(("os", "os_type"), ("name", "instance_name"))),
     hooks="instance-add",
     object_type="INSTANCE",
     summary="instance_name",
@@ -148,7 +148,7 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
         confirm="This will remove the volumes of the instance {instance_name} (including mirrors), thus removing"
         " all the data of the instance. Continue?",
     ),
-    rest=Rest(method="DELETE", path="/2/instances/{instance_name}"),
+    rest=Rest(method="DELETE", path="/2/instances/{instance_name}", fixed=(("ignore_failures", False),)),
     hooks="instance-remove",
     object_type="INSTANCE",
     summary="instance_name",
@@ -195,7 +195,7 @@ class OpInstanceRename(OpCode, frozen=True, tag="OP_INSTANCE_RENAME"):
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="startup", many="instance_name", aliases=("start",), selectors=True),
-    rest=Rest(method="PUT", path="/2/instances/{instance_name}/startup"),
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/startup", ignores_body=True),
     hooks="instance-start",
     object_type="INSTANCE",
     summary="instance_name",
@@ -235,7 +235,7 @@ class OpInstanceShutdown(OpCode, frozen=True, tag="OP_INSTANCE_SHUTDOWN"):
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="reboot", many="instance_name", selectors=True),
-    rest=Rest(method="POST", path="/2/instances/{instance_name}/reboot"),
+    rest=Rest(method="POST", path="/2/instances/{instance_name}/reboot", renames=(("type", "reboot_type"),)),
     hooks="instance-reboot",
     object_type="INSTANCE",
     summary="instance_name",
@@ -251,7 +251,11 @@ class OpInstanceReboot(OpCode, frozen=True, tag="OP_INSTANCE_REBOOT"):
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="modify", positional=("instance_name",), needs_option=True),
-    rest=Rest(method="PUT", path="/2/instances/{instance_name}/modify"),
+    rest=Rest(
+        method="PUT",
+        path="/2/instances/{instance_name}/modify",
+        renames=(("custom_beparams", "beparams"), ("custom_hvparams", "hvparams")),
+    ),
     hooks="instance-modify",
     object_type="INSTANCE",
     summary="instance_name",
@@ -350,7 +354,6 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
         " system anew. Continue?",
         warning="All data on their disks will be removed.",
     ),
-    rest=Rest(method="POST", path="/2/instances/{instance_name}/reinstall"),
     hooks="instance-reinstall",
     object_type="INSTANCE",
     summary="instance_name",
@@ -458,7 +461,6 @@ class OpInstanceMigrate(OpCode, frozen=True, tag="OP_INSTANCE_MIGRATE"):
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="console", positional=("instance_name",), custom=True, common=("priority",)),
-    rest=Rest(method="GET", path="/2/instances/{instance_name}/console"),
     summary="instance_name",
 )
 class OpInstanceConsole(OpCode, frozen=True, tag="OP_INSTANCE_CONSOLE"):
@@ -468,7 +470,7 @@ class OpInstanceConsole(OpCode, frozen=True, tag="OP_INSTANCE_CONSOLE"):
 
 
 @operation(
-    rest=Rest(method="GET", path="/2/instances/{instance_name}/info"),
+    rest=Rest(method="GET", path="/2/instances/{instances}/info", ignores_body=True),
 )
 class OpInstanceQueryData(OpCode, frozen=True, tag="OP_INSTANCE_QUERY_DATA"):
     """Everything about instances. Result: {name: details}."""

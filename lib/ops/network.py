@@ -22,7 +22,7 @@ ConflictsCheck = Annotated[
 
 @operation(
     cli=Cli(tool="gnt-network", verb="add", positional=("network_name",)),
-    rest=Rest(method="POST", path="/2/networks"),
+    rest=Rest(method="POST", path="/2/networks", renames=(("name", "network_name"),)),
     hooks="network-add",
     object_type="NETWORK",
     summary="network_name",

@@ -111,7 +111,7 @@ class OpNodeQueryVols(OpCode, frozen=True, tag="OP_NODE_QUERYVOLS"):
     nodes: tuple[str, ...] = ()
 
 
-@operation()
+@operation(rest=Rest(method="GET", path="/2/nodes/{nodes}/storage", ignores_body=True, rights=("write",)))
 class OpNodeQueryStorage(OpCode, frozen=True, tag="OP_NODE_QUERY_STORAGE"):
     """List directories, physical volumes or volume groups of nodes with their space. Result: rows of `output_fields`.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from ganeti.model.types import NodeName
-from ganeti.ops.base import Cli, OpCode, operation, opt
+from ganeti.ops.base import Cli, OpCode, Rest, operation, opt
 
 OobCommand = Literal["power-on", "power-off", "power-cycle", "power-status", "health"]
 
@@ -26,7 +26,11 @@ class OpOobCommand(OpCode, frozen=True, tag="OP_OOB_COMMAND"):
     power_delay: Annotated[float, Meta(ge=0)] = 2.0
 
 
-@operation(cli=Cli(tool="gnt-node", verb="powercycle", custom=True), summary="node_name")
+@operation(
+    cli=Cli(tool="gnt-node", verb="powercycle", custom=True),
+    rest=Rest(method="POST", path="/2/nodes/{node_name}/powercycle"),
+    summary="node_name",
+)
 class OpNodePowercycle(OpCode, frozen=True, tag="OP_NODE_POWERCYCLE"):
     """Reboot a node at once and hard, its guests with it. Result: what the node says."""
 
@@ -44,7 +48,11 @@ class OpNodeModifyStorage(OpCode, frozen=True, tag="OP_NODE_MODIFY_STORAGE"):
     name: str = ""
 
 
-@operation(cli=Cli(tool="gnt-node", verb="repair-storage", custom=True), summary="node_name")
+@operation(
+    cli=Cli(tool="gnt-node", verb="repair-storage", custom=True),
+    rest=Rest(method="PUT", path="/2/nodes/{node_name}/storage/repair"),
+    summary="node_name",
+)
 class OpRepairNodeStorage(OpCode, frozen=True, tag="OP_REPAIR_NODE_STORAGE"):
     """Drop physical volumes that are missing from a volume group of a node, and what was on them."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
-from ganeti.host import files
+from ganeti.host import files, starting
 from ganeti.testing import vlayout, vprocess, vroot
 from ganeti.testing.vlayout import Layout, VirtualNode
 
@@ -112,7 +112,7 @@ class VirtualCluster:
     def stop(self) -> None:
         """End all daemons in good order, then the guests."""
         with vlayout.exclusive(self.layout.directory):
-            for daemon in ("ganeti-masterd", "ganeti-confd", "ganeti-noded"):
+            for daemon in ("ganeti-rapi", "ganeti-masterd", "ganeti-confd", "ganeti-noded"):
                 for node in self.layout.nodes:
                     daemons.stop(node.paths, daemon)
             for node in self.layout.nodes:
@@ -171,8 +171,7 @@ class VirtualCluster:
         self._report(f"{node.short_name} " + (f"on: {', '.join(started)} started" if started else "runs already"))
 
     def _wanted(self, node: VirtualNode) -> tuple[str, ...]:
-        usual = ("ganeti-noded", "ganeti-confd")
-        return (*usual, "ganeti-masterd") if node == self.master() else usual
+        return tuple(daemon.name for daemon in starting.DAEMONS if node == self.master() or not daemon.on_master_only)
 
     def _start_daemon(self, node: VirtualNode, daemon: str) -> bool:
         if daemons.is_running(node.paths, daemon):

@@ -104,7 +104,7 @@ class Watcher:
         client = self._master_client()
         for daemon in starting.DAEMONS:
             if daemon.on_master_only:
-                self._start(daemon.name)
+                self._start_on_master(daemon)
         master = Master(client, self._clock)
         found, is_drained = master.values("master_node", "drain_flag")
         if found != own_name:
@@ -123,6 +123,14 @@ class Watcher:
             went_well = list(pool.map(self._group_process, groups))
         self._write_status([uuid for uuid, _ in groups])
         return 0 if all(went_well) else EXIT_FAILURE
+
+    def _start_on_master(self, daemon: starting.Daemon) -> None:
+        try:
+            self._start(daemon.name)
+        except errors.ExecError as err:
+            if daemon.is_needed:
+                raise
+            log.error("%s", err)
 
     def _master_client(self) -> Client:
         client = self._connect(False)

@@ -52,6 +52,8 @@ def test_all_daemons_start_and_stop_in_order(tmp_path):
         "ganeti-noded started",
         "ganeti-confd started",
         "ganeti-masterd started",
+        "ganeti-rapi started",
+        "ganeti-rapi stopped",
         "ganeti-masterd stopped",
         "ganeti-confd stopped",
         "ganeti-noded stopped",
@@ -71,7 +73,7 @@ def test_master_daemon_that_is_not_wanted_here_is_no_error(tmp_path):
 def test_status_tells_when_the_node_daemon_is_missing(tmp_path):
     host = Host(tmp_path)
     assert host.run("status") == 3
-    assert host.said == ["ganeti-noded does not run", "ganeti-confd does not run", "ganeti-masterd does not run"]
+    assert host.said == [f"ganeti-{name} does not run" for name in ("noded", "confd", "masterd", "rapi")]
 
 
 def test_nothing_is_started_on_a_host_without_cluster(tmp_path):

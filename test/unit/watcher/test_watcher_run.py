@@ -116,7 +116,7 @@ def test_master_starts_what_is_missing_and_gives_each_group_a_process(world):
     world.master.groups.append(("other-uuid", "empty", 0))
     files.write(world.paths, paths.watcher_status(GROUP), b"web1 running\n")
     assert world.watcher(job_age_s=60, verify_disks=False).run() == 0
-    assert world.started == ["ganeti-noded", "ganeti-confd", "ganeti-masterd", "ganeti-masterd"]
+    assert world.started == ["ganeti-noded", "ganeti-confd", "ganeti-masterd", "ganeti-masterd", "ganeti-rapi"]
     assert world.master.archived == 60
     (command,) = world.commands
     assert command == ("/sbin/ganeti-watcher", "--node-group", GROUP, "--ignore-pause", "--no-verify-disks")

@@ -1,0 +1,88 @@
+"""Submits jobs: reason, expected serial number, key of the submission, and waiting for the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ganeti import errors
+from ganeti.ops import base as ops
+from ganeti.rapi import tags
+from ganeti.rapi.ask import Answer, Ask, answer
+from ganeti.rapi.failures import HttpFailure, bad_request
+
+#: longest wait for a job's end that a client may ask for, in seconds
+MAX_WAIT_S = 60.0
+_FINAL = ("success", "error", "canceled")
+#: words of paths that name an object, and the kind of it
+_KINDS = {
+    "instance_name": ("instance", "QueryInstances"),
+    "instances": ("instance", "QueryInstances"),
+    "node_name": ("node", "QueryNodes"),
+    "nodes": ("node", "QueryNodes"),
+    "group_name": ("nodegroup", "QueryGroups"),
+    "network_name": ("network", "QueryNetworks"),
+}
+
+
+def check(form: dict[str, Any]) -> None:
+    """Whether it is a good opcode. Raises HttpFailure(400)."""
+    try:
+        ops.decode(form)
+    except errors.PrereqError as err:
+        raise bad_request(f"Invalid body parameters: {err}") from err
+
+
+async def job(ask: Ask, forms: Sequence[dict[str, Any]]) -> Answer:
+    """Submit one job of these operations; answers its id. Raises HttpFailure."""
+    expected = await _expected(ask)
+    for number, form in enumerate(forms):
+        reason = form.get("reason")
+        form["reason"] = [*(reason if isinstance(reason, list) else []), *ask.reasons()]
+        if expected is not None and number == 0:
+            form["expected"] = expected
+        check(form)
+    # a key that makes no sense is refused before anything else happens
+    number = await ask.luxi.call("SubmitJob", list(forms), key=ask.submission_key)
+    if not ask.wait_s:
+        return answer(number)
+    await _wait(ask, int(number))
+    return answer(number, Preference_Applied=f"wait={ask.wait_s:g}")
+
+
+async def _expected(ask: Ask) -> dict[str, Any] | None:
+    """What If-Match asks for. An object that is different already is told of at once."""
+    if not ask.expected or ask.expected.strip() == "*":
+        return None
+    serial, uuid = tags.parse(ask.expected)
+    word = next((word for word in ask.path if word in _KINDS), "")
+    if not word:
+        raise bad_request("If-Match is for changes of one instance, node, node group or network")
+    kind, method = _KINDS[word]
+    name = ask.path[word]
+    ((found, found_uuid),) = await ask.luxi.call(method, [name], ["serial_no", "uuid"], False)
+    if found != serial or not str(found_uuid).startswith(uuid):
+        raise HttpFailure(412, f"{kind} {name} has serial number {found}, not {serial}")
+    return {"kind": kind, "name": name, "serial": serial, "uuid": uuid}
+
+
+async def _wait(ask: Ask, number: int) -> None:
+    """Until the job has ended or the client's patience; a changed object is told of as such."""
+    limit = min(ask.wait_s, MAX_WAIT_S)
+    info: list[Any] | None = None
+    loop_time = ask.clock
+    deadline = loop_time() + limit
+    while True:
+        left = deadline - loop_time()
+        found = await ask.luxi.call("WaitForJobChange", number, ["status", "opresult"], info, 1 << 40, max(left, 0.0))
+        if found != "nochange":
+            info = found[0]
+            if info[0] in _FINAL:
+                break
+        if left <= 0:
+            return
+    for result in info[1]:
+        if info[0] == "error" and isinstance(result, list) and len(result) == 2 and isinstance(result[1], list):
+            error = errors.decode(result)
+            if isinstance(error, errors.PrereqError) and error.code == errors.SERIAL_MISMATCH:
+                raise HttpFailure(412, str(error))
