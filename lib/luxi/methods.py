@@ -182,6 +182,7 @@ METHODS: dict[str, Method] = {
     "QueryClusterInfo": Method(NoArgs, is_question=True),
     "ExportConfig": Method(NoArgs, is_question=True),
     "QueryTags": Method(Tags, is_question=True),
+    "QueryMetrics": Method(NoArgs, is_question=True),
 }
 
 

@@ -77,6 +77,7 @@ class Master:
         self._options = options
         self._around = RealSurroundings(where, me, database)
         self._mastership = Mastership(self._around)
+        self._mastership.measures.attach("rpc", self._around.client.timings)
 
     @property
     def state(self) -> State:

@@ -24,6 +24,7 @@ from ganeti.master.env import JobEnv, Parts
 from ganeti.master.jobs import Jobs
 from ganeti.master.links import LinkedRpc
 from ganeti.master.lockmanager import LockManager
+from ganeti.master.measures import Measures
 from ganeti.master.membership import Members
 from ganeti.master.processor import Processor
 from ganeti.master.queries import Queries
@@ -119,6 +120,7 @@ class Mastership:
             obstacles=self.engine.obstacles,
             waiting_s=self.locks.waiting_s,
         )
+        self.measures = Measures(self.state, self.locks, self.leader, self._name_of)
         self.requests = Requests(
             state=self.state,
             jobs=self.jobs,
@@ -127,6 +129,7 @@ class Mastership:
             leadership=self.leader,
             queries=self.queries,
             distribute=self.distributor.distribute,
+            measures=self.measures.tell,
         )
 
     def _node(self, uuid: Uuid) -> Node | None:

@@ -50,8 +50,10 @@ class Requests:
         leadership: Leadership,
         queries: Queries,
         distribute: Callable[[], Awaitable[None]] = _nothing,
+        measures: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        """`distribute` gives the nodes their files of now."""
+        """`distribute` gives the nodes their files of now; `measures` tells what the master counts of its work."""
+        self._measures = measures
         self._state = state
         self._jobs = jobs
         self._engine = engine
@@ -88,6 +90,7 @@ class Requests:
             "QueryClusterInfo": self.query_cluster_info,
             "ExportConfig": self.export_config,
             "QueryTags": self.query_tags,
+            "QueryMetrics": self.query_metrics,
         }
 
     async def handle(self, method: str, args: list[Any], extra: dict[str, Any]) -> Any:
@@ -262,6 +265,9 @@ class Requests:
         builtin = {name: parameters.defaults(name) for name in parameters.HYPERVISORS}
         # a snapshot never changes: another thread may read it while this loop goes on
         return await asyncio.to_thread(classic.export, self._state.config, serial=self._state.serial, builtin=builtin)
+
+    async def query_metrics(self) -> Any:
+        return self._measures()
 
     async def query_tags(self, kind: str, name: str) -> Any:
         return self._queries.tags(kind, name)

@@ -22,6 +22,7 @@ from ganeti.luxi import client as luxi_client
 from ganeti.luxi.aio import AsyncClient
 from ganeti.paths import Paths
 from ganeti.rapi import access, catalogue
+from ganeti.rapi.measure import Measures
 from ganeti.rapi.serving import Limits, Service
 from ganeti.rapi.users import Users
 from ganeti.rpc import identity
@@ -135,7 +136,8 @@ class _Daemon:
             require_authentication=self._options.require_authentication,
             monotonic=time.monotonic,
         )
-        service = Service(catalogue.table(), luxi, users, limits=self._options.limits)
+        measures = Measures()
+        service = Service(catalogue.table(measures), luxi, users, limits=self._options.limits, measures=measures)
         server = service.server()
 
         def changed(found: frozenset[str]) -> None:

@@ -46,6 +46,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_job: bool = False  # it submits one: keys, expected serial numbers and waiting are understood
     has_tag: bool = False  # its answer has an ETag
     may_miss: bool = False  # an object in its path may not be there
+    content_type: str = "application/json"
 
     @property
     def words(self) -> tuple[str, ...]:

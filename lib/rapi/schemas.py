@@ -66,9 +66,13 @@ def body(opcode: type[OpCode], *, without: Collection[str], renames: tuple[tuple
         if new in properties:
             properties[old] = {**properties[new], "deprecated": True}
     made: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    kept = [name for name in required if name not in {new for _, new in renames}]
+    older = {new: old for old, new in renames}
+    kept = [name for name in required if name not in older]
     if kept:
         made["required"] = kept
+    either = [{"anyOf": [{"required": [name]}, {"required": [older[name]]}]} for name in required if name in older]
+    if either:
+        made["allOf"] = either
     return made
 
 

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ from ganeti.calls.base import Call, ChangingCall, Reserve, Time
 from ganeti.calls.port import Progress
 from ganeti.calls.task import TaskCancel, TaskPoll, TaskReply
 from ganeti.host import partition, tls
+from ganeti.host.timings import Timings
 from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.paths import Paths
@@ -80,6 +82,7 @@ class Client:
         self._seen = self._fingerprint()
         self._context = self._new_context()
         self._session: aiohttp.ClientSession | None = None
+        self.timings = Timings()  # of single exchanges, by call
         self._long_calls: dict[RequestId, bool] = {}  # under way; whether it shall stop
         self._slots: dict[tuple[str, Reserve], asyncio.Semaphore] = {}
 
@@ -254,9 +257,12 @@ class Client:
             pause = min(2 * pause, 0.25)
 
     async def _limited(self, node: Node, call: Call[Any], limit_s: float) -> Any:
+        begun, failed = time.monotonic(), True
         try:
             async with asyncio.timeout(limit_s), self._slot(node, call.reserve):
-                return await self._exchange(node, call)
+                result = await self._exchange(node, call)
+            failed = False
+            return result
         except TimeoutError as err:
             raise errors.RpcError(
                 node.name,
@@ -264,6 +270,8 @@ class Client:
                 f"no answer to {call.call_name} within {limit_s:.0f} s",
                 hint="whether it was done is not known" if call.needs_term else "",
             ) from err
+        finally:
+            self.timings.add(call.call_name, time.monotonic() - begun, failed=failed)
 
     def _slot(self, node: Node, reserve: Reserve) -> asyncio.Semaphore:
         key = (node.uuid, reserve)

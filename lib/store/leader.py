@@ -13,6 +13,7 @@ from ganeti import errors
 from ganeti.calls.port import Rpc
 from ganeti.calls.store import StateReply, StoreDrop
 from ganeti.host.clock import Clock
+from ganeti.host.timings import Timings
 from ganeti.model.types import Uuid
 from ganeti.store.api import Batch, Note, Position, VoterState, Write
 from ganeti.store.batch import Entry, seal
@@ -65,6 +66,7 @@ class Leader:
             own, chain=self._chain, rpc=rpc, clock=clock, limits=limits, name_of=name_of, ended=self._ended
         )
         self.lost = asyncio.Event()
+        self.timings = Timings()
         self._over: errors.GanetiError | None = None  # why nothing is committed any more
         self._term = 0
         self._is_master = False  # its first batch is published
@@ -204,7 +206,7 @@ class Leader:
                 self._under_way = []
 
     async def _write_batch(self, group: list[Pending]) -> None:
-        tip = self._chain.tip
+        tip, begun = self._chain.tip, self._clock.monotonic()
         batch = Batch(
             self._term,
             tip.serial + 1,
@@ -217,11 +219,13 @@ class Leader:
         self._chain.add(entry, secrets)
         self._fleet.wake()
         self._old_values = await self._write_here(entry, secrets)
+        self.timings.add("disk", self._clock.monotonic() - begun)
         while not self._fleet.is_acknowledged(batch.serial):
             self._fleet.progress.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._fleet.progress.wait()
+        self.timings.add("majority", self._clock.monotonic() - begun)
         self._publish(entry, group)
 
     async def _write_here(self, entry: Entry, secrets: Mapping[str, str | None]) -> tuple[Write, ...]:
