@@ -66,10 +66,7 @@ async def get_job(ask: Ask) -> Answer:
     return answer(dict(zip(FIELDS, rows[0], strict=True)))
 
 
-@resource(
-    "DELETE", "/2/jobs/{job_id}",
-    result={"type": "array", "prefixItems": [{"type": "boolean"}, schemas.TEXT], "minItems": 2},
-)  # fmt: skip
+@resource("DELETE", "/2/jobs/{job_id}", result={"type": "array", "minItems": 2, "maxItems": 2})
 async def cancel_job(ask: Ask) -> Answer:
     """Cancel a job that waits. Result: whether it was, and a sentence."""
     return answer(await ask.luxi.call("CancelJob", int(ask.path["job_id"])))

@@ -67,6 +67,7 @@ class Service:
         return web.Server(
             self._handle,
             access_log=None,
+            logger=_http_log(),
             keepalive_timeout=self.limits.header_s,
             max_line_size=self.limits.line_bytes,
             max_field_size=self.limits.header_bytes,
@@ -188,6 +189,22 @@ class Service:
             return codec.loads(untrusted)
         except codec.CodecError as err:
             raise HttpFailure(400, f"Unable to parse JSON data: {err}") from err
+
+
+def _http_log() -> logging.Logger:
+    """Of what cannot be understood as a request; that is no error of ours, so it needs no traceback."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if isinstance(record.exc_info, tuple):
+            record.msg, record.args = "a request that cannot be read: %r", (str(record.exc_info[1])[:200],)
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+    found = logging.getLogger(f"{__name__}.http")
+    if not found.filters:
+        found.addFilter(without_traceback)
+    return found
 
 
 class _Refusing(asyncio.Protocol):

@@ -16,6 +16,7 @@ from typing import Any
 
 import rows_exports
 import rows_faults
+import rows_rest
 import rows_sizes
 from harness import Bench, Result, Row, diskless, median_time, submit, wait_all
 from simulated_nodes import Fleet
@@ -199,6 +200,7 @@ ROWS = (
     Row("fake_creates", "100 diskless instances at once", 0, fake_creates_100),
     Row("fan_out", "a call to 200 simulated node daemons at once", 0, fan_out),
     *rows_sizes.ROWS,
+    *rows_rest.ROWS,
     *rows_faults.ROWS,
     *rows_exports.ROWS,
 )

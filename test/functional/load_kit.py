@@ -227,7 +227,9 @@ def strangers(shell: Shell) -> list[str]:
         titles = Counter()
         with contextlib.suppress(FileNotFoundError):
             titles.update(process.title for process in vprocess.of_root(node.root))
-        wanted = {"ganeti-noded", "ganeti-confd"} | ({"ganeti-masterd", "ganeti-rapi"} if node == shell.master else set())
+        wanted = {"ganeti-noded", "ganeti-confd"} | (
+            {"ganeti-masterd", "ganeti-rapi"} if node == shell.master else set()
+        )
         found += [f"{title} x {count} on {node.short_name}" for title, count in titles.items() if title not in wanted]
         found += [f"{count} {title} on {node.short_name}" for title, count in titles.items() if count > 1]
     return found
