@@ -101,6 +101,16 @@ SHARED_SECRETS = {
     "spice-ca.pem": SPICE_CA,
 }
 
+#: directories that belong to the system or to the administrator: what is on them is not for us to say
+_NOT_OURS = ("XEN_CONFIG_DIR", "CONFIG_DIR", "FILE_STORAGE_DIR", "EXPORT_DIR", "SHARED_FILE_STORAGE_DIR")
+
+
+def account_table() -> tuple[File, ...]:
+    """Every file and directory of ours with a name of its own."""
+    found = [value for name, value in globals().items() if isinstance(value, File) and name not in _NOT_OURS]
+    return (*found, *(ssconf(name) for name in SSCONF_NAMES))
+
+
 #: every ssconf file
 SSCONF_NAMES = (
     "cluster_name", "cluster_tags", "enabled_user_shutdown", "file_storage_dir", "gluster_storage_dir",

@@ -116,6 +116,7 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     trust_serial: int = 0
     certificate_ends: float = 0.0  # epoch seconds
     authority_ends: float = 0.0  # of the cluster's certificate authority
+    too_open: dict[str, str] = {}  # logical path of a file of ours → what is wrong with its owner or mode
     missing_bridges: tuple[str, ...] = ()
     bad_programs: dict[str, str] = {}  # path → why it cannot be run
     bad_storage_paths: tuple[str, ...] = ()  # lines of the list of allowed directories

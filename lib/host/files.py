@@ -60,6 +60,15 @@ def owner_ids(file: File, *, is_virtual: bool) -> tuple[int, int]:
         ) from err
 
 
+def own_group(file: File) -> int:
+    """The account table's group of a file, if this process, which is not root, is in it; else -1."""
+    try:
+        gid = grp.getgrnam(file.group).gr_gid
+    except KeyError:
+        return -1
+    return gid if gid in os.getgroups() else -1
+
+
 def write(paths: Paths, file: File, data: bytes) -> None:
     """`write_atomic` with path, owner and mode from the account table."""
     uid, gid = owner_ids(file, is_virtual=paths.is_virtual)

@@ -111,6 +111,8 @@ def _verify(config: Config, node: Node, reply: VerifyReply, answers: Answers, fo
         found.check(not why, "ENODEHV", name, f"hypervisor {hypervisor}: {why}")
     for template, why in sorted(reply.storage.items()):
         found.check(not why, STORAGE_CODES.get(template, "ENODELVM"), name, f"{template} storage: {why}")
+    for path, why in sorted(reply.too_open.items()):
+        found.check(False, "ENODEFILECHECK", name, f"{path}: {why}")
     for other, why in sorted(reply.unreachable.items()):
         found.check(not why, "ENODENET", name, f"it cannot reach the node daemon of {other}: {why}")
     for path, digest in sorted(answers.master_verify.files.items() if answers.master_verify else ()):

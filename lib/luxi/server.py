@@ -44,6 +44,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     request_bytes: int = framing.MAX_REQUEST
     # a client that does not read its answer for so long is dropped; clients themselves give up after 180 s
     write_s: float = 180.0
+    # a request that has begun has to be complete after so long: half a request holds memory for nobody
+    request_s: float = 60.0
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -112,6 +114,8 @@ class LuxiServer:
             bound.bind(path)
             # nobody can connect before listen(), so nobody sees the wrong mode
             uid, gid = files.owner_ids(file, is_virtual=self._paths.is_virtual)
+            if (uid, gid) == (-1, -1) and not self._paths.is_virtual:
+                gid = files.own_group(file)
             if (uid, gid) != (-1, -1):
                 os.chown(path, uid, gid)
             os.chmod(path, file.mode)
@@ -197,18 +201,32 @@ class _Connection:
         Returns at the end of the stream, with the error if it was a bad one.
         """
         buffer = framing.MessageBuffer(self._limits.request_bytes)
+        limit: float | None = None  # loop time; none while no request has begun
+        loop = asyncio.get_running_loop()
         try:
-            while data := await self._reader.read(_READ):
-                for message in buffer.feed(data):
+            while data := await self._some(limit):
+                messages = buffer.feed(data)
+                for message in messages:
                     await self._incoming.put(message)
+                if buffer.is_empty:
+                    limit = None
+                elif messages or limit is None:
+                    limit = loop.time() + self._limits.request_s
         except errors.LuxiError as err:
             return err
+        except TimeoutError:
+            return errors.LuxiError(f"the request was not complete after {self._limits.request_s:g} s")
         except OSError:
             self.stop()
             return None
         if framing.is_hung_up(self._writer.get_extra_info("socket")):
             self.stop()
         return None
+
+    async def _some(self, limit: float | None) -> bytes:
+        """What arrives next, until that loop time. Raises TimeoutError."""
+        async with asyncio.timeout_at(limit):
+            return await self._reader.read(_READ)
 
     async def _next(self, reading: asyncio.Task[errors.LuxiError | None]) -> bytes | errors.LuxiError | None:
         """The next message, or why there is none; None: the stream has ended, or nobody waits for answers."""

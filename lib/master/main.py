@@ -6,6 +6,7 @@ import optparse
 import sys
 
 from ganeti import errors, settings
+from ganeti.host.accounts import become
 from ganeti.host.daemon import Ready, run_daemon
 from ganeti.master import daemon
 from ganeti.paths import Paths
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     where = Paths.from_environment()
 
     def body(ready: Ready) -> int:
+        become(settings.MASTERD_USER, where)
         return daemon.run(where, wanted, ready)
 
     try:

@@ -6,10 +6,11 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ganeti import errors, paths
 from ganeti.calls.node import HookResult, HooksRun
+from ganeti.node import scripts as scripts_running
 from ganeti.node.base import Context, NodeEnv, handles
 
 #: of all scripts of a directory together, seconds; less than the caller waits
@@ -46,7 +47,9 @@ def run(call: HooksRun, env: NodeEnv, context: Context) -> tuple[HookResult, ...
             results.append(HookResult(script=f"{name}/{script}", status=SKIPPED, output=""))
             continue
         left = limit - env.clock.monotonic()
-        status, output = _run_one(f"{directory}/{script}", environment, env, context, left)
+        # should this daemon be killed, the script ends with its next start, or before the call is repeated
+        with scripts_running.recorded(env.paths, call.request) as begun:
+            status, output = _run_one(f"{directory}/{script}", environment, env, context, left_s=left, begun=begun)
         results.append(HookResult(script=f"{name}/{script}", status=status, output=output))
     return tuple(results)
 
@@ -71,7 +74,13 @@ def _environment(given: Mapping[str, str], env: NodeEnv) -> dict[str, str]:
 
 
 def _run_one(
-    path: str, environment: Mapping[str, str], env: NodeEnv, context: Context, left_s: float
+    path: str,
+    environment: Mapping[str, str],
+    env: NodeEnv,
+    context: Context,
+    *,
+    left_s: float,
+    begun: Callable[[int], None],
 ) -> tuple[int, str]:
     with tempfile.TemporaryFile() as output:
         why = ""
@@ -86,6 +95,7 @@ def _run_one(
                 cwd="/",
                 stop=context.stop,
                 max_output=_MAX_WRITTEN,
+                begun=begun,
             )
             status = SUCCEEDED if code == 0 else FAILED
         except errors.CommandFailed as err:

@@ -7,7 +7,7 @@ import logging
 
 from ganeti import errors, paths, settings
 from ganeti.calls.master_ip import MasterAddress, MasterIpDown, MasterIpUp
-from ganeti.host import files, net
+from ganeti.host import arp, files, net
 from ganeti.host.run import Argv, Runner
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
@@ -30,11 +30,15 @@ def delete(address: MasterAddress) -> Argv:
 @handles(MasterIpUp)
 def up(call: MasterIpUp, env: NodeEnv, context: Context) -> None:
     if not env.paths.is_virtual:
-        bring_up(call.address, env.runner, is_own=net.is_own, answers=_answers, announce=net.announce)
+        address = call.address
+        bring_up(address, env.runner, is_own=net.is_own, answers=lambda ip: is_taken(address), announce=net.announce)
 
 
-def _answers(ip: str) -> bool:
-    return net.answers(ip, settings.NODED_PORT, timeout_s=3.0)
+def is_taken(address: MasterAddress) -> bool:
+    """Whether another host has it: by ARP on its device, and by a connection, for it may be beyond a router."""
+    if ":" not in address.ip and arp.is_taken(address.netdev, address.ip):
+        return True
+    return net.answers(address.ip, settings.NODED_PORT, timeout_s=1.0)
 
 
 @handles(MasterIpDown)

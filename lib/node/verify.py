@@ -12,7 +12,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files, net, partition, tls
-from ganeti.node import verify_host
+from ganeti.node import verify_files, verify_host
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import TrustFile
@@ -43,6 +43,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         trust_serial=env.service(TrustFile).trust.serial,
         certificate_ends=tls.ends(bundle) if bundle else 0.0,
         authority_ends=tls.ends(authority) if authority else 0.0,
+        too_open=verify_files.too_open(env.paths),
         missing_bridges=verify_host.missing_bridges(call.bridges, env.paths),
         bad_programs=verify_host.bad_programs(call.programs, env.paths),
         bad_storage_paths=verify_host.bad_storage_paths(env.paths),

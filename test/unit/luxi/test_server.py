@@ -425,3 +425,23 @@ def test_many_connections_that_come_and_go_leave_nothing(where: Paths) -> None:
             await asyncio.sleep(0)
 
     serve(where, echo, scenario)
+
+
+def test_half_a_request_is_given_up_after_a_while_and_an_idle_client_is_not(where: Paths) -> None:
+    async def scenario(server: LuxiServer) -> None:
+        idle, half = await Peer.connect(where), await Peer.connect(where)
+        half.send_raw(b'{"method": "Query')
+        refused = await half.reply()
+        assert refused["success"] is False
+        assert "not complete" in refused["result"]
+        assert await half.reader.read() == b""
+        idle.send("QueryTags", "cluster", "")
+        assert (await idle.reply())["success"] is True
+        # what begins after a whole request has a time limit too
+        idle.send_raw(b'{"method": "QueryTags", "args": ["cluster", ""]}\x03{"me')
+        assert (await idle.reply())["success"] is True
+        assert "not complete" in (await idle.reply())["result"]
+        await half.close()
+        await idle.close()
+
+    serve(where, echo, scenario, Limits(request_s=0.05))

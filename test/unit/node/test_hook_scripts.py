@@ -86,7 +86,7 @@ def test_unrunnable_script_is_a_failure_that_says_why(env):
         file.write("#!/no/such/interpreter\n")
     (result,) = run(env)
     assert result.status == 1
-    assert "No such file" in result.output
+    assert "not found" in result.output
 
 
 def test_environment_is_what_was_given_with_path_and_the_virtual_node(env):
@@ -123,3 +123,12 @@ def test_stop_ends_the_running_script_and_the_rest(env):
 def test_bad_paths_and_phases_are_refused(env, path, phase):
     with pytest.raises(errors.NodeFailure, match="no such hooks"):
         run(env, HooksRun(path=path, phase=phase, environment={}, request=RequestId("r")))
+
+
+def test_script_is_written_down_while_it_runs(env):
+    """So a daemon that is killed finds it at its next start and ends it (`scripts.end_all`)."""
+    records = env.paths.local(paths.SCRIPTS_DIR)
+    install(env, "a", f"ls {records}")
+    (result,) = run(env)
+    assert result.output == "r.json"
+    assert os.listdir(records) == []

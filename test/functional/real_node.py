@@ -1,0 +1,131 @@
+"""Runs inside `accounts.sh`: a cluster on a node that is not virtual, whose daemons have accounts of their own."""
+
+import os
+import stat
+import subprocess
+import time
+
+LIMIT_S = 60
+OS_DIR = "/srv/ganeti/os/test-os"
+
+
+def run(*argv, status=0, user=0):
+    """Output of a command as that user."""
+    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--", *argv] if user else argv
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == status, (argv, done.returncode, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def wait_until(what, is_so):
+    limit = time.monotonic() + LIMIT_S
+    while not is_so():
+        assert time.monotonic() < limit, what
+        time.sleep(0.1)
+
+
+def owners(program):
+    """Real user ids of its processes."""
+    found = set()
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                lines = dict(line.split(":", 1) for line in file)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(os.path.basename(word) == program.encode() for word in words):
+            found.add(tuple(lines["Uid"].split()))
+    return found
+
+
+def neighbour(*argv):
+    return run("ip", "netns", "exec", "neighbour", *argv)
+
+
+def has_address():
+    return "192.0.2.100/" in run("ip", "-o", "address", "show", "dev", "eth0")
+
+
+def check_accounts():
+    assert owners("ganeti-noded") == {("0",) * 4}
+    assert owners("ganeti-masterd") == {("4801",) * 4}
+    assert owners("ganeti-confd") == {("4802",) * 4}
+    for path, mode in (("", 0o770), ("/ganeti-query", 0o660), ("/ganeti-master", 0o660)):
+        found = os.stat("/var/run/ganeti/socket" + path)
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (4801, 4804, mode), path
+    # who is in the daemons' group may ask the master, others may not; nobody but root has the authority's key
+    assert "node1" in run("gnt-node", "list", user=4810)
+    text = run("gnt-node", "list", user=4811, status=1)
+    assert "ermission" in text or "not allowed" in text, text
+    for user in (4801, 4802, 4810):
+        run("cat", "/var/lib/ganeti/ca.key", user=user, status=1)
+    run("cat", "/var/lib/ganeti/server.pem", user=4802, status=1)
+
+
+def check_work():
+    run("gnt-debug", "delay", "0")
+    os.makedirs(OS_DIR)
+    for name, text in (("ganeti_api_version", "20\n"), ("parameters.list", ""), ("create", "#!/bin/sh\nid -u\n")):
+        with open(f"{OS_DIR}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+        os.chmod(f"{OS_DIR}/{name}", 0o755)
+    add = ("gnt-instance", "add", "--ignore-ipolicy", "-t", "file", "-s", "8m", "-o", "test-os", "-n", "node1")
+    run(*add, "--no-start", "--no-name-check", "--no-ip-check", "web1.example.com")
+    run("gnt-instance", "start", "web1.example.com")
+    run("gnt-instance", "remove", "-f", "--shutdown-timeout=0", "web1.example.com")
+    run("gnt-cluster", "renew-crypto", "-f", "--new-cluster-certificate", "--new-confd-hmac-key")
+    run("gnt-cluster", "verify")
+    os.chmod("/var/lib/ganeti/ca.key", 0o640)
+    os.chown("/var/lib/ganeti/state/state.db", 0, 0)
+    text = run("gnt-cluster", "verify", status=1)
+    assert "ca.key: its mode is 0640, at most 0600 is meant" in text
+    assert "state.db: it belongs to 0:0" in text
+    os.chmod("/var/lib/ganeti/ca.key", 0o600)
+    os.chown("/var/lib/ganeti/state/state.db", 4801, 4804)
+    run("gnt-cluster", "verify")
+
+
+def check_address():
+    """It comes up with the mastership, neighbours learn of it, and it is not taken from anybody."""
+    wait_until("the cluster's address is up", has_address)
+    run("gnt-cluster", "deactivate-master-ip", "--yes")
+    assert not has_address()
+    neighbour("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/eth1/arp_accept")
+    neighbour("ip", "neigh", "flush", "all")
+    run("gnt-cluster", "activate-master-ip")
+    assert has_address()
+    mac = run("ip", "-o", "link", "show", "dev", "eth0").partition("link/ether ")[2].split()[0]
+    wait_until("the neighbour was told", lambda: f"192.0.2.100 dev eth1 lladdr {mac}" in neighbour("ip", "neigh"))
+    run("gnt-cluster", "activate-master-ip")
+    run("gnt-cluster", "deactivate-master-ip", "--yes")
+    neighbour("ip", "address", "add", "192.0.2.100/24", "dev", "eth1")
+    # it answers to nothing but ARP
+    neighbour("ip", "link", "set", "lo", "down")
+    assert "another host has the cluster's address" in run("gnt-cluster", "activate-master-ip", status=1)
+    assert not has_address()
+    neighbour("ip", "address", "del", "192.0.2.100/24", "dev", "eth1")
+    run("gnt-cluster", "activate-master-ip")
+    assert has_address()
+
+
+def check_end():
+    run("gnt-cluster", "destroy", "--yes-do-it")
+    assert owners("ganeti-masterd") == owners("ganeti-noded") == owners("ganeti-confd") == set()
+    left = [f"{directory}/{name}" for directory, _, names in os.walk("/var/lib/ganeti") for name in names]
+    assert [path for path in left if not path.endswith(".lock")] == [], left
+    assert not has_address()
+
+
+def main():
+    run("gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts", "--master-netdev", "eth0", "--enabled-hypervisors",
+        "fake", "--enabled-disk-templates", "diskless,file", "cluster.example.com")  # fmt: skip
+    check_accounts()
+    check_address()
+    check_work()
+    check_end()
+
+
+if __name__ == "__main__":
+    main()
