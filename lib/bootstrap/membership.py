@@ -34,6 +34,7 @@ def remove_everything(where: Paths) -> None:
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
+    doomed += glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/watcher.*")
     doomed += [where.local(file) for file in (paths.CONFD_DATA, *paths.SHARED_SECRETS.values())]
     for path in doomed:
         if os.path.exists(path):

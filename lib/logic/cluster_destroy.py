@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ganeti import errors
+from ganeti.calls.master_ip import MasterIpDown
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
+from ganeti.logic.master_ip import address_of
+from ganeti.logic.steps import Effect, OnFailure, Step
 from ganeti.model.config import Config
 from ganeti.model.locks import BIG, LockPlan, exclusive
 from ganeti.ops.cluster import OpClusterDestroy
@@ -11,7 +16,7 @@ from ganeti.ops.cluster import OpClusterDestroy
 
 @implements(OpClusterDestroy)
 class ClusterDestroy(LogicalUnit[OpClusterDestroy, str]):
-    """Only the permission: the command that asked ends the daemons and removes the data afterwards."""
+    """The address goes down; the command that asked ends the daemons and removes the data afterwards."""
 
     def locks(self, config: Config) -> LockPlan:
         return LockPlan.of(cluster=exclusive(BIG))
@@ -37,6 +42,16 @@ class ClusterDestroy(LogicalUnit[OpClusterDestroy, str]):
     def hooks(self, facts: str, config: Config) -> HookPlan:
         master = (config.cluster.master_node,)
         return HookPlan(environment={"OP_TARGET": config.cluster.name}, pre=(), post=master)
+
+    def plan(self, facts: str, env: Env) -> Sequence[Step]:
+        address = address_of(env.config.cluster)
+        down = Effect(
+            title=f"take down {address.ip} on {facts}",
+            node=env.config.cluster.master_node,
+            call=MasterIpDown(address=address, request=env.new_request()),
+            on_failure=OnFailure.WARN,
+        )
+        return (down,)
 
     def result(self, facts: str) -> str:
         return facts

@@ -63,6 +63,8 @@ done
 mkdir -p /run/lock
 mkdir -p /var/lock
 hostname node1.example.com
+# /sys shows the devices of the network that it was mounted in
+mount -t sysfs sysfs /sys
 # a network with a neighbour at the other end of a cable
 ip link set lo up
 ip link add xen-br0 type bridge

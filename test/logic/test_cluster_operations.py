@@ -115,6 +115,10 @@ def test_destroy_needs_an_empty_cluster():
     assert "web1.example.com" in str(refused(OpClusterDestroy(), env))
 
 
+def test_destroy_gives_the_clusters_address_up():
+    assert shape(plan(OpClusterDestroy(), PlanEnv(make_config(nodes=[make_node(1)])))) == ["master_ip_down"]
+
+
 def test_destroy_has_a_hook_on_the_master_only():
     config = make_config(nodes=[make_node(1)])
     hooks = unit_of(OpClusterDestroy()).hooks("node1", config)
