@@ -2,6 +2,7 @@
 
 from ganeti.logic import (  # noqa: F401 - each registers its units and resolvers
     backup_export,
+    backup_prepare,
     backup_query_data,
     backup_remove,
     cluster_destroy,

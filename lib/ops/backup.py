@@ -76,6 +76,17 @@ class OpBackupRemove(OpCode, frozen=True, tag="OP_BACKUP_REMOVE"):
     instance_name: InstanceName
 
 
+@operation(
+    rest=Rest(method="PUT", path="/2/instances/{instance_name}/prepare-export"),
+    summary="instance_name",
+)
+class OpBackupPrepare(OpCode, frozen=True, tag="OP_BACKUP_PREPARE"):
+    """Tell what an export of the instance needs to know beforehand. Result: null, for one on a node of this cluster."""
+
+    instance_name: InstanceName
+    mode: Literal["local", "remote"]
+
+
 @operation()
 class OpBackupQueryData(OpCode, frozen=True, tag="OP_BACKUP_QUERY_DATA"):
     """Everything about exports, from their config.ini. Result: {name: [details for each node that has it]}."""

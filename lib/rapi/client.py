@@ -1007,6 +1007,35 @@ class Client:
         )
         return found
 
+    def backup_prepare(
+        self,
+        instance_name: str,
+        *,
+        mode: Literal["local", "remote"],
+        dry_run: bool | None = None,
+        priority: int | None = None,
+        depends: list[list[Any]] | None = None,
+        comment: str | None = None,
+        reason: str | None = None,
+        expected: str = "",
+        key: str = "",
+        wait_s: int = 0,
+    ) -> int:
+        """Tell what an export of the instance needs to know beforehand. Result: null, for one on a node of
+        this cluster.
+        """
+        found: int = self.call(
+            "PUT",
+            f"/2/instances/{_quoted(instance_name)}/prepare-export",
+            {"reason": reason},
+            body=_given(
+                {"mode": mode, "dry_run": dry_run, "priority": priority, "depends": depends, "comment": comment}
+            ),
+            has_body=True,
+            headers=_of_job(expected, key, wait_s),
+        )
+        return found
+
     def instance_reboot(
         self,
         instance_name: str,
