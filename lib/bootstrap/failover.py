@@ -33,6 +33,8 @@ R = TypeVar("R")
 #: how long this node's copy may take to get what others had when they were asked
 LEVEL_S = 2.0
 SSCONF_S = 15.0
+#: for those that have not answered when more than half of the nodes have
+GRACE_S = 2.0
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +103,8 @@ def ask_others(where: Paths, situation: Situation, *, with_offline: bool) -> Ans
 
     async def ask(client: Client) -> Answers:
         versions, states = await asyncio.gather(
-            _each(client, asked, NodeVersion()),
-            _each(client, [node for node in asked if node.master_candidate], StoreState()),
+            _each(client, asked, NodeVersion(), grace_s=GRACE_S),
+            _each(client, [node for node in asked if node.master_candidate], StoreState(), grace_s=GRACE_S),
         )
         return Answers(versions=versions, states=states)
 
@@ -121,15 +123,36 @@ def _with_client(where: Paths, situation: Situation, work: Callable[[Client], Aw
     return asyncio.run(run())
 
 
-async def _each(client: Client, nodes: Sequence[Node], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
+async def _each(
+    client: Client, nodes: Sequence[Node], call: Call[R], *, grace_s: float | None = None
+) -> dict[Uuid, R | errors.RpcError]:
+    """With `grace_s`: when more than half have answered, the others have so long; then they count as silent."""
+
     async def one(node: Node) -> R | errors.RpcError:
         try:
             return await client.at(node, call)
         except errors.RpcError as err:
             return err
 
-    replies = await asyncio.gather(*(one(node) for node in nodes))
-    return {node.uuid: reply for node, reply in zip(nodes, replies, strict=True)}
+    tasks = {node.uuid: asyncio.create_task(one(node)) for node in nodes}
+    waiting = set(tasks.values())
+    while waiting:
+        answered = sum(task.done() and not isinstance(task.result(), errors.RpcError) for task in tasks.values())
+        is_enough = grace_s is not None and 2 * answered > len(tasks)
+        done, waiting = await asyncio.wait(
+            waiting, timeout=grace_s if is_enough else None, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            break
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return {
+        node.uuid: errors.RpcError(node.name, "timeout", f"no answer within {grace_s:g} s after the others")
+        if tasks[node.uuid].cancelled()
+        else tasks[node.uuid].result()
+        for node in nodes
+    }
 
 
 # Decisions

@@ -52,11 +52,18 @@ def reopen_log(where: Paths, daemon: str) -> bool:
     return True
 
 
+def _is_paused(pid: int) -> bool:
+    """By a signal, or by a debugger."""
+    text = files.read_text(f"/proc/{pid}/stat") or ""
+    # proc(5): the state follows the name, which stands in parentheses and may have any of them in it
+    return text.rpartition(")")[2].split()[:1] in (["T"], ["t"])
+
+
 def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S, hurry_after_s: float | None = None) -> bool:
     """Ask it to end, then end it; whether it ran. Waits for the end.
 
     After `hurry_after_s` it is asked once more, which the master daemon takes as: do not wait for running jobs.
-    Raises ExecError when nothing helps.
+    One that is paused (SIGSTOP) is ended at once. Raises ExecError when nothing helps.
     """
     pid = pid_of(where, daemon)
     if pid is None:
@@ -73,6 +80,8 @@ def stop(where: Paths, daemon: str, *, timeout_s: float = STOP_LIMIT_S, hurry_af
             steps.insert(0, (signal.SIGTERM, hurry_after_s))
         manager = services.of(where)
         is_service = manager.runs(daemon, pid)
+        if _is_paused(pid) and not is_service:
+            del steps[:-1]  # it would not hear before it is woken up
         for place, (number, limit) in enumerate(steps):
             try:
                 if place == 0 and is_service:
