@@ -16,6 +16,7 @@ from ganeti.calls.base import Call
 from ganeti.calls.node import MasterPing, MasterStop, NodeVersion, VersionReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files
+from ganeti.luxi.client import Client as LuxiClient
 from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 from ganeti.paths import Paths
@@ -33,6 +34,8 @@ R = TypeVar("R")
 #: how long this node's copy may take to get what others had when they were asked
 LEVEL_S = 2.0
 SSCONF_S = 15.0
+#: for an answer of the master daemon of this node
+ANSWER_S = 5.0
 #: for those that have not answered when more than half of the nodes have
 GRACE_S = 2.0
 
@@ -344,15 +347,10 @@ def failover(
     """
     situation = look_around(where)
     if situation.master == situation.me.node:
-        if daemons.is_running(where, daemons.MASTERD):
-            raise errors.PrereqError("wrong_state", f"this node, {situation.me.node}, is the master already")
-        warn("This node is the master already, but its master daemon does not run: starting it.")
-        if no_voting:
-            if not _is_risk_taken(where, situation, ask_others(where, situation, with_offline=with_offline), confirm):
-                return False
-            daemons.start(where, daemons.MASTERD, arguments=["--no-voting", "--yes-do-it"])
-        else:
-            daemons.start(where, daemons.MASTERD)
+        if not _go_on_here(
+            where, situation, no_voting=no_voting, with_offline=with_offline, confirm=confirm, warn=warn
+        ):
+            return False
         _start_rest(where, warn)
         return True
     seen = TermKeeper(where).seen
@@ -382,6 +380,51 @@ def _start_rest(where: Paths, warn: Callable[[str], None]) -> None:
         daemons.start(where, daemons.RAPI)
     except errors.GanetiError as err:
         warn(f"This node is the master now, but without its REST interface: {err}")
+
+
+def _go_on_here(
+    where: Paths,
+    situation: Situation,
+    *,
+    no_voting: bool,
+    with_offline: bool,
+    confirm: Callable[[str], bool],
+    warn: Callable[[str], None],
+) -> bool:
+    """This node is the recorded master: its daemon is started; one that waits for others is told not to, by force."""
+    name = situation.me.node
+    if daemons.is_running(where, daemons.MASTERD):
+        why_not = why_no_work(where)
+        if not why_not:
+            raise errors.PrereqError("wrong_state", f"this node, {name}, is the master already")
+        if not no_voting:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"this node, {name}, is the master already, but takes no work: {why_not}",
+                hint=f"start the nodes that it waits for; as a last resort, {NO_VOTING}",
+            )
+        warn(f"The master daemon of this node takes no work: {why_not}.")
+    else:
+        warn("This node is the master already, but its master daemon does not run: starting it.")
+    if not no_voting:
+        daemons.start(where, daemons.MASTERD)
+        return True
+    if not _is_risk_taken(where, situation, ask_others(where, situation, with_offline=with_offline), confirm):
+        return False
+    daemons.stop(where, daemons.MASTERD, hurry_after_s=1.0)
+    daemons.start(where, daemons.MASTERD, arguments=["--no-voting", "--yes-do-it"])
+    return True
+
+
+def why_no_work(where: Paths) -> str:
+    """Why the master daemon of this node takes no new work; empty: it does."""
+    client = LuxiClient(paths=where, environ={}, read_timeout_s=ANSWER_S, wait_for_master=False)
+    with client:
+        try:
+            client.call("CheckQuorum")
+        except errors.GanetiError as err:
+            return err.message
+    return ""
 
 
 def _is_risk_taken(where: Paths, situation: Situation, answers: Answers, confirm: Callable[[str], bool]) -> bool:

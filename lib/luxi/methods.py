@@ -180,6 +180,7 @@ METHODS: dict[str, Method] = {
     "DeleteFilter": Method(OneRule),
     "QueryConfigValues": Method(Fields, is_question=True, is_bare=_is_words),
     "QueryClusterInfo": Method(NoArgs, is_question=True),
+    "CheckQuorum": Method(NoArgs, is_question=True),
     "ExportConfig": Method(NoArgs, is_question=True),
     "QueryTags": Method(Tags, is_question=True),
     "QueryMetrics": Method(NoArgs, is_question=True),

@@ -88,6 +88,7 @@ class Requests:
             "DeleteFilter": self.delete_filter,
             "QueryConfigValues": self.query_config_values,
             "QueryClusterInfo": self.query_cluster_info,
+            "CheckQuorum": self.check_quorum,
             "ExportConfig": self.export_config,
             "QueryTags": self.query_tags,
             "QueryMetrics": self.query_metrics,
@@ -259,6 +260,11 @@ class Requests:
 
     async def query_cluster_info(self) -> Any:
         return self._queries.cluster_info()
+
+    async def check_quorum(self) -> bool:
+        """Whether new work is taken; the error says why it is not."""
+        self._leadership.check_quorum()
+        return True
 
     async def export_config(self) -> Any:
         """The configuration in the classic config.data form."""

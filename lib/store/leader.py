@@ -70,6 +70,7 @@ class Leader:
         self._over: errors.GanetiError | None = None  # why nothing is committed any more
         self._term = 0
         self._is_master = False  # its first batch is published
+        self._refused: errors.QuorumError | None = None  # why the last claim was not won
         self._stalled: errors.StoreError | None = None
         self._published = database.position
         self._old_values: tuple[Write, ...] = ()  # of the rows that the batch under way changes on our disk
@@ -159,7 +160,11 @@ class Leader:
         if self._over is not None:
             raise self._over
         if not self._is_master:
-            raise errors.QuorumError("this node is not the master yet", hint="it waits for the other master candidates")
+            refused = self._refused
+            raise errors.QuorumError(
+                "this node is not the master yet" + (f": {refused.message}" if refused else ""),
+                hint=refused.hint if refused else "it asks the other master candidates just now",
+            )
 
     def voters(self) -> Sequence[VoterState]:
         return self._fleet.states(self._published.serial)
@@ -349,6 +354,13 @@ class Leader:
             raise self._over
         if self._term:
             raise errors.StoreError("this node is the master already")
+        try:
+            await self._claim(nodes, no_voting=no_voting, takes_over=takes_over)
+        except errors.QuorumError as err:
+            self._refused = err
+            raise
+
+    async def _claim(self, nodes: Sequence[str], *, no_voting: bool, takes_over: bool) -> None:
         await self.open()
         if self._own not in self._fleet.voters:
             raise errors.PrereqError(

@@ -189,6 +189,18 @@ def test_no_voting_asks_and_tells_what_may_be_lost(own_cluster):
     wait_until(
         "verify is clean", lambda: shell.cluster.call(second, ("gnt-cluster", "verify")).returncode == 0, every_s=1
     )
+    # the master, started anew and alone, waits, says for whom, and can be told to go on all the same
+    assert "is the master already" in _refused(shell, second)
+    for node in (first, third):
+        shell.cluster.kill(node.short_name)
+    shell.stop_daemon(second, daemons.MASTERD)
+    shell.start_daemon(second, daemons.MASTERD)
+    for options in ((), ("--no-voting",)):  # nobody types YES
+        text = _refused(shell, second, *options)
+        assert "takes no work: this node is not the master yet: only 1 of 3" in text
+        assert first.name in text
+    shell.ok(*FAILOVER, "--no-voting", "--yes-do-it", node=second)
+    assert "WARNING" in shell.cluster.run(second, ("gnt-debug", "delay", "0"))
 
 
 def test_two_at_once_make_one_master(own_cluster):
