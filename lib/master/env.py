@@ -7,7 +7,7 @@ import contextlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,8 +40,12 @@ from ganeti.store.api import Note
 PROGRESS_S = 2.0
 #: a node that is asked how far it is may miss so many questions in a row, so many seconds apart
 MISSES, MISS_S = 10, 6.0
+#: what is to stop is told so again after so many seconds, until it has ended
+STOP_AGAIN_S = 1.0
 #: how long halves of a mirror may look for each other before the mirror counts as degraded
 SETTLE_S = 30.0
+
+R = TypeVar("R")
 
 Submit = Callable[[JobId, Sequence[Sequence[OpCode]]], Awaitable[list[tuple[bool, JobId | str]]]]
 
@@ -151,7 +155,19 @@ class JobEnv:
         self._parts.reservations.memory(self._job, node, wanted, free)
 
     async def allocate(self, request: Request[A], allocator: str) -> A:
-        return await self._parts.allocator.allocate(self, self._parts.reservations, request, allocator)
+        asking = asyncio.ensure_future(
+            self._parts.allocator.allocate(self, self._parts.reservations, request, allocator)
+        )
+
+        async def leave() -> None:
+            asking.cancel()  # it only asks: nothing is left that would have to be taken back
+
+        try:
+            return await self.unless_killed(asking, leave)
+        except asyncio.CancelledError:
+            if asking.cancelled():
+                self.check_wish()
+            raise
 
     async def try_allocator(self, request: Request[Any], allocator: str) -> str:
         return await self._parts.allocator.trial(self, self._parts.reservations, request, allocator)
@@ -362,19 +378,30 @@ class JobEnv:
         if call.time is not Time.LONG:
             return await self.rpc.one(node, call)
         lines = ProgressLines(self.report, self._parts.clock)
-        running = asyncio.ensure_future(self.rpc.one(node, call, progress=lines.take))
+
+        async def stop() -> None:
+            with contextlib.suppress(errors.RpcError):  # it may end all the same, and is waited for
+                await self.rpc.one(node, TaskCancel(request=call.request))
+
+        try:
+            return await self.unless_killed(self.rpc.one(node, call, progress=lines.take), stop)
+        finally:
+            lines.end()
+
+    async def unless_killed(self, work: Awaitable[R], stop: Callable[[], Awaitable[None]]) -> R:
+        """The work's result; when the job is killed while it may be, the work is told to stop until it has ended."""
+        running = asyncio.ensure_future(work)
         killed = asyncio.ensure_future(
             self._parts.jobs.changed(self._job, lambda: self._parts.jobs.wish(self._job) is Wish.KILL, 1e9)
         )
         try:
             await asyncio.wait({running, killed}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done() and not self.is_decided:
-                with contextlib.suppress(errors.RpcError):  # it may end all the same, and is waited for
-                    await self.rpc.one(node, TaskCancel(request=call.request))
+            while not running.done() and not self.is_decided:
+                await stop()  # again and again: it may have come before what it stops
+                await asyncio.wait({running}, timeout=STOP_AGAIN_S)
             return await running
         finally:
             killed.cancel()
-            lines.end()
 
     def begin(self) -> None:
         """The opcode has its locks and runs."""

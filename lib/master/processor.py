@@ -107,7 +107,9 @@ class Processor:
         if not nodes:
             return
         environ = hooks.environment(env.config, op, path, "pre", plan.environment)
-        results = await hooks.run(env.rpc, nodes, path=path, phase="pre", environ=environ)
+        calls = hooks.calls(nodes, path=path, phase="pre", environ=environ)
+        results = await env.unless_killed(hooks.run(env.rpc, calls), lambda: hooks.stop(env.rpc, calls))
+        env.check_wish()  # scripts that were stopped have not refused anything
         if results and all(isinstance(answer, errors.RpcError) for answer in results.values()):
             raise errors.HooksFailure(f"no node could run the pre hooks {path}")
         for answer in results.values():
@@ -122,7 +124,8 @@ class Processor:
     ) -> list[tuple[str, str, str]]:
         path, config = op.declaration.hooks, env.config
         environ = hooks.environment(config, op, path, "post", plan.environment) | hooks.after(plan, config)
-        results = await hooks.run(env.rpc, _reachable(nodes, config), path=path, phase="post", environ=environ)
+        calls = hooks.calls(_reachable(nodes, config), path=path, phase="post", environ=environ)
+        results = await hooks.run(env.rpc, calls)
         failures = hooks.failures(config, results)
         for answer in results.values():
             if isinstance(answer, errors.RpcError):
@@ -137,7 +140,7 @@ class Processor:
         config = env.config
         environ = hooks.environment(config, op, CONFIG_UPDATE, "post", {})
         nodes = (config.cluster.master_node,)
-        results = await hooks.run(env.rpc, nodes, path=CONFIG_UPDATE, phase="post", environ=environ)
+        results = await hooks.run(env.rpc, hooks.calls(nodes, path=CONFIG_UPDATE, phase="post", environ=environ))
         for answer in results.values():
             if isinstance(answer, errors.RpcError):
                 log.warning("%s hooks were not run: %s", CONFIG_UPDATE, answer)

@@ -87,6 +87,8 @@ def _run_one(
         try:
             if left_s <= 0:
                 raise errors.CommandFailed((path,), None, "", why=f"no time left of {LIMIT_S:g} s")
+            if context.stop.is_set():
+                raise errors.CommandFailed((path,), None, "", why="not run: the ones before it were stopped")
             code = env.runner.run_logged(
                 (path,),
                 output=output,

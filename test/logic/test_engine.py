@@ -245,6 +245,44 @@ def test_cancel_when_queued_waiting_running_then_as_documented(tmp_path: Path) -
     on_cluster(tmp_path, body)
 
 
+@pytest.mark.parametrize("waits_in", ["hooks_run", "iallocator_run"])
+def test_kill_when_hooks_or_allocator_hang_then_the_job_ends_at_once(tmp_path: Path, waits_in: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        told = cluster.rpc.gates["task_cancel"] = Gate()
+        begun = cluster.rpc.gates[waits_in] = Gate()
+        form = create("web1")
+        if waits_in == "iallocator_run":
+            form = {key: value for key, value in form.items() if key != "pnode"} | {"iallocator": "slow"}
+        job = await cluster.submit(form)
+        async with asyncio.timeout(5):
+            await begun.asked.wait()
+        assert (await cluster.engine.cancel(job, kill=True))[0]
+        if waits_in == "hooks_run":
+            async with asyncio.timeout(5):
+                await told.asked.wait()
+            begun.set()  # what the node does when it is told
+            told.set()
+        async with asyncio.timeout(5):
+            assert (await cluster.wait(job)).status is Status.CANCELED
+        assert not cluster.config.instances
+        assert not cluster.locks.rows()
+        begun.set()
+
+    on_cluster(tmp_path, body)
+
+
+class Gate(asyncio.Event):
+    """Knows when somebody waits at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def wait(self) -> bool:
+        self.asked.set()
+        return await super().wait()
+
+
 def test_kill_when_create_runs_then_it_is_taken_back(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         node = cluster.nodes[cluster.config.node("node2").uuid]

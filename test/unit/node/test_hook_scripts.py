@@ -132,3 +132,13 @@ def test_script_is_written_down_while_it_runs(env):
     (result,) = run(env)
     assert result.output == "r.json"
     assert os.listdir(records) == []
+
+
+def test_scripts_after_those_that_were_stopped_are_not_run(env):
+    install(env, "a", "echo ran")
+    context = Context()
+    context.stop.set()
+    (result,) = run(env, context=context)
+    assert result.status == 1
+    assert "stopped" in result.output
+    assert "ran" not in result.output
