@@ -182,6 +182,10 @@ class Env(Protocol):
         """Hold what is held there in shared mode only."""
         ...
 
+    def send_files_again(self) -> None:
+        """After the change every online node gets all ssconf files, not only those that are not as before."""
+        ...
+
     async def journal(self, *recoveries: Recovery) -> None:
         """Durable when it returns. Runs backwards if the operation does not end well."""
         ...

@@ -27,6 +27,7 @@ class ClusterRedistConf(LogicalUnit[OpClusterRedistConf, None]):
         return (Commit(title="redistribute the configuration", changes=(Put(env.config.cluster),)),)
 
     async def execute(self, facts: None, env: Env) -> None:
+        env.send_files_again()
         await super().execute(facts, env)
         await env.membership.publish_trust()
         await shared_secrets.share(env, [node.uuid for node in env.config.online_nodes])

@@ -82,6 +82,7 @@ class JobEnv:
         self._is_marked = False  # the stored job says that it runs: after a crash it is not simply run again
         self.report_summary = title
         self.has_changed = False
+        self.wants_all_files = False
         self.is_decided = False
         self._passed: dict[str, Any] = {}  # for the next step's call, by field
         # calls of this opcode that may still arrive or run; None: whatever the last master sent
@@ -202,6 +203,9 @@ class JobEnv:
         self._parts.locks.narrow(self._job, held.shared(levels))
 
     # What it does
+
+    def send_files_again(self) -> None:
+        self.wants_all_files = True
 
     def check_wish(self) -> None:
         """Between steps: raises JobCanceled when the job was killed and nothing is decided yet."""

@@ -78,6 +78,8 @@ class Processor:
             result = await unit.execute(facts, env)
         finally:
             if env.has_changed:
+                if env.wants_all_files:
+                    self._distributor.send_all_again()
                 await self._distributor.distribute()
                 await self._config_hooks(env, op)
         if plan is not None:

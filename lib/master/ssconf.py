@@ -161,6 +161,7 @@ class Distributor:
         self._hvparams = hvparams
         self._pause = pause
         self._sent: dict[Uuid, dict[str, str]] = {}  # what each node is known to have
+        self._anew: set[Uuid] = set()  # is to get all of it, whatever it is known to have
         self._away: set[Uuid] = set()  # missed something: nobody waits for them
         self._senders: dict[Uuid, asyncio.Task[None]] = {}
         self._waiters: dict[Uuid, list[tuple[int, asyncio.Future[None]]]] = {}  # with the serial they wait for
@@ -177,6 +178,10 @@ class Distributor:
             log.warning("node %s does not take its ssconf files in time", waits[waiter])
             self._away.add(waits[waiter])
 
+    def send_all_again(self) -> None:
+        """The next time every node gets every file: somebody may have changed one there."""
+        self._anew.update(node.uuid for node in self._config().online_nodes)
+
     async def keep_trying(self) -> None:
         """For nodes that were away: they get what they missed when they are back."""
         while True:
@@ -192,6 +197,7 @@ class Distributor:
     def forget(self, node: Uuid) -> None:
         """Send this node everything next time."""
         self._sent.pop(node, None)
+        self._anew.discard(node)
         self._away.discard(node)
 
     def _files(self, config: Config) -> dict[str, str]:
@@ -222,7 +228,8 @@ class Distributor:
                 self.forget(uuid)
         for node in config.online_nodes:
             # one that is being sent something gets the newest next: it is not rendered for each change on the way
-            if node.uuid not in self._senders and self._sent.get(node.uuid) == self._files(config):
+            is_known = node.uuid not in self._anew and self._sent.get(node.uuid) == self._files(config)
+            if node.uuid not in self._senders and is_known:
                 continue
             is_away = node.uuid in self._away
             if not is_away:
@@ -238,7 +245,8 @@ class Distributor:
         try:
             while True:
                 files, serial = self._files(self._config()), self._serial()
-                known = self._sent.get(node, {})
+                known = {} if node in self._anew else self._sent.get(node, {})
+                self._anew.discard(node)
                 changed = {name: content for name, content in files.items() if known.get(name) != content}
                 if changed:
                     await self._rpc.one(node, SsconfWrite(files=changed, serial=serial))

@@ -230,6 +230,7 @@ class PlanEnv:
         self.reserved: dict[Uuid, int] = {}
         self.addresses: dict[str, tuple[str, str]] = {}
         self.slept: list[float] = []
+        self.sends_all_files = False
         self.minors: list[tuple[Uuid, int]] = []
         self.locked: dict[Level, tuple[str, ...]] = {}  # where not everything is held
         self._allocator = Allocator(fresh_s=0)  # tests change the answers between two questions
@@ -308,6 +309,9 @@ class PlanEnv:
 
     def release_locks(self, *levels: Level, keep: Collection[str] = ()) -> None:
         self.locked |= dict.fromkeys(levels, tuple(keep))
+
+    def send_files_again(self) -> None:
+        self.sends_all_files = True
 
     def downgrade(self, *levels: Level) -> None:
         raise AssertionError("no unit does that")

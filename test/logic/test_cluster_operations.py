@@ -130,6 +130,7 @@ def test_redistribution_commits_the_same_and_publishes_trust():
     assert shape(plan(OpClusterRedistConf(), env)) == ["commit put"]
     execute(OpClusterRedistConf(), env)
     assert env.membership.log == ["trust"]
+    assert env.sends_all_files
 
 
 # Delay

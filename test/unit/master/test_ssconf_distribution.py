@@ -78,6 +78,22 @@ def test_all_nodes_have_the_files_when_it_returns_and_nothing_is_sent_twice():
     _run(story)
 
 
+def test_a_file_that_was_changed_on_a_node_is_sent_when_all_are_sent_again():
+    async def story(world):
+        await world.distributor.distribute()
+        world.nodes.files["b"]["cluster_name"] = "edited by hand\n"
+        await world.distributor.distribute()
+        assert world.names() == ["one\n", "edited by hand\n"]
+        world.distributor.send_all_again()
+        await world.distributor.distribute()
+        assert world.names() == ["one\n", "one\n"]
+        calls = world.nodes.calls
+        await world.distributor.distribute()
+        assert world.nodes.calls == calls
+
+    _run(story)
+
+
 def test_a_change_during_a_send_is_sent_before_its_waiter_goes_on():
     async def story(world):
         gate = world.nodes.gates["b"] = asyncio.Event()
