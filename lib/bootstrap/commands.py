@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import Any
 
@@ -158,23 +159,39 @@ def destroy(session: Session, call: Call) -> int:
     "gnt-cluster",
     "import-config",
     aliases=("import",),
-    arguments=(Argument(name="file", completes="file"),),
-    options=(flag("dry_run", "--dry-run", help="do all checks and tell what would be done, change nothing"),),
+    arguments=(Argument(name="path", least=0, completes="file"),),
+    options=(
+        flag("dry_run", "--dry-run", help="do all checks and tell what would be done, change nothing"),
+        flag("undo", "--undo", help="put the old data directory back; what was done since is lost"),
+        flag("yes_do_it", "--yes-do-it", help="confirms --undo"),
+    ),
 )
 def import_config(session: Session, call: Call) -> int:
-    """Make a new cluster of a classic config.data file, of any version from 2.0 on. Its master has to be this host.
+    """Make a new cluster of a classic one, of any version from 2.0 to 3.1. Its master has to be this host.
+
+    The path is a config.data file, or a whole data directory with it: then users and certificate of the REST
+    interface, the keys of confd and between clusters, and the number of the last job are taken over too. Without a
+    path it is this host's data directory: what is in it is moved to the directory classic there, and --undo brings it
+    back.
 
     No cluster and no daemon may be on this host. The daemons are not started. The other nodes are in the new
     cluster, marked offline, until they are added again with gnt-node add --readd --force-join: certificates are
     made anew. Guests and disks are not touched.
     """
+    from ganeti.bootstrap.classic_directory import import_directory, take_back
     from ganeti.bootstrap.config_import import import_file
     from ganeti.host.clock import SystemClock
 
-    is_dry = call.given("dry_run")
-    for line in import_file(
-        call.arguments[0], session.paths, now=SystemClock().time(), new_uuid=_new_uuid, dry_run=is_dry
-    ):
+    if call.given("undo"):
+        if not call.given("yes_do_it"):
+            session.note("What was done since the import is lost: give --yes-do-it if that is what you want.")
+            return 1
+        take_back(session.paths)
+        session.out("The old files are in their places again.")
+        return 0
+    path = call.arguments[0] if call.arguments else session.paths.local(paths.DATA_DIR)
+    act = import_directory if os.path.isdir(path) else import_file
+    for line in act(path, session.paths, now=SystemClock().time(), new_uuid=_new_uuid, dry_run=call.given("dry_run")):
         session.out(line)
     return 0
 

@@ -115,8 +115,19 @@ def check_host(config: Config, where: Paths) -> None:
         )
 
 
-def import_file(path: str, where: Paths, *, now: float, new_uuid: Callable[[], Uuid], dry_run: bool) -> tuple[str, ...]:
+def import_file(
+    path: str,
+    where: Paths,
+    *,
+    now: float,
+    new_uuid: Callable[[], Uuid],
+    dry_run: bool,
+    last_job: int = 0,
+    also: Callable[[], None] = lambda: None,
+) -> tuple[str, ...]:
     """Check all, then make the cluster's files. Returns what was done, as lines. May be repeated after a failure.
+
+    Numbers of jobs go on after `last_job`. `also` makes what else belongs to the cluster.
 
     Raises PrereqError before anything was changed; StoreError, OSError after that.
     """
@@ -130,13 +141,14 @@ def import_file(path: str, where: Paths, *, now: float, new_uuid: Callable[[], U
             remove_everything(where)
         check_not_a_member(where)
         files.write(where, paths.INIT_MARK, wanted.config.cluster.name.encode() + b"\n")
-        _install(wanted.config, where, now=now, source=path)
+        _install(wanted.config, where, now=now, source=path, last_job=last_job)
+        also()
         os.unlink(where.local(paths.INIT_MARK))
         files.sync_directory(os.path.dirname(where.local(paths.INIT_MARK)))
     return (*wanted.lines, "Now start the daemons on this host: ganeti-daemons start.")
 
 
-def _install(config: Config, where: Paths, *, now: float, source: str) -> None:
+def _install(config: Config, where: Paths, *, now: float, source: str, last_job: int) -> None:
     for directory in paths.DIRECTORIES:
         files.make_directory(where, directory)
     cluster, master = config.cluster, config.master
@@ -154,4 +166,5 @@ def _install(config: Config, where: Paths, *, now: float, source: str) -> None:
         own=own,
         now=now,
         note=Note(actor="gnt-cluster import-config", reason=os.path.basename(source)),
+        last_job=last_job,
     )

@@ -207,16 +207,24 @@ def _install(
 
 
 def write_first_node(
-    where: Paths, objects: Sequence[AnyObject], *, authority: tls.KeyPair, own: tls.KeyPair, now: float, note: Note
+    where: Paths,
+    objects: Sequence[AnyObject],
+    *,
+    authority: tls.KeyPair,
+    own: tls.KeyPair,
+    now: float,
+    note: Note,
+    last_job: int = 0,
 ) -> None:
     """State, ssconf files and credentials of a cluster whose one voter is this node; the identity comes last."""
     config = Config.load(objects)
     me, hvparams = config.master, config.cluster.hvparams
     rest = tls.make_service(config.cluster.name, addresses=(config.cluster.master_ip, me.primary_ip), now=now)
     files.write(where, paths.RAPI_CERT, rest.bundle.encode("ascii"))
+    flags = Flags(trust_serial=1, last_job=last_job)
     db.create(
         where.local(paths.STATE_DB),
-        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, Flags(trust_serial=1)), formats.write()],
+        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, flags), formats.write()],
         voters=[me.uuid],
         now=now,
         note=note,

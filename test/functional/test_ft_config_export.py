@@ -45,7 +45,11 @@ def test_a_configuration_moves_into_a_new_cluster(own_cluster, tmp_path):
     assert len(before["nodes"]) == 3
     (disk,) = before["disks"].values()
     assert disk["dev_type"] == "file"
-    command = ("gnt-cluster", "import-config", str(tmp_path / "config.data"))
+    (tmp_path / "queue").mkdir()
+    (tmp_path / "queue" / "serial").write_text("4711\n")
+    (tmp_path / "rapi").mkdir()
+    (tmp_path / "rapi" / "users").write_text("jack secret write\n")
+    command = ("gnt-cluster", "import-config", str(tmp_path))
     done = shell.cluster.call(first, command)
     assert done.returncode == 1
     assert "runs on this host" in done.stderr
@@ -65,6 +69,9 @@ def test_a_configuration_moves_into_a_new_cluster(own_cluster, tmp_path):
     shell.wait_for_answers()
     after = _export(shell, first, str(tmp_path / "again"))
     assert _comparable(after) == _comparable(before)
+    with open(first.paths.local(paths.RAPI_USERS)) as file:
+        assert file.read() == "jack secret write\n"
+    assert shell.submit("gnt-debug", "delay", "0") > 4711
     # the others come back, with their guests and disks
     for node in (second, third):
         shell.ok("gnt-node", "add", "--no-ssh-key-check", "--readd", "--force-join", node.name, node=first)
