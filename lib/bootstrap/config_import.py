@@ -39,10 +39,11 @@ def read_document(path: str) -> object:
     """Raises PrereqError."""
     try:
         with open(path, "rb") as file:
-            untrusted = file.read(MAX_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            untrusted = file.read() if size <= MAX_BYTES else b""
     except OSError as err:
         raise errors.PrereqError("environment_error", f"cannot read {path}: {err.strerror}") from err
-    if len(untrusted) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise errors.PrereqError("wrong_input", f"{path} is longer than {MAX_BYTES} bytes")
     try:
         document: object = codec.loads(untrusted)

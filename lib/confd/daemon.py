@@ -67,7 +67,10 @@ class Knowledge:
 def _bytes(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_FILE)
+            if os.fstat(file.fileno()).st_size > MAX_FILE:
+                log.error("%s is longer than %d bytes: not read", path, MAX_FILE)
+                return b""
+            return file.read()  # a limit given here is memory taken, however short the file
     except FileNotFoundError:
         return b""
     except OSError as err:
