@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ganeti import paths
 from ganeti.bootstrap import daemons
 from ganeti.host import services
+from ganeti.node import hosts
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
 
@@ -30,6 +31,7 @@ def remove_everything(where: Paths) -> None:
     for daemon in (daemons.RAPI, daemons.MASTERD, daemons.CONFD, daemons.NODED):
         daemons.stop(where, daemon)
     credentials.remove(where)
+    hosts.keep(where, {})
     for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR):
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))

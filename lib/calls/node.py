@@ -140,6 +140,13 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     volume_group: str = ""  # filled in on the way
 
 
+@call(reply=bool, reserve=Reserve.QUORUM)
+class HostsWrite(ChangingCall[bool], frozen=True, tag="hosts_write"):
+    """Keep these in a part of its own of the hosts file; no names: the part goes. Replies whether it was changed."""
+
+    names: dict[str, str]  # full name → address
+
+
 @call(reply=bool)
 class AddressProbe(Call[bool], frozen=True, tag="address_probe"):
     """Whether something answers on that TCP port; a refused connection shows a live host too."""

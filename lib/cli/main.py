@@ -22,6 +22,9 @@ DEFAULTS = {
     ("gnt-group", "list"): "GNT_GROUP_LIST",
 }
 
+#: how options begin whose values are secret: --os-parameters-private, --os-parameters-secret
+_HIDDEN = ("--os-parameters-p", "--os-parameters-s")
+
 
 def main(tool: str, argv: Sequence[str] | None = None, world: World | None = None) -> int:
     """Run one command. Returns the exit code."""
@@ -112,6 +115,18 @@ def _interrupted(session: Session) -> str:
     return f"Aborted. Submitted jobs go on in the background: {ids} (gnt-job watch shows them)."
 
 
+def without_secrets(words: Sequence[str]) -> list[str]:
+    """A command's words with `<hidden>` in the place of what is for nobody's eyes. Options may be shortened."""
+    shown: list[str] = []
+    is_next = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_hidden = name.startswith(_HIDDEN)
+        shown.append("<hidden>" if is_next else f"{name}=<hidden>" if is_hidden and equals else word)
+        is_next = is_hidden and not equals and not is_next
+    return shown
+
+
 def _log(world: World, verb: Verb, words: list[str]) -> None:
     """A line in the `commands` log. Who may not write there can still run the command."""
     import shlex
@@ -120,7 +135,8 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
 
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.clock.time()))
     user = world.environ.get("SUDO_USER") or world.environ.get("USER", "")
-    line = f"{moment}: {verb.tool} {verb.name} pid={os.getpid()} uid={os.getuid()} user={user} {shlex.join(words)}\n"
+    line = f"{moment}: {verb.tool} {verb.name} pid={os.getpid()} uid={os.getuid()} user={user} "
+    line += shlex.join(without_secrets(words)) + "\n"
     try:
         handle = os.open(
             world.paths.local(paths.log_file("commands")), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ganeti.logic import shared_secrets
+from ganeti.logic import hosts, shared_secrets
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -31,3 +31,4 @@ class ClusterRedistConf(LogicalUnit[OpClusterRedistConf, None]):
         await super().execute(facts, env)
         await env.membership.publish_trust()
         await shared_secrets.share(env, [node.uuid for node in env.config.online_nodes])
+        await hosts.share(env)

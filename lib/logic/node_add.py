@@ -10,7 +10,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion, VersionReply
-from ganeti.logic import candidates, checks, node_hooks, node_values, shared_secrets
+from ganeti.logic import candidates, checks, hosts, node_hooks, node_values, shared_secrets
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -129,6 +129,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
         await super().execute(facts, env)
         await env.membership.publish_trust()
         await shared_secrets.share(env, [facts.node.uuid])
+        await hosts.share(env)
         if facts.is_candidate:
             try:
                 node = env.config.nodes[facts.node.uuid]

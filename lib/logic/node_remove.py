@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeLeave
-from ganeti.logic import candidates, node_hooks
+from ganeti.logic import candidates, hosts, node_hooks
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -77,6 +77,7 @@ class NodeRemove(LogicalUnit[OpNodeRemove, RemoveFacts]):
                 f"node {node.name} is offline and was not told that it is removed",
                 hint="its data directory still holds certificates and must be emptied by hand",
             )
+        await hosts.share(env)
         await candidates.fill_pool(env)
         # whoever left or came, its certificate is trusted no more or from now on
         await env.membership.publish_trust()

@@ -8,6 +8,7 @@ from ganeti.node import (
     freezing,
     guests,
     hooks,
+    hosts,
     iallocator,
     info,
     inventory,
@@ -33,7 +34,7 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, devices, exports, freezing, guests, hooks, iallocator, info, inventory, leave, master_ip,
+    address, delay, devices, exports, freezing, guests, hooks, hosts, iallocator, info, inventory, leave, master_ip,
     mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, store, streams, tasks, trust,
     verify, volume_copy, volumes,
 )  # fmt: skip

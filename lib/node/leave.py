@@ -9,6 +9,7 @@ import os
 from ganeti import paths
 from ganeti.calls.node import NodeLeave
 from ganeti.calls.store import StoreDrop
+from ganeti.node import hosts
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.node.ending import Ending
 from ganeti.paths import Paths
@@ -23,6 +24,7 @@ def leave(call: NodeLeave, env: NodeEnv, context: Context) -> None:
     HANDLERS[StoreDrop](StoreDrop(), env, context)
     credentials.remove(env.paths)
     remove_files(env.paths)
+    hosts.keep(env.paths, {})
     log.info("this node has left the cluster; the daemon ends")
     env.service(Ending).set()
 

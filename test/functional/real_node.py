@@ -48,6 +48,11 @@ def has_address():
     return "192.0.2.100/" in run("ip", "-o", "address", "show", "dev", "eth0")
 
 
+def read_hosts():
+    with open("/etc/hosts", encoding="ascii") as file:
+        return file.read()
+
+
 def check_accounts():
     assert owners("ganeti-noded") == {("0",) * 4}
     assert owners("ganeti-masterd") == {("4801",) * 4}
@@ -111,7 +116,10 @@ def check_address():
 
 
 def check_end():
+    run("gnt-cluster", "redist-conf")
+    assert "192.0.2.1\tnode1.example.com node1\n" in read_hosts()
     run("gnt-cluster", "destroy", "--yes-do-it")
+    assert "kept by ganeti" not in read_hosts()
     assert owners("ganeti-masterd") == owners("ganeti-noded") == owners("ganeti-confd") == set()
     left = [f"{directory}/{name}" for directory, _, names in os.walk("/var/lib/ganeti") for name in names]
     assert [path for path in left if not path.endswith(".lock")] == [], left
@@ -119,7 +127,7 @@ def check_end():
 
 
 def main():
-    run("gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts", "--master-netdev", "eth0", "--enabled-hypervisors",
+    run("gnt-cluster", "init", "--no-ssh-init", "--master-netdev", "eth0", "--enabled-hypervisors",
         "fake", "--enabled-disk-templates", "diskless,file", "cluster.example.com")  # fmt: skip
     check_accounts()
     check_address()
