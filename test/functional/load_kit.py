@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import simplejson
 from functional import migration_kit
-from functional.kit import Shell, receive, wait_until
+from functional.kit import LIMIT_S, Shell, receive, wait_until
 
 from ganeti import paths
 from ganeti.testing import vprocess
@@ -172,19 +172,27 @@ def check_rest(shell: Shell) -> None:
     """Nothing is left of what has ended: no file, process, port, lock, record, debt; verify has no complaint."""
     wait_until("no lock is held", lambda: locks(shell) == [])
     instances = shell.rows("gnt-instance", "name,uuid,pnode,disk_template,status")
-    shared: list[str] = []
     for node in shell.nodes:
         own = [row for row in instances if row[2] == node.name]
         assert guests(node) == sorted((row[0], row[1]) for row in own if row[4] == "running")
         assert [row for row in own if row[4] not in ("running", "ADMIN_down")] == []
-        files = below(node.root + "/srv/ganeti/file-storage")
-        assert files == disks(row[0] for row in own if row[3] == "file")
-        shared = below(os.path.realpath(node.root + "/srv/ganeti/shared-file-storage"))
+        wanted = disks(row[0] for row in own if row[3] == "file")
+        # what a node owes is paid some moments after the job's end
+        _await_equal(f"files of {node.short_name}", lambda at=node: below(at.root + "/srv/ganeti/file-storage"), wanted)
         assert migration_kit.waiting_ports(node.address) == []
-    assert shared == disks(row[0] for row in instances if row[3] == "sharedfile")
+    shared = os.path.realpath(shell.nodes[0].root + "/srv/ganeti/shared-file-storage")
+    _await_equal("shared files", lambda: below(shared), disks(row[0] for row in instances if row[3] == "sharedfile"))
     wait_until("only daemons run", lambda: strangers(shell) == [])
     shell.ok("gnt-cluster", "verify")
     wait_until("equal copies", lambda: len(set(shell.positions())) == 1)
+
+
+def _await_equal(what: str, look, wanted: list[str]) -> None:
+    """Fails with the difference."""
+    limit = time.monotonic() + LIMIT_S
+    while look() != wanted and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert look() == wanted, what
 
 
 def locks(shell: Shell) -> list[object]:
