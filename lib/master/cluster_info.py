@@ -75,6 +75,7 @@ def _facts(config: Config) -> dict[str, Any]:
         "ctime": cluster.ctime,
         "mtime": cluster.mtime,
         "uuid": cluster.uuid,
+        "serial_no": cluster.serial_no,
         "tags": sorted(cluster.tags),
         "primary_ip_version": 4 if cluster.primary_ip_family == 2 else 6,
         "enabled_disk_templates": [template.value for template in cluster.enabled_disk_templates],

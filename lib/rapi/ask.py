@@ -64,6 +64,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""  # Idempotency-Key
     wait_s: float = 0.0  # Prefer: wait
     resource: str = ""  # short name, for the reason trail
+    is_about_cluster: bool = False  # the change is one of the cluster itself
     clock: Callable[[], float] = time.monotonic
 
     @property

@@ -1435,6 +1435,7 @@ class Client:
         depends: list[list[Any]] | None = None,
         comment: str | None = None,
         reason: str | None = None,
+        expected: str = "",
         key: str = "",
         wait_s: int = 0,
     ) -> int:
@@ -1489,7 +1490,7 @@ class Client:
                 }
             ),
             has_body=True,
-            headers=_of_job("", key, wait_s),
+            headers=_of_job(expected, key, wait_s),
         )
         return found
 
@@ -2152,6 +2153,7 @@ class Client:
         depends: list[list[Any]] | None = None,
         comment: str | None = None,
         reason: str | None = None,
+        expected: str = "",
         key: str = "",
         wait_s: int = 0,
     ) -> int:
@@ -2162,7 +2164,7 @@ class Client:
             {"reason": reason},
             body=_given({"dry_run": dry_run, "priority": priority, "depends": depends, "comment": comment}),
             has_body=True,
-            headers=_of_job("", key, wait_s),
+            headers=_of_job(expected, key, wait_s),
         )
         return found
 
@@ -2172,20 +2174,37 @@ class Client:
         return found
 
     def add_cluster_tags(
-        self, *, tag: list[str], dry_run: bool | None = None, reason: str | None = None, key: str = "", wait_s: int = 0
+        self,
+        *,
+        tag: list[str],
+        dry_run: bool | None = None,
+        reason: str | None = None,
+        expected: str = "",
+        key: str = "",
+        wait_s: int = 0,
     ) -> int:
         """Give tags to the cluster."""
         found: int = self.call(
-            "PUT", "/2/tags", {"tag": tag, "dry-run": dry_run, "reason": reason}, headers=_of_job("", key, wait_s)
+            "PUT", "/2/tags", {"tag": tag, "dry-run": dry_run, "reason": reason}, headers=_of_job(expected, key, wait_s)
         )
         return found
 
     def delete_cluster_tags(
-        self, *, tag: list[str], dry_run: bool | None = None, reason: str | None = None, key: str = "", wait_s: int = 0
+        self,
+        *,
+        tag: list[str],
+        dry_run: bool | None = None,
+        reason: str | None = None,
+        expected: str = "",
+        key: str = "",
+        wait_s: int = 0,
     ) -> int:
         """Take tags from the cluster."""
         found: int = self.call(
-            "DELETE", "/2/tags", {"tag": tag, "dry-run": dry_run, "reason": reason}, headers=_of_job("", key, wait_s)
+            "DELETE",
+            "/2/tags",
+            {"tag": tag, "dry-run": dry_run, "reason": reason},
+            headers=_of_job(expected, key, wait_s),
         )
         return found
 

@@ -200,7 +200,7 @@ def _method(route: Route) -> Iterator[str]:
         own.append((argument.is_required, f"{name}: {kind if argument.is_required else _optional(kind)}"))
     keywords = [line for _, line in sorted(own, key=lambda pair: not pair[0])]
     if route.is_job:
-        keywords += ['expected: str = ""'] if route.may_miss else []
+        keywords += ['expected: str = ""'] if route.takes_expected else []
         keywords += ['key: str = ""', "wait_s: int = 0"]
     result = python_type(route.result)
     yield f"def {route.name}({', '.join(['self', *arguments, *(['*', *keywords] if keywords else [])])}) -> {result}:"
@@ -226,7 +226,7 @@ def _call(route: Route, properties: Schema, query: dict[str, Any], body: Schema)
         yield "body=value" if "properties" not in body else f"body=_given({{{fixed}{values}}})"
         yield "has_body=True"
     if route.is_job:
-        yield f"headers=_of_job({'expected' if route.may_miss else repr('')}, key, wait_s)"
+        yield f"headers=_of_job({'expected' if route.takes_expected else repr('')}, key, wait_s)"
 
 
 def _is_older(name: str, body: Schema) -> bool:

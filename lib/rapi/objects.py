@@ -123,10 +123,7 @@ def _one_route(kind: Kind) -> Route:
         text = codec.pack(found[0])
         serial = codec.unpack(bytes(found[0]["serial_no"]), int)
         uuid = codec.unpack(bytes(found[0]["uuid"]), str)
-        tag = tags.of(serial, uuid, text)
-        if ask.known and tags.is_known(ask.known, tag):
-            return Answer(text=b"", status=304, headers={"ETag": tag})
-        return Answer(text=text, headers={"ETag": tag})
+        return tags.answered(text, serial, uuid, known=ask.known)
 
     return Route(
         method="GET",

@@ -113,7 +113,7 @@ def _parameters(one: Route) -> Iterable[Schema]:
     if one.has_tag:
         yield _header("If-None-Match", "an ETag: 304 when it is still the same")
     if one.is_job:
-        if one.may_miss:
+        if one.takes_expected:
             yield _header("If-Match", "an ETag: the operation fails if the object has changed since", r'^"?\d{1,18}"?$')
         yield _header("Idempotency-Key", "a repeat with the same key gets the same job", r"^[ -~]{1,100}$")
         yield _header("Prefer", "wait=SECONDS: the answer comes when the job has ended", r"^wait=\d{1,2}$")

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ganeti.rapi import schemas, submit
+from ganeti.rapi import schemas, submit, tags
 from ganeti.rapi.ask import Answer, Ask, answer, json_kind
 from ganeti.rapi.failures import HttpFailure, bad_request
 from ganeti.rapi.routes import BY_HAND, EITHER, Argument, Route, Run, default_rights, resource
+from ganeti.wire import codec
 
 VERSION = 2
 FEATURES = ("instance-create-reqv1", "instance-reinstall-reqv1", "node-migrate-reqv1", "node-evac-res1")
@@ -38,12 +39,12 @@ async def version(ask: Ask) -> Answer:
     return answer(VERSION)
 
 
-@resource("GET", "/2/info", result={"type": "object", "required": ["name", "master", "ipolicy", "tags"]})
+@resource("GET", "/2/info", result={"type": "object", "required": ["name", "master", "ipolicy", "tags"]}, has_tag=True)
 async def info(ask: Ask) -> Answer:
     """Settings of the cluster."""
     found: dict[str, Any] = await ask.luxi.call("QueryClusterInfo")
     more = {"vg_name": found.get("volume_group_name"), "drbd_helper": found.get("drbd_usermode_helper")}
-    return answer({**found, **more})
+    return tags.answered(codec.pack({**found, **more}), found["serial_no"], found["uuid"], known=ask.known)
 
 
 @resource("GET", "/2/features", result=schemas.TEXTS)

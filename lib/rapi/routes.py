@@ -19,6 +19,8 @@ Schema = dict[str, Any]  # Any: JSON Schema
 _WORD = r"[\w._-]{1,255}"
 _NUMBER = r"\d{1,12}"
 NUMBERS = frozenset({"job_id", "disk"})
+#: changes of the cluster itself
+CLUSTER_PATHS = frozenset({"/2/modify", "/2/tags", "/2/redistribute-config"})
 METHODS = ("GET", "PUT", "POST", "DELETE")
 EITHER = (WRITE, READ)
 
@@ -47,6 +49,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     has_tag: bool = False  # its answer has an ETag
     may_miss: bool = False  # an object in its path may not be there
     content_type: str = "application/json"
+
+    @property
+    def takes_expected(self) -> bool:
+        """Whether the change may depend on the state of an object, or of the cluster."""
+        return self.is_job and (self.may_miss or self.path in CLUSTER_PATHS)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -161,6 +161,7 @@ class Service:
             key=headers.get("Idempotency-Key", ""),
             wait_s=_wait_wish(headers.get("Prefer", "")),
             resource=route.name,
+            is_about_cluster=route.takes_expected and not route.words,
         )
 
     async def _body(self, request: web.BaseRequest) -> Any:  # Any: JSON; UNSET: there is none

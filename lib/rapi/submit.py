@@ -56,13 +56,18 @@ async def _expected(ask: Ask) -> dict[str, Any] | None:
         return None
     serial, uuid = tags.parse(ask.expected)
     word = next((word for word in ask.path if word in _KINDS), "")
-    if not word:
-        raise bad_request("If-Match is for changes of one instance, node, node group or network")
-    kind, method = _KINDS[word]
-    name = ask.path[word]
-    ((found, found_uuid),) = await ask.luxi.call(method, [name], ["serial_no", "uuid"], False)
+    if word:
+        kind, method = _KINDS[word]
+        name = ask.path[word]
+        ((found, found_uuid),) = await ask.luxi.call(method, [name], ["serial_no", "uuid"], False)
+    elif ask.is_about_cluster:
+        kind, name = "cluster", ""
+        cluster = await ask.luxi.call("QueryClusterInfo")
+        found, found_uuid = cluster["serial_no"], cluster["uuid"]
+    else:
+        raise bad_request("If-Match is for changes of the cluster, an instance, a node, a node group or a network")
     if found != serial or not str(found_uuid).startswith(uuid):
-        raise HttpFailure(412, f"{kind} {name} has serial number {found}, not {serial}")
+        raise HttpFailure(412, f"{kind} {name}".rstrip() + f" has serial number {found}, not {serial}")
     return {"kind": kind, "name": name, "serial": serial, "uuid": uuid}
 
 

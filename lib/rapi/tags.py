@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from ganeti.rapi.ask import Answer
 from ganeti.rapi.failures import bad_request
 
 _TAG = re.compile(r"(?:W/)?\"?(\d{1,18})(?:-([0-9a-f]{8})(?:-([0-9a-f]{8}))?)?\"?\Z")
@@ -13,6 +14,14 @@ _TAG = re.compile(r"(?:W/)?\"?(\d{1,18})(?:-([0-9a-f]{8})(?:-([0-9a-f]{8}))?)?\"
 def of(serial: int, uuid: str, text: bytes) -> str:
     """`"serial-uuid-content"`: states that are not in the serial number (does it run?) are in the content."""
     return f'"{serial}-{uuid[:8]}-{hashlib.sha256(text).hexdigest()[:8]}"'
+
+
+def answered(text: bytes, serial: int, uuid: str, *, known: str) -> Answer:
+    """The answer with its tag; without content when the client has it already (`known`: If-None-Match)."""
+    tag = of(serial, uuid, text)
+    if known and is_known(known, tag):
+        return Answer(text=b"", status=304, headers={"ETag": tag})
+    return Answer(text=text, headers={"ETag": tag})
 
 
 def is_known(header: str, tag: str) -> bool:

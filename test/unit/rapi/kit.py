@@ -43,7 +43,16 @@ def ask(master, method, path, query=(), body=msgspec.UNSET, **more):
 
 def answer(master, method, path, query=(), body=msgspec.UNSET, **more):
     route, words = TABLE.find(method, path)
-    wanted = Ask(path=words, query=Query(list(query)), body=body, luxi=master, now_ns=5, resource=route.name, **more)
+    wanted = Ask(
+        path=words,
+        query=Query(list(query)),
+        body=body,
+        luxi=master,
+        now_ns=5,
+        resource=route.name,
+        is_about_cluster=route.takes_expected and not words,
+        **more,
+    )
     return asyncio.run(route.run(wanted))
 
 

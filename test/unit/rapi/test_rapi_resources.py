@@ -228,7 +228,16 @@ def test_change_of_what_was_seen_carries_the_serial_number():
     assert master.forms == [{"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1", "expected": wanted}]
     assert failure(master, "PUT", "/2/instances/web1/startup", expected='"6"')[0] == 412
     assert failure(master, "PUT", "/2/instances/web1/startup", expected="nonsense")[0] == 400
-    assert failure(master, "PUT", "/2/modify", expected='"6"')[0] == 400
+    assert failure(master, "POST", "/2/groups", (), {"name": "g"}, expected='"6"')[0] == 400
+
+
+def test_change_of_the_cluster_may_depend_on_what_was_seen():
+    master = Master(QueryClusterInfo={"serial_no": 4, "uuid": "0123456789ab", "volume_group_name": "xenvg"})
+    found = answer(master, "GET", "/2/info")
+    assert found.headers["ETag"].startswith('"4-01234567-')
+    ask(master, "PUT", "/2/modify", (), {"candidate_pool_size": 5}, expected=found.headers["ETag"])
+    assert master.forms[0]["expected"] == {"kind": "cluster", "name": "", "serial": 4, "uuid": "01234567"}
+    assert failure(master, "PUT", "/2/tags", [("tag", "x")], expected='"3"')[0] == 412
 
 
 def test_client_that_waits_is_told_that_the_object_has_changed():
