@@ -11,7 +11,7 @@ from ganeti.calls.base import Call
 from ganeti.calls.instance import Guest, HypervisorValidate, InstanceInfo
 from ganeti.calls.node import AddressProbe, NodeInfo
 from ganeti.logic.base import Env
-from ganeti.model.objects import Instance, Node, Params
+from ganeti.model.objects import DiskTemplate, Instance, Node, Params
 from ganeti.model.types import HOST_NAME, TAG, MiB, Uuid
 
 R = TypeVar("R")
@@ -114,6 +114,21 @@ async def free_memory(env: Env, node: Uuid, hypervisor: str) -> MiB:
         name = env.config.nodes[node].name
         raise errors.PrereqError("environment_error", f"node {name} does not tell the memory of {hypervisor}: {why}")
     return found.memory_free
+
+
+async def room(env: Env, node: Node, template: DiskTemplate, wanted: MiB) -> None:
+    """It has so much free space for disks of that template."""
+    name = template.value
+    info = await ask(env, node.uuid, NodeInfo(templates=(name,)), "ask for free space")
+    found = info.storage.get(name)
+    if found is None:
+        why = "; ".join(info.errors) or "it does not say why"
+        raise errors.PrereqError("environment_error", f"node {node.name} has no {name} storage: {why}")
+    if found.free < wanted:
+        raise errors.PrereqError(
+            "insufficient_resources",
+            f"not enough {name} storage on node {node.name}: {wanted} MiB wanted, {found.free} MiB free",
+        )
 
 
 async def hvparams_on_node(env: Env, node: Uuid, hypervisor: str, complete: Params) -> None:

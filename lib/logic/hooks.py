@@ -110,14 +110,19 @@ def environment_after(plan: HookPlan, config: Config) -> dict[str, str]:
     return kept | instance_environment(config, instance)
 
 
-def move_environment(instance: Instance, source: Node, target: Node) -> dict[str, str]:
+def move_environment(config: Config, instance: Instance, source: Node, target: Node) -> dict[str, str]:
     """Both roles before and after; the secondaries are empty unless the instance has mirrors."""
-    mirrored = bool(instance.secondary_nodes)
+    old = new = ""
+    if instance.secondary_nodes:
+        secondary = config.nodes[instance.secondary_nodes[0]]
+        old = secondary.name
+        # a node that has no half yet takes the place of a primary that is dead, else of the secondary
+        new = secondary.name if source.offline and target.uuid != secondary.uuid else source.name
     return {
         "OLD_PRIMARY": source.name,
         "NEW_PRIMARY": target.name,
-        "OLD_SECONDARY": target.name if mirrored else "",
-        "NEW_SECONDARY": source.name if mirrored else "",
+        "OLD_SECONDARY": old,
+        "NEW_SECONDARY": new,
     }
 
 

@@ -16,6 +16,7 @@ from ganeti.logic import (
     hooks,
     mirrors,
     networking,
+    new_pairing,
     placement,
     stale,
     starting,
@@ -55,6 +56,9 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
 
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
+        pairing = None if self.op.cleanup else new_pairing.locks(config, instance, self.op.target_node)
+        if pairing is not None:
+            return pairing
         if instance.secondary_nodes and not self.op.cleanup:
             nodes = shared(*instance.nodes)
             return LockPlan.of(instances=exclusive(instance.uuid), nodes=nodes, node_res=nodes)
@@ -72,7 +76,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         checks.not_blocked(instance)
         _check_template(instance, source)
         is_up = instance.admin_state is AdminState.UP
-        target = mirrors.other_end(config, instance, op.target_node, op.iallocator)
+        target = new_pairing.destination(config, instance, op.target_node, op.iallocator)
         allocator = placement.allocator(config, op.target_node, op.iallocator) if target is None else ""
         if target is None and not allocator:
             target = config.node(op.target_node)
@@ -89,8 +93,11 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             env.reserve_memory(target.uuid, memory, free)
         placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
         networking.check_move(env.config, instance, target)
-        await _check_disks(env, instance, target)
-        if instance.disks_active:
+        if new_pairing.is_needed(instance, target):
+            await new_pairing.check(env, instance, target)
+        else:
+            await _check_disks(env, instance, target)
+        if instance.disks_active and target.uuid in instance.nodes:
             ignore, is_connected = op.ignore_consistency, not source.offline
             await mirrors.check_good(env, instance, target.uuid, ignore=ignore, is_connected=is_connected)
         if is_up:
@@ -138,7 +145,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             "IGNORE_CONSISTENCY": hooks.text(op.ignore_consistency),
             "SHUTDOWN_TIMEOUT": hooks.text(op.shutdown_timeout),
             "FAILOVER_CLEANUP": hooks.text(op.cleanup),
-            **hooks.move_environment(facts.instance, facts.source, facts.target),
+            **hooks.move_environment(config, facts.instance, facts.source, facts.target),
         }
         pre = tuple(dict.fromkeys((config.cluster.master_node, facts.target.uuid)))
         post = pre if facts.source.offline else tuple(dict.fromkeys((*pre, facts.source.uuid)))
@@ -152,6 +159,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             if facts.corrected == instance:
                 return ()
             return (Commit(title=title, changes=(Put(facts.corrected),), is_final=True),)
+        if new_pairing.is_needed(instance, target):
+            return self._by_pairing(facts, env)
         is_up = instance.admin_state is AdminState.UP
         steps: list[Step] = []
         if not source.offline:
@@ -167,6 +176,36 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         down = msgspec.structs.replace(moved, disks_active=False)
         steps.append(Commit(title=title, changes=(Put(down),), debts=debts, is_final=True))
         return steps
+
+    def _by_pairing(self, facts: FailoverFacts, env: Env) -> list[Step]:
+        """The guest goes on until the target has everything; or it starts there while that is being filled."""
+        instance, source, target = facts.instance, facts.source, facts.target
+        stop = stopping.stop(env, env.config, instance, self.op.shutdown_timeout, OnFailure.UNDO)
+        title = f"make {target.name} the primary node of {instance.name}"
+        if instance.admin_state is not AdminState.UP:
+            pairing = new_pairing.make(env, instance, target)
+            down = msgspec.structs.replace(_moved(pairing.after, target), disks_active=False)
+            return [
+                *(() if source.offline else (stop,)),
+                *pairing.steps,
+                *pairing.wait(),
+                *pairing.removals,
+                *new_pairing.shut(env, pairing, (pairing.lead, target)),
+                Commit(title=title, changes=(Put(down),), is_final=True),
+            ]
+        pairing = new_pairing.make(env, instance, target)
+        moved = _moved(pairing.after, target)
+        waiting = [*pairing.wait(), *pairing.removals] if self.op.wait_for_sync else []
+        later: list[Step] = []
+        if not self.op.wait_for_sync:
+            later = [*pairing.wait(moved, on_failure=OnFailure.WARN), *pairing.removals]
+        stopped: list[Step] = []
+        if not source.offline:
+            stopped = [Record(resolve=resolve_record(instance, stop.call.request)), stop]
+        commit = Commit(title=title, changes=(), recoveries=(pairing.record,) if later else ())
+        start = starting.steps(pairing.config, env, moved, commit=commit, ignore_secondaries=True)
+        turned = new_pairing.turned(env, pairing, target)
+        return [*pairing.steps, *waiting, *stopped, *turned, *start, *later]
 
     async def execute(self, facts: FailoverFacts, env: Env) -> None:
         instance = facts.instance

@@ -16,14 +16,15 @@ from ganeti.calls.migration import (
     MigrationRun,
     Tuning,
 )
-from ganeti.logic import checks, guests, hooks, mirrors, moving, networking, placement, stale, whereabouts
+from ganeti.logic import checks, guests, hooks, mirrors, moving, networking, new_pairing, placement, stale, whereabouts
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_failover import FailoverFacts, InstanceFailover
 from ganeti.logic.steps import Commit, Effect, Step
 from ganeti.model.config import Config
+from ganeti.model.disks import is_mirror
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
-from ganeti.model.objects import DiskTemplate, Instance, Move, Node, Put
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Move, Node, Put
 from ganeti.model.types import MiB
 from ganeti.ops.instance import OpInstanceFailover, OpInstanceMigrate
 
@@ -92,7 +93,7 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             return await self._cleanup(env, instance)
         checks.not_blocked(instance)
         _check_template(instance)
-        target = mirrors.other_end(config, instance, op.target_node, op.iallocator)
+        target = new_pairing.destination(config, instance, op.target_node, op.iallocator)
         allocator = placement.allocator(config, op.target_node, op.iallocator) if target is None else ""
         if target is None and not allocator:
             target = config.node(op.target_node)
@@ -102,9 +103,13 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             memory = _memory(config, instance, departure)
             if target is None:
                 target = await self._choose(env, instance, memory, allocator)
-            departure = _with_disks(departure, instance)
+            is_paired = not new_pairing.is_needed(instance, target)
+            if not is_paired:
+                await new_pairing.check(env, instance, target)
+            departure = _with_disks(departure, instance.disks if is_paired else ())
             await self._check_on(env, departure, tuning, target)
-            await _check_mirrors(env, instance)
+            if is_paired:
+                await _check_mirrors(env, instance)
         except _CannotMigrate as err:
             hint = f"{err.hint}; " if err.hint else ""
             if not op.allow_failover:
@@ -203,7 +208,7 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             "MIGRATE_LIVE": hooks.text(facts.tuning.live),
             "MIGRATE_CLEANUP": hooks.text(self.op.cleanup),
             "ALLOW_RUNTIME_CHANGES": hooks.text(self.op.allow_runtime_changes),
-            **hooks.move_environment(facts.instance, facts.source, facts.target),
+            **hooks.move_environment(config, facts.instance, facts.source, facts.target),
         }
         ends = [node.uuid for node in (facts.source, facts.target) if not node.offline]
         nodes = tuple(dict.fromkeys((config.cluster.master_node, *ends)))
@@ -221,7 +226,12 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             title = f"make {facts.target.name} the primary node of {instance.name}"
             return (Commit(title=title, changes=(Put(facts.corrected),), is_final=True),)
         assert facts.departure is not None, facts
-        return self._steps(facts, facts.departure, env)
+        if not new_pairing.is_needed(instance, facts.target):
+            return self._steps(facts, facts.departure, env)
+        pairing = new_pairing.make(env, instance, facts.target)
+        paired = msgspec.structs.replace(facts, instance=pairing.after)
+        departure = _with_disks(facts.departure, pairing.after.disks)
+        return [*pairing.steps, *pairing.wait(), *pairing.removals, *self._steps(paired, departure, env)]
 
     def _steps(self, facts: MigrateFacts, departure: Departure, env: Env) -> list[Step]:
         instance, source, target = facts.instance, facts.source, facts.target
@@ -303,11 +313,11 @@ def _memory(config: Config, instance: Instance, departure: Departure) -> MiB:
     return departure.memory or int(guests.beparams(config, instance)["maxmem"])
 
 
-def _with_disks(departure: Departure, instance: Instance) -> Departure:
-    """A mirror may have got another end since the guest was started."""
-    if not mirrors.of(instance):
+def _with_disks(departure: Departure, disks: tuple[Disk, ...]) -> Departure:
+    """Mirrors may have got another end since the guest was started; others are as they were."""
+    if disks and not any(is_mirror(disk) for disk in disks):
         return departure
-    started = msgspec.structs.replace(departure.spec.instance, disks=instance.disks)
+    started = msgspec.structs.replace(departure.spec.instance, disks=disks)
     return msgspec.structs.replace(departure, spec=msgspec.structs.replace(departure.spec, instance=started))
 
 

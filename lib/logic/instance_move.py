@@ -8,7 +8,6 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.export import Contents, FromDisk, ToDisk
-from ganeti.calls.node import NodeInfo
 from ganeti.logic import (
     checks,
     guests,
@@ -72,7 +71,7 @@ class InstanceMove(LogicalUnit[OpInstanceMove, MoveFacts]):
             raise errors.PrereqError("wrong_input", f"instance {instance.name} is on node {target.name} already")
         checks.online(source, hint="its disks are there and nowhere else")
         checks.takes_instances(target)
-        await self._check_room(env, instance, target)
+        await checks.room(env, target, instance.disks[0].template, sum(space(disk) for disk in instance.disks))
         await streaming.check_compression(env, op.compress, source, target)
         facts = MoveFacts(instance=instance, source=source, target=target)
         if facts.is_up:
@@ -84,20 +83,6 @@ class InstanceMove(LogicalUnit[OpInstanceMove, MoveFacts]):
         placement.check_policy(env, instance, target, ignore=op.ignore_ipolicy)
         networking.check_move(env.config, instance, target)
         return facts
-
-    @staticmethod
-    async def _check_room(env: Env, instance: Instance, target: Node) -> None:
-        template, wanted = instance.disks[0].template.value, sum(space(disk) for disk in instance.disks)
-        info = await checks.ask(env, target.uuid, NodeInfo(templates=(template,)), "ask for free space")
-        found = info.storage.get(template)
-        if found is None:
-            why = "; ".join(info.errors) or "it does not say why"
-            raise errors.PrereqError("environment_error", f"node {target.name} has no {template} storage: {why}")
-        if found.free < wanted:
-            raise errors.PrereqError(
-                "insufficient_resources",
-                f"not enough {template} storage on node {target.name}: {wanted} MiB wanted, {found.free} MiB free",
-            )
 
     def hooks(self, facts: MoveFacts, config: Config) -> HookPlan:
         extra = {

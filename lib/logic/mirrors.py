@@ -25,7 +25,7 @@ from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step, Wait
 from ganeti.model import disks as ids
 from ganeti.model.config import Config
-from ganeti.model.objects import Disk, Instance, Node
+from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import RequestId, Uuid
 
 #: the call for a disk, and what takes it back
@@ -199,30 +199,6 @@ def wait(
 async def states(env: Env, instance: Instance, node: Uuid) -> tuple[MirrorStatus, ...]:
     """Of all its disks as that node sees them. Raises RpcError."""
     return await env.rpc.one(node, MirrorState(disks=instance.disks, owner=instance.uuid))
-
-
-def other_end(config: Config, instance: Instance, target_node: str, iallocator: str) -> Node | None:
-    """Where a mirrored instance can go: to its secondary, and nowhere else. None: it is not mirrored.
-
-    Raises PrereqError when another node, or an allocator, is asked for.
-    """
-    if not instance.secondary_nodes:
-        return None
-    found = config.nodes[instance.secondary_nodes[0]]
-    if iallocator:
-        raise errors.PrereqError(
-            "wrong_input",
-            f"no allocator is asked for {instance.name}: it is mirrored, so it moves to its secondary {found.name}",
-            hint=f"gnt-instance replace-disks -I {iallocator} {instance.name} gives it another secondary",
-        )
-    if target_node and config.node(target_node).uuid != found.uuid:
-        name = config.node(target_node).name
-        raise errors.PrereqError(
-            "wrong_input",
-            f"instance {instance.name} cannot move to {name}: its mirror is on node {found.name}",
-            hint=f"first give it another secondary: gnt-instance replace-disks -n {name} {instance.name}",
-        )
-    return found
 
 
 async def check_good(

@@ -27,6 +27,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Instance
     disks: tuple[Disk, ...]  # that are synchronised then
     removals: list[Step]  # of the old volumes
+    record: Resolve  # of what becomes of them; in the commit
 
 
 def _record(instance: Instance, node: Uuid, old: Sequence[Disk]) -> Resolve:
@@ -83,7 +84,7 @@ def in_place(
     title = f"the new volumes of {instance.name} on {node.name} are in use"
     steps.append(Commit(title=title, changes=(), recoveries=(record,)))
     removals = _remove(env, instance, node, aside)
-    return Change(steps=steps, after=instance, disks=tuple(disks), removals=removals)
+    return Change(steps=steps, after=instance, disks=tuple(disks), removals=removals, record=record)
 
 
 def _create(env: Env, instance: Instance, node: Node, volume: Disk, together: int) -> Effect:
@@ -148,7 +149,7 @@ def elsewhere(
     steps.append(Commit(title=title, changes=(Put(after),), recoveries=(record,), debts=debts))
     steps += mirrors.assemble(config.apply([Put(after)]), env, after, [node.uuid, primary.uuid])
     removals = [] if old.offline else _remove(env, instance, old, instance.disks)
-    return Change(steps=steps, after=after, disks=after.disks, removals=removals)
+    return Change(steps=steps, after=after, disks=after.disks, removals=removals, record=record)
 
 
 def _moved(env: Env, disk: Disk, old: Uuid, new: Uuid) -> Disk:

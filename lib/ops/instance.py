@@ -398,7 +398,11 @@ class OpInstanceReinstall(OpCode, frozen=True, tag="OP_INSTANCE_REINSTALL"):
     summary="instance_name",
 )
 class OpInstanceFailover(OpCode, frozen=True, tag="OP_INSTANCE_FAILOVER"):
-    """Stop an instance and start it on another node that sees its disks; the way out when its node is dead."""
+    """Stop an instance and start it on another node that sees its disks; the way out when its node is dead.
+
+    A mirrored instance goes to its secondary node, or with -n to any: that first gets the place of the half that is
+    not needed.
+    """
 
     instance_name: InstanceName
     shutdown_timeout: ShutdownTimeout = 120
@@ -411,6 +415,14 @@ class OpInstanceFailover(OpCode, frozen=True, tag="OP_INSTANCE_FAILOVER"):
     cleanup: Annotated[
         bool, opt("--cleanup", help="after an interrupted move: record the node where it really runs")
     ] = False
+    wait_for_sync: Annotated[
+        bool,
+        opt(
+            "--no-wait-for-sync",
+            help="on a node that had no half of its mirrors: start as soon as they are being filled, not afterwards",
+            parse=Parse.UNSET_FLAG,
+        ),
+    ] = True
 
 
 @operation(

@@ -12,6 +12,12 @@ from ganeti.paths import FAKE_DIR
 ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "--no-install", "-H", "fake", "-t", "drbd")
 NAME = "mirrored.vc.example"
 MOVED = "plain.vc.example"
+#: moves to nodes that have no half of the mirrors, and who has them afterwards
+ANYWHERE = (
+    (("migrate", "-f", "-n", "node2"), ("node2", "node3")),
+    (("failover", "-f", "--no-wait-for-sync", "-n", "node1"), ("node1", "node2")),
+    (("failover", "-f", "-n", "node3"), ("node3", "node1")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,10 @@ def test_the_life_of_a_mirrored_instance(mirrors):
     assert mirrors.rows("gnt-instance", "pnode,snodes,disk.sizes", NAME) == [
         ["node3.vc.example", "node1.vc.example", "1024,2048"]
     ]
+    for move, places in ANYWHERE:
+        mirrors.ok("gnt-instance", *move, NAME)
+        assert mirrors.rows("gnt-instance", "pnode,snodes", NAME) == [[f"{name}.vc.example" for name in places]]
+        assert _places(mirrors) == [places[0]]
     shown = mirrors.ok("gnt-instance", "activate-disks", NAME)
     assert "node3.vc.example:disk/0:" in shown
     mirrors.ok("gnt-cluster", "verify")

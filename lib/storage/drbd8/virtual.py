@@ -162,7 +162,9 @@ class VirtualKernel:
             elif meta.state != UP_TO_DATE:
                 if peer is None or _meta(peer).state != UP_TO_DATE or not end.data:
                     raise _refused("(-2) Need access to UpToDate data")
+                # it would read by its peer; here all is its own at once
                 _become_one(peer, end)
+                end.sync_begun = -1.0
                 meta = _meta(end)
             _put_meta(end, meta)
             end.role = PRIMARY
