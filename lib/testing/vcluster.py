@@ -161,7 +161,7 @@ class VirtualCluster:
     def _power_on(self, node: VirtualNode) -> None:
         if node.is_off:
             vprocess.kill_all(node.root)
-            vroot.clear_run_directory(node)
+            vroot.power_on(node)
             os.unlink(node.off_mark)
         vroot.make_run_directory(node)
         if not self._is_initialised(node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import uuid
 
 from ganeti import settings
 from ganeti.host import files
@@ -70,17 +71,24 @@ def make(layout: Layout, node: VirtualNode, *, os_definitions: str) -> None:
                 link(f"{os_definitions}/{name}", f"{node.root}{settings.OS_SEARCH_PATH[0]}/{name}")
 
 
+#: of the machine; a virtual node has its own once it was booted anew
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
 def make_run_directory(node: VirtualNode) -> None:
     """The machine may have been restarted since: what lies in /tmp is gone then."""
     os.makedirs(node.run_dir, mode=0o700, exist_ok=True)
     link(node.run_dir, node.root + settings.RUN_DIR)
 
 
-def clear_run_directory(node: VirtualNode) -> None:
-    """As a machine's start does."""
+def power_on(node: VirtualNode) -> None:
+    """As a machine's start does: what was in memory is gone, and the boot has an id of its own."""
     if os.path.isdir(node.run_dir):
         shutil.rmtree(node.run_dir)
     make_run_directory(node)
+    path = node.root + BOOT_ID
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _write(path, f"{uuid.uuid4()}\n")
 
 
 def hosts_file(layout: Layout) -> str:

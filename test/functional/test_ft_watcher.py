@@ -36,6 +36,39 @@ def test_watcher_starts_what_shall_run_and_the_daemons(cluster):
         cluster.ok("gnt-instance", "remove", "-f", "--shutdown-timeout=0", "web2")
 
 
+def reboot(shell, name):
+    """Its halves of mirrors are down afterwards."""
+    shell.cluster.kill(name)
+    shell.cluster.boot(name)
+    shell.wait_for_answers()
+
+
+def inactive(shell):
+    """What verify says of disks that are down."""
+    done = shell.cluster.call(shell.master, ("gnt-cluster", "verify"))
+    return [line for line in done.stdout.splitlines() if "web1" in line and "not active" in line]
+
+
+def test_mirrors_are_up_again_after_their_node_was_booted(own_cluster):
+    shell = own_cluster
+    add = ("gnt-instance", "add", "-t", "drbd", "-o", "busybox-linux", "--no-install", "--disk", "0:size=1g")
+    shell.ok(*add, "-n", "node2:node3", "web1")
+    shell.ok("gnt-instance", "startup", "web1")
+    shell.ok("ganeti-watcher")
+    shell.ok("gnt-cluster", "verify")
+    reboot(shell, "node3")
+    assert inactive(shell)
+    shell.ok("ganeti-watcher", "--no-verify-disks")  # that the node was booted is reason enough
+    assert inactive(shell) == []
+    shell.ok("gnt-instance", "activate-disks", "--wait-for-sync", "web1")
+    shell.ok("gnt-cluster", "verify")
+    reboot(shell, "node3")
+    assert "web1" in shell.ok("gnt-cluster", "verify-disks")
+    assert inactive(shell) == []
+    shell.ok("gnt-instance", "activate-disks", "--wait-for-sync", "web1")
+    shell.ok("gnt-cluster", "verify")
+
+
 def test_watcher_starts_daemons_that_ended(own_cluster):
     master, third = own_cluster.nodes[0], own_cluster.nodes[2]
     own_cluster.stop_daemon(third)
