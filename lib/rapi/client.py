@@ -845,6 +845,7 @@ class Client:
         iallocator: str | None = None,
         ignore_ipolicy: bool | None = None,
         cleanup: bool | None = None,
+        wait_for_sync: bool | None = None,
         dry_run: bool | None = None,
         priority: int | None = None,
         depends: list[list[Any]] | None = None,
@@ -855,7 +856,8 @@ class Client:
         wait_s: int = 0,
     ) -> int:
         """Stop an instance and start it on another node that sees its disks; the way out when its node is
-        dead.
+        dead. A mirrored instance goes to its secondary node, or with -n to any: that first gets the place
+        of the half that is not needed.
         """
         found: int = self.call(
             "PUT",
@@ -869,6 +871,7 @@ class Client:
                     "iallocator": iallocator,
                     "ignore_ipolicy": ignore_ipolicy,
                     "cleanup": cleanup,
+                    "wait_for_sync": wait_for_sync,
                     "dry_run": dry_run,
                     "priority": priority,
                     "depends": depends,

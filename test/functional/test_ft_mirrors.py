@@ -2,7 +2,6 @@
 
 import glob
 import os
-import sys
 
 import pytest
 from functional.conftest import destroy, make_cluster
@@ -11,6 +10,9 @@ from ganeti.paths import FAKE_DIR
 
 ADD = ("gnt-instance", "add", "--no-name-check", "--no-ip-check", "--no-install", "-H", "fake", "-t", "drbd")
 NAME = "mirrored.vc.example"
+NEEDS_HAIL = pytest.mark.skipif(
+    not os.path.exists("/usr/lib/ganeti/iallocators/hail"), reason="needs the allocator hail, of ganeti-htools"
+)
 MOVED = "plain.vc.example"
 #: moves to nodes that have no half of the mirrors, and who has them afterwards
 ANYWHERE = (
@@ -22,7 +24,7 @@ ANYWHERE = (
 
 @pytest.fixture(scope="module")
 def mirrors():
-    shell = make_cluster(3)
+    shell = make_cluster(4)
     yield shell
     destroy(os.path.dirname(shell.cluster.layout.directory))
 
@@ -50,16 +52,6 @@ def test_the_life_of_a_mirrored_instance(mirrors):
     shown = mirrors.ok("gnt-instance", "activate-disks", NAME)
     assert "node3.vc.example:disk/0:" in shown
     mirrors.ok("gnt-cluster", "verify")
-
-
-def test_a_burn_in_with_mirrors_and_exports(mirrors):
-    text = mirrors.ok(
-        sys.executable, "-m", "ganeti.burnin.main", "-o", "busybox-linux", "-H", "fake", "-t", "drbd", "--parallel",
-        "--disk-size=32m,8m", "--disk-growth=8m", "burn1.vc.example", "burn2.vc.example",
-    )  # fmt: skip
-    assert "- Exporting and importing" in text
-    assert "- Stopping and starting" in text
-    assert [row for row in mirrors.rows("gnt-instance", "name") if row[0].startswith("burn")] == []
 
 
 def test_its_primary_dies_and_comes_back(mirrors):
@@ -95,5 +87,46 @@ def test_a_plain_instance_moves_with_its_data(mirrors):
     mirrors.ok("gnt-instance", "remove", "-f", MOVED)
 
 
-def _volumes(node):
-    return glob.glob(node.paths.local("/var/lib/ganeti/fake-lvm/*/*.disk0"))
+def _volumes(node, kind=""):
+    return glob.glob(node.paths.local(f"/var/lib/ganeti/fake-lvm/*/*.disk0{kind}"))
+
+
+def _nodes(shell):
+    """Primary and secondary."""
+    ((primary, secondary),) = shell.rows("gnt-instance", "pnode,snodes", NAME)
+    return primary.partition(".")[0], secondary.partition(".")[0]
+
+
+def _has_gone_on(shell):
+    """It runs on one node, its mirrors are in sync, and nobody else has anything of it."""
+    primary, secondary = _nodes(shell)
+    assert _places(shell) == [primary]
+    holders = [node.short_name for node in shell.nodes if _volumes(node, "_data")]
+    assert holders == sorted({primary, secondary})
+    shell.ok("gnt-instance", "activate-disks", "--wait-for-sync", NAME)
+
+
+@pytest.mark.parametrize("allocator", ["builtin", pytest.param("hail", marks=NEEDS_HAIL)])
+def test_groups_and_nodes_are_emptied_of_mirrors(mirrors, allocator):
+    mirrors.ok(*ADD, "--disk", "0:size=1g", "-n", "node2:node1", NAME)
+    mirrors.ok("gnt-instance", "start", NAME)
+    mirrors.ok("gnt-group", "add", "rack2")
+    mirrors.ok("gnt-group", "assign-nodes", "rack2", "node3", "node4")
+    mirrors.ok("gnt-instance", "change-group", "-I", allocator, "--to=rack2", NAME)
+    assert set(_nodes(mirrors)) == {"node3", "node4"}
+    _has_gone_on(mirrors)
+    mirrors.ok("gnt-group", "evacuate", "-I", allocator, "rack2")
+    assert set(_nodes(mirrors)) == {"node1", "node2"}
+    _has_gone_on(mirrors)
+    mirrors.ok("gnt-group", "assign-nodes", "default", "node3", "node4")
+    mirrors.ok("gnt-group", "remove", "rack2")
+    for mode, place in (("-s", 1), ("-p", 0)):
+        left = _nodes(mirrors)[place]
+        mirrors.ok("gnt-node", "evacuate", "-f", mode, "-I", allocator, left)
+        assert _nodes(mirrors)[place] != left
+        _has_gone_on(mirrors)
+    primary, secondary = _nodes(mirrors)
+    mirrors.ok("gnt-node", "migrate", "-f", primary)
+    assert _nodes(mirrors) == (secondary, primary)
+    _has_gone_on(mirrors)
+    mirrors.ok("gnt-instance", "remove", "-f", NAME)
