@@ -97,6 +97,18 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
         ("volume_create", "volume_close", "mirror_disconnect"),
         {"volume_remove", "mirror_assemble"},
     ),
+    "failover to any node": (
+        [MIRRORED],
+        op("FAILOVER", target_node="node1"),
+        ("volume_create", "mirror_disconnect", "mirror_promote"),
+        {"volume_remove", "mirror_assemble", "mirror_demote"},
+    ),
+    "move": (
+        [STOPPED],
+        op("MOVE", target_node="node3"),
+        ("volume_create", "stream_listen", "stream_send"),
+        {"volume_remove", "stream_stop", "os_stop"},
+    ),
     "reinstall": ([STOPPED], op("REINSTALL"), ("os_create", "volume_close"), {"os_stop"}),
 }
 HOW = ("refused", "reply lost", "killed after it")
