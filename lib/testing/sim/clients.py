@@ -81,12 +81,12 @@ class Clients:
         kind = rng.choices(
             (
                 "create", "remove", "start", "stop", "rename", "modify", "reboot", "delay", "flags",
-                "migrate", "failover", "reinstall",
+                "migrate", "failover", "reinstall", "replace",
             ),
-            (30, 10, 10, 6, 6, 6, 4, 10, 8, 26, 8, 4),
+            (30, 10, 10, 6, 6, 6, 4, 10, 8, 26, 8, 4, 6),
         )[0]  # fmt: skip
         fitting = self._fitting(kind)
-        if not fitting and kind in ("migrate", "failover", "reinstall"):
+        if not fitting and kind in ("migrate", "failover", "reinstall", "replace"):
             kind, fitting = "create", self._fitting("create")
         # what is asked for in vain finds little, but it finds something
         name = rng.choice(fitting if fitting and rng.random() < 0.85 else NAMES)
@@ -123,6 +123,16 @@ class Clients:
                     "ignore_ipolicy": True,
                     **target,
                 }
+            case "replace":
+                where = rng.choice(
+                    (
+                        {"mode": "replace_on_primary"},
+                        {"mode": "replace_on_secondary"},
+                        {"remote_node": rng.choice(nodes)},
+                        {"iallocator": "builtin"},
+                    )
+                )
+                return {"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": name, **where}
             case "reinstall":
                 return {"OP_ID": "OP_INSTANCE_REINSTALL", "instance_name": name}
             case "delay":
@@ -155,7 +165,9 @@ class Clients:
     @staticmethod
     def _suits(kind: str, instance: Instance) -> bool:
         if kind in ("migrate", "failover"):
-            return instance.disk_template == "sharedfile"
+            return instance.disk_template in ("sharedfile", "drbd")
+        if kind == "replace":
+            return instance.disk_template == "drbd"
         return kind != "reinstall" or instance.admin_state is not AdminState.UP
 
     def _migrate(self, name: str, nodes: list[str]) -> WireOp:
@@ -177,8 +189,10 @@ class Clients:
             "pnode": rng.choice(nodes),
             "nics": [{"network": INSTANCE_NETWORK, "ip": "pool"}],
             "start": rng.random() < 0.8,
-            "disk_template": rng.choice(("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "sharedfile")),
+            "disk_template": rng.choice(("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "drbd", "drbd")),
         }
+        if op["disk_template"] == "drbd":
+            op["snode"] = rng.choice([name for name in nodes if name != op["pnode"]])
         if op["disk_template"] != "diskless":
             op["disks"] = [{"size": 128}] * rng.randint(1, 2)
         return op

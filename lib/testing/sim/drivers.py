@@ -28,6 +28,7 @@ CHANGING = frozenset(
         "start", "stop", "reboot", "clean_up", "set_devices", "set_memory",
         "create", "remove", "open", "close", "rename",
         "prepare", "send", "finish", "depart", "abort",
+        "assemble", "promote", "demote", "two_primaries", "disconnect", "detach", "attach",
     }
 )  # fmt: skip
 

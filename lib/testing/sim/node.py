@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from ganeti.rpc.identity import Identity
 from ganeti.rpc.pools import Pools
 from ganeti.rpc.trust import TrustFile
 from ganeti.storage import registry
+from ganeti.storage.drbd8.virtual import POWERED_OFF
 from ganeti.store.db import Database
 from ganeti.store.replica import Replica
 from ganeti.testing.sim import blocking
@@ -198,11 +200,18 @@ class SimNode:
         drivers = registry.drivers(self.paths, SimRunner(self.paths, self._world.chance))
         return list(drivers[template].volumes())
 
+    def minors(self) -> tuple[int, ...]:
+        mirror = registry.drivers(self.paths, SimRunner(self.paths, self._world.chance))[DiskTemplate.DRBD].mirror
+        assert mirror is not None
+        return mirror.minors()
+
     # Power
 
     def boot(self) -> None:
         if not self.is_on:
             self._world.chance.trace(f"{self.short} boots")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.paths.root + POWERED_OFF)
         self.is_on = True
         self.start_noded()
 
@@ -224,6 +233,7 @@ class SimNode:
     def power_off(self) -> None:
         """Guests and what was not on the disk are gone."""
         self.is_on = False
+        files.write_atomic(self.paths.root + POWERED_OFF, b"")
         self._world.chance.trace(f"{self.short} loses its power")
         noded, self.noded = self.noded, None
         if noded is not None:
@@ -237,6 +247,7 @@ class SimNode:
         directory = self.paths.local(paths.FAKE_DIR)
         shutil.rmtree(directory)
         os.mkdir(directory, 0o700)
+        shutil.rmtree(self.paths.local(paths.FAKE_DRBD_DIR), ignore_errors=True)
 
     def fill(self, *, is_full: bool) -> None:
         self.is_full = is_full

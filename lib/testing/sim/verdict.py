@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from ganeti import errors
 from ganeti.calls.instance import GuestState
 from ganeti.model.config import Config
+from ganeti.model.disks import Mirror, is_mirror, used_minors
 from ganeti.model.jobs import Job, Status
-from ganeti.model.objects import DiskTemplate
-from ganeti.model.types import JobId
+from ganeti.model.objects import DiskTemplate, Instance
+from ganeti.model.types import JobId, Uuid
 from ganeti.store import reading
 from ganeti.store.api import Batch
 from ganeti.store.batch import unseal_all
@@ -203,6 +204,14 @@ class Verdict:
             if instance.network_port is not None:
                 things.append(f"port {instance.network_port}")
             for disk in instance.disks:
+                if is_mirror(disk):
+                    mirror = Mirror.of(disk)
+                    things.append(f"port {mirror.port}")
+                    things += [
+                        f"minor {minor} of {node}" for node, minor in zip(mirror.nodes, mirror.minors, strict=True)
+                    ]
+                    things += [f"volume {each.logical_id} on {node}" for node in mirror.nodes for each in disk.children]
+                    continue
                 place = "shared" if disk.template is DiskTemplate.SHAREDFILE else instance.primary_node
                 things.append(f"volume {disk.logical_id} on {place}")
         for thing, count in Counter(things).items():
@@ -226,7 +235,16 @@ class Verdict:
                 for disk in instance.disks
                 if disk.template is DiskTemplate.FILE
             }
-            for template, known in ((DiskTemplate.FILE, local), (DiskTemplate.SHAREDFILE, shared)):
+            minors = used_minors(config, node.uuid)
+            for minor in sorted(set(node.minors()) - minors):
+                self._blame(f"{node.short} has the minor {minor} that nobody owns")
+            mirrored = self._mirrored(config, node.uuid)
+            kinds = (
+                (DiskTemplate.FILE, local),
+                (DiskTemplate.SHAREDFILE, shared),
+                (DiskTemplate.PLAIN, mirrored),
+            )
+            for template, known in kinds:
                 present = set(node.volumes(template))
                 for volume in sorted(present - set(known)):
                     self._blame(f"{node.short} holds the volume {volume} that nobody owns")
@@ -239,6 +257,18 @@ class Verdict:
                     self._blame(f"{node.short} runs {guest.name}, which is not its instance")
                 elif guest.state is not GuestState.RUNNING:
                     self._blame(f"{node.short} has {guest.name} as {guest.state.value}")
+
+    @staticmethod
+    def _mirrored(config: Config, node: Uuid) -> dict[str, Instance]:
+        """Volumes of the halves that the node has."""
+        return {
+            "/dev/" + "/".join(str(part) for part in child.logical_id): instance
+            for instance in config.instances.values()
+            if node in instance.nodes
+            for disk in instance.disks
+            if is_mirror(disk)
+            for child in disk.children
+        }
 
     def _partly_removed(self, master: MasterProcess) -> set[str]:
         """Names of instances whose removal said that it was left half done: it may be repeated."""
@@ -264,6 +294,8 @@ class Verdict:
             left = [
                 *sim_node.volumes(DiskTemplate.FILE),
                 *sim_node.volumes(DiskTemplate.SHAREDFILE),
+                *sim_node.volumes(DiskTemplate.PLAIN),
+                *(f"minor {minor}" for minor in sim_node.minors()),
                 *(guest.name for guest in sim_node.hypervisor.list()),
             ]
             if left:

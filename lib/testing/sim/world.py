@@ -162,7 +162,14 @@ def _objects(nodes: list[SimNode], voters: list[SimNode]) -> list[AnyObject]:
         master_netdev="lo",
         file_storage_dir="/srv/ganeti/file-storage",
         shared_file_storage_dir="/srv/ganeti/shared-file-storage",
-        enabled_disk_templates=(DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE),
+        enabled_disk_templates=(
+            DiskTemplate.DISKLESS,
+            DiskTemplate.FILE,
+            DiskTemplate.SHAREDFILE,
+            DiskTemplate.PLAIN,
+            DiskTemplate.DRBD,
+        ),
+        volume_group_name="xenvg",
     )
     found: list[AnyObject] = [cluster, group, lan]
     for node in nodes:
