@@ -13,6 +13,7 @@ _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.HooksFailure, "Failure: hooks general failure: "),
     (errors.JobLost, "Error checking job status: "),
     (errors.TypeEnforcementError, "Parameter Error: "),
+    (errors.UnitParseError, "Parameter Error: "),
     (errors.QueryFilterParseError, "Error while parsing query filter: "),
     (errors.ExecError, "Failure: command execution error:\n"),
     (errors.TagError, "Failure: invalid tag(s) given:\n"),

@@ -80,6 +80,7 @@ def parse(verb: Verb, words: Sequence[str], out: TextIO, err: TextIO) -> Call:
             parser.error(f"option {option.flags[-1]} is required")
         if option.absent is not None:
             found.setdefault(option.dest, option.absent)
+    _check_order(verb, words, arguments)
     _check_count(verb, arguments)
     try:
         form = _form(verb, found, arguments)
@@ -137,6 +138,15 @@ def _values(option: CommandOption, raw: Any) -> dict[str, Any]:
         return syntax.convert(option.parse, raw, option.dest, option.also)
     except (errors.UnitParseError, errors.ParameterError) as err:
         raise type(err)(f"option {option.flags[-1]}: {err.message}", hint=err.hint) from err
+
+
+def _check_order(verb: Verb, words: Sequence[str], arguments: Sequence[str]) -> None:
+    """An option after the arguments would be taken for a name or a tag. After `--` it is one."""
+    if "--" in words or any(argument.name == "command" for argument in verb.arguments):
+        return
+    flags = {flag for option in all_options(verb) for flag in option.flags if flag.startswith("--")}
+    if any(word.partition("=")[0] in flags for word in arguments):
+        raise ArgumentCount("options have to come before the arguments")
 
 
 def _check_count(verb: Verb, arguments: Sequence[str]) -> None:

@@ -87,6 +87,26 @@ def test_wrong_number_of_arguments(words, message):
     assert ended.err.startswith(message)
 
 
+@pytest.mark.parametrize("words", [("--tags", "c", "--force-multiple"), ("web1", "--timeout=5"), ("web1", "--submit")])
+def test_options_after_any_number_of_names_are_no_names(words):
+    ended = run("gnt-instance", "shutdown", *words)
+    assert ended.code == 1
+    assert ended.err.startswith("Error: options have to come before the arguments\n")
+
+
+def test_words_of_a_command_and_those_after_two_dashes_are_no_options():
+    nobody = Master(
+        QueryNodes=[], SubmitManyJobs=errors.JobQueueDrainError("closed"), SubmitJob=errors.JobQueueDrainError("closed")
+    )
+    for words in (("command", "ls", "--help"), ("add-tags", "--", "--from")):
+        assert "options have to come" not in run("gnt-cluster", *words, master=nobody).err
+    assert nobody.calls
+
+
+def test_an_age_that_cannot_be_read_is_told_as_a_wrong_parameter():
+    assert run("gnt-job", "autoarchive", "soon").err.startswith("Parameter Error: cannot read 'soon' as a time span\n")
+
+
 def test_no_arguments_expected():
     assert run("gnt-cluster", "verify", "x").err.startswith("Error: Command verify expects no arguments\n")
     assert run("gnt-job", "archive").err.startswith("Error: Command archive expects at least 1 argument(s)\n")
