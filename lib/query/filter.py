@@ -94,6 +94,9 @@ _TEXTS = re.compile(rf"""[=!]~\s*m?(?:{_PATTERN})|"[^"]*"|'[^']*'|(["'])""", re.
 
 #: what people write who know other languages; the group is the place
 _SLIPS = (
+    (re.compile(r"(?:[=!<>]=|[=!][~*]|[=<>])\s*(\Z|(?=\)))"), "a value is missing"),
+    (re.compile(r"(?:^|[\s(])([0-9]+)\s*(?:[=!<>]=|[=<>])\s*[A-Za-z_]"), "the field comes first, then its value"),
+    (re.compile(r"(~=)"), "a pattern comes after =~ or !~"),
     (re.compile(r"(&+|\|+)"), "conditions are joined by the words and, or"),
     (re.compile(r"\b(AND|OR|NOT|IN)\b"), "words are written in lower case: and, or, not, in"),
     (re.compile(r"(?:[=!]\*|[=!]=|=|[<>]=?)\s*([A-Za-z_*?][^\s()]*)"), "text stands between quotes"),
@@ -116,7 +119,19 @@ def _common_mistake(text: str) -> tuple[str, int] | None:
         slip = pattern.search(bare)
         if slip:
             return message, slip.start(1)
-    return None
+    return _open_parenthesis(bare)
+
+
+def _open_parenthesis(bare: str) -> tuple[str, int] | None:
+    open_at: list[int] = []
+    for place, character in enumerate(bare):
+        if character == "(":
+            open_at.append(place)
+        elif character == ")":
+            if not open_at:
+                return "a parenthesis that nothing opens", place
+            open_at.pop()
+    return ("a parenthesis that is not closed", open_at[-1]) if open_at else None
 
 
 @cache

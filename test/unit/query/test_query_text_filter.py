@@ -123,6 +123,11 @@ def test_wrong_arguments_are_refused():
         ("a or\nname == 'a", "a quote that is not closed at column 9", "'a"),
         ('name =~ "x"', "a pattern stands between slashes", '"x"'),
         ("name !~ 'x' and b", "a pattern stands between slashes", "'x' and b"),
+        ("a and (b == ) and c", "a value is missing at column 13", ") and c"),
+        ("(a and b", "a parenthesis that is not closed at column 1", "(a and b"),
+        ("name =~ m/(/ and a)", "a parenthesis that nothing opens at column 19", ")"),
+        ("name ~= /x/", "a pattern comes after =~ or !~", "~= /x/"),
+        ('"x" == name', "the field comes first", '"x" == name'),
         ('name =~ /a"b/ xx', "Expected end of text at column 15", "xx"),
     ],
 )
