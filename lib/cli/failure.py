@@ -14,6 +14,7 @@ _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.JobLost, "Error checking job status: "),
     (errors.TypeEnforcementError, "Parameter Error: "),
     (errors.UnitParseError, "Parameter Error: "),
+    (errors.OpCodeUnknown, "Failure: the master refused the request:\n"),
     (errors.QueryFilterParseError, "Error while parsing query filter: "),
     (errors.ExecError, "Failure: command execution error:\n"),
     (errors.TagError, "Failure: invalid tag(s) given:\n"),

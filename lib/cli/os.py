@@ -47,8 +47,9 @@ def diagnose(session: Session, call: Call) -> int:
     is_good = True
     for os_ in _diagnose(session, "name", "valid", "variants", "node_status", "hidden", "blacklisted"):
         entries: dict[str, list[list[Any]]] = os_["node_status"] or {}
-        good = [node for node in entries if entries[node] and entries[node][0][1]]
-        bad = [node for node in entries if node not in good]
+        nodes = sorted(entries, key=nice_key)
+        good = [node for node in nodes if entries[node] and entries[node][0][1]]
+        bad = [node for node in nodes if node not in good]
         state = "valid" if os_["valid"] else "partial valid" if good else "invalid"
         is_good = is_good and bool(os_["valid"])
         flags = "".join(f" [{name}]" for name in ("hidden", "blacklisted") if os_[name])

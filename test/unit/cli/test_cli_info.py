@@ -285,6 +285,12 @@ def test_os_diagnose():
     assert run("gnt-os", "diagnose", master=fine).code == 0
 
 
+def test_os_diagnose_has_the_nodes_in_natural_order():
+    master = job_master([["good", True, [], {"n10": [GOOD], "n2": [GOOD], "n1": [GOOD]}, False, False]])
+    told = run("gnt-os", "diagnose", master=master).out
+    assert [line.split()[1] for line in told.splitlines() if "Node:" in line] == ["n1,", "n2,", "n10,"]
+
+
 def os_master():
     found = ["good", True, False, True, [20, 15], ["a", "b"], [["size", "how big"]], {"kvm": {"acpi": False}}, {}, True]
     facts = {"os_hvp": {"good": {"kvm": {"acpi": False}}}, "osparams": {"gone": {"size": "1"}}}
