@@ -13,11 +13,14 @@ from ganeti.logic.base import RESOLVERS, Env
 from ganeti.master.state import State, job_key, row
 from ganeti.model.jobs import JournalRecord, Recovery, Resolve, Undo
 from ganeti.model.locks import LockKey
-from ganeti.model.types import JobId, RequestId
+from ganeti.model.types import JobId, RequestId, Uuid
 from ganeti.store.api import Write
 from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
+
+#: a node that gives this answer to one call has kept us waiting, and would do so at the next
+_SILENT = ("unreachable", "timeout")
 
 
 def is_fence(recovery: Recovery) -> bool:
@@ -81,11 +84,13 @@ class Journal:
         ]
 
     async def undo(self, env: Env, open_requests: Collection[RequestId] | None = None) -> Undone:
-        """Run the records backwards. What a node cannot do now is to become a debt of that node.
+        """Run the records backwards. What a node cannot do now is to become a debt of that node; one that does not
+        answer is asked once.
 
         `open_requests` are those whose end is not known; None: of none is it known.
         """
         done = Undone()
+        silent: dict[Uuid, errors.RpcError] = {}
         for record in reversed(self.records):
             recovery = record.recovery
             done.writes.append(row("journal", self._key(record), None))
@@ -94,10 +99,10 @@ class Journal:
                 continue
             if is_fence(recovery):
                 is_open = open_requests is None or recovery.effect in open_requests
-                if is_open and await self._take_back(recovery) is not None:
+                if is_open and await self._take_back(recovery, silent) is not None:
                     done.debts.append(recovery)
                 continue
-            failure = await self._take_back(recovery)
+            failure = await self._take_back(recovery, silent)
             if failure is None:
                 done.lines.append(f"undone: {recovery.title}")
                 continue
@@ -105,10 +110,14 @@ class Journal:
             done.lines.append(f"not undone yet, will be when the node can: {recovery.title} ({failure})")
         return done
 
-    async def _take_back(self, undo: Undo) -> errors.GanetiError | None:
+    async def _take_back(self, undo: Undo, silent: dict[Uuid, errors.RpcError]) -> errors.GanetiError | None:
+        if undo.node in silent:
+            return silent[undo.node]
         try:
             await self._rpc.one(undo.node, decode_call(undo.call))
         except errors.RpcError as err:
+            if err.kind in _SILENT:
+                silent[undo.node] = err
             return err
         except (codec.CodecError, KeyError) as err:
             # written by another version of the program, or the node left the cluster meanwhile

@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import os
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -51,6 +52,9 @@ _BUSY_READ_S = 1.0
 _ALERT = "ALERT"
 #: an alert that comes at all comes within this
 _ALERT_S = 0.5
+#: a node that acknowledges nothing for so long has lost its power: without this a call waits for all of its time
+_DEAD_S = 30
+_KEEPALIVE_IDLE_S, _KEEPALIVE_EACH_S = 10, 5
 #: bodies from here on are sent in pieces, so that the event loop goes on meanwhile
 _LARGE = 256 * 1024
 
@@ -287,6 +291,7 @@ class Client:
                 keepalive_timeout=KEEP_ALIVE_S,
                 local_addr=source,
                 use_dns_cache=False,
+                socket_factory=watched_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -388,6 +393,17 @@ def _is_alert(err: BaseException) -> bool:
             return _ALERT in str(seen.reason or seen).upper()
         seen = seen.__cause__ or seen.__context__ or getattr(seen, "os_error", None)
     return any("_ALERT_" in str(argument).upper() for argument in err.args)
+
+
+def watched_socket(address: Any) -> socket.socket:  # Any: as getaddrinfo tells it
+    """One that notices the death of its other end, whether it is sending or waiting."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EACH_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _DEAD_S)
+    return made
 
 
 def _refused(node: Node) -> errors.RpcError:

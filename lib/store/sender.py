@@ -78,7 +78,7 @@ class Sender:
         if isinstance(err, errors.RpcError) and err.kind == "stale_term":
             raise Outrun(f"{self._name} refuses our term {self._term}: {err.message}") from err
         if not self.standing.why:
-            log.warning("candidate %s fails: %s", self._name, err)
+            log.warning("candidate %s fails: %s", self._name, str(err) or "no answer in time")
         self.standing.failed(str(err) or "no answer in time", self._clock.monotonic())
         self._progress()
 

@@ -40,7 +40,8 @@ class Pinger:
 def tick(bed, node, minor):
     """Seconds that the guest counted on its disk, as they stand on the device."""
     text = bed.ok(node, f"dd if=/dev/drbd{minor} bs=512 skip=2048 count=1 iflag=direct 2>/dev/null | tr -d '\\0'")
-    return int(re.search(r"tick (\d+)", text)[1])
+    found = re.search(r"tick (\d+)", text)
+    return int(found[1]) if found else 0
 
 
 def test_a_mirrored_guest_from_its_making_to_its_end(cluster):

@@ -27,6 +27,7 @@ from ganeti.calls.node import TestDelay as Delay
 from ganeti.calls.task import TaskCancel, TaskPoll
 from ganeti.host import files, tls
 from ganeti.model.types import RequestId, Uuid
+from ganeti.rpc.client import watched_socket
 from ganeti.rpc.pools import Pools
 from ganeti.rpc.trust import Trust
 
@@ -626,3 +627,10 @@ def test_warm_round_trip_is_fast(world, new_client):
             await client.close()
 
     assert asyncio.run(main()) < 0.05
+
+
+def test_a_node_that_lost_its_power_is_noticed_by_the_connection():
+    address = socket.getaddrinfo("127.0.0.1", 1, type=socket.SOCK_STREAM)[0]
+    with watched_socket(address) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
