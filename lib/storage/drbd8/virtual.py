@@ -297,14 +297,14 @@ class VirtualKernel:
 
     def _put(self, end: End) -> None:
         place = f"{end.root}{paths.FAKE_DRBD_DIR.path}/{end.minor}"
-        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.makedirs(os.path.dirname(place), mode=paths.FAKE_DRBD_DIR.mode, exist_ok=True)
         files.write_atomic(place, codec.encode(end), mode=0o600)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         shared = os.path.dirname(self._meeting)
         place = f"{self._meeting}/lock" if os.path.isdir(shared) else f"{self._directory}/lock"
-        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.makedirs(os.path.dirname(place), mode=paths.FAKE_DRBD_DIR.mode, exist_ok=True)
         with files.locked(place):
             yield
 
