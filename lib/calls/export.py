@@ -182,7 +182,8 @@ class ExportBegin(ChangingCall[None], frozen=True, tag="export_begin"):
     token: str
 
 
-@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+# long, though it is not: a lost answer or a daemon that died is asked for again until it is known how it ended
+@call(reply=None, time=Time.LONG, reserve=Reserve.STORAGE)
 class ExportFinish(ChangingCall[None], frozen=True, tag="export_finish"):
     """Write its config.ini, with the checksums of the dumps added, and put it in the place of the older one."""
 
@@ -200,7 +201,7 @@ class ExportDiscard(ChangingCall[None], frozen=True, tag="export_discard"):
     token: str
 
 
-@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+@call(reply=None, time=Time.LONG, reserve=Reserve.STORAGE)
 class ExportRemove(ChangingCall[None], frozen=True, tag="export_remove"):
     """Remove a finished export; not there: fine."""
 

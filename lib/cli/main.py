@@ -135,8 +135,8 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
 
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.clock.time()))
     user = world.environ.get("SUDO_USER") or world.environ.get("USER", "")
-    line = f"{moment}: {verb.tool} {verb.name} pid={os.getpid()} uid={os.getuid()} user={user} "
-    line += shlex.join(without_secrets(words)) + "\n"
+    who = f"pid={os.getpid()} uid={os.getuid()} user={user}"
+    line = f"{moment}: {verb.tool} {verb.name} {who} {shlex.join(shown(without_secrets(words)))}\n"
     try:
         handle = os.open(
             world.paths.local(paths.log_file("commands")), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
@@ -147,6 +147,19 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
             os.close(handle)
     except OSError:
         return
+
+
+def shown(words: list[str]) -> list[str]:
+    """A command's words without values that nobody is shown."""
+    found: list[str] = []
+    is_hidden = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        # options may be shortened as long as they are not mistaken for others
+        is_option = name.startswith("--os-parameters-")
+        found.append("<redacted>" if is_hidden else f"{name}=<redacted>" if is_option and equals else word)
+        is_hidden = is_option and not equals and not is_hidden
+    return found
 
 
 def usage(tool: str) -> str:

@@ -150,6 +150,8 @@ def run(
     mover: _Mover | None = None
     deadline = time.monotonic() + timeout_s
 
+    written = (output,) if complaints is None else (output, complaints)
+
     def check() -> None:
         if mover is not None and mover.failure is not None:
             raise mover.failure
@@ -157,7 +159,6 @@ def run(
             raise errors.CommandFailed(command, None, "", why="stopped on request")
         if time.monotonic() >= deadline:
             raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s")
-        written = (output,) if complaints is None else (output, complaints)
         if any(os.fstat(file.fileno()).st_size > max_output for file in written):
             raise errors.CommandFailed(command, None, "", why=f"more than {max_output} bytes of output")
 
@@ -195,6 +196,10 @@ def run(
         groups.kill_group(process.pid)
         process.wait()
         ended.set()
+        for file in written:
+            # it writes faster than we look
+            if os.fstat(file.fileno()).st_size > max_output:
+                os.ftruncate(file.fileno(), max_output)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None and not pipe.closed:
                 with contextlib.suppress(BrokenPipeError):

@@ -40,7 +40,7 @@ from ganeti.calls.export import (
     ExportRemove,
     ExportText,
 )
-from ganeti.host import files
+from ganeti.host import faults, files
 from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.ini"
 MARK = ".unfinished"
+#: what the mark becomes when the export counts: a repeat of the call that finished it finds its work done
+FINISHED = ".finished"
 #: end of the name of a directory in which an export grows
 UNFINISHED = ".new"
 #: beside a dump that has come: what it is
@@ -57,6 +59,21 @@ SUM = ".sum"
 _FILE = re.compile(r"[\w][\w.+@-]{0,200}\Z", re.ASCII)
 _TOKEN = re.compile(r"[\w-]{1,100}\Z", re.ASCII)
 _MAX_CONFIG = 1 << 20
+
+BEFORE_BEGIN = faults.register("export.before_begin")
+AFTER_BEGIN = faults.register("export.after_begin")
+BEFORE_SUM = faults.register("export.before_sum")
+AFTER_SUM = faults.register("export.after_sum")
+BEFORE_CONFIG = faults.register("export.before_config")
+AFTER_CONFIG = faults.register("export.after_config")
+OLD_ASIDE = faults.register("export.old_aside")
+IN_PLACE = faults.register("export.in_place")
+FINISHED_IT = faults.register("export.finished")
+BEFORE_DISCARD = faults.register("export.before_discard")
+AFTER_DISCARD = faults.register("export.after_discard")
+BEFORE_REMOVE = faults.register("export.before_remove")
+HIDDEN = faults.register("export.hidden")
+AFTER_REMOVE = faults.register("export.after_remove")
 
 
 class DumpSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +95,8 @@ class _Place:
         self.done = f"{base}/{name}"
         self.new = f"{base}/{name}.new"
         self.old = f"{base}/.{name}.old"
+        self.making = f"{base}/.{name}.making"
+        self.gone = f"{base}/.{name}.gone"
 
 
 def _token(directory: str) -> str | None:
@@ -114,16 +133,17 @@ def begin(call: ExportBegin, env: NodeEnv, context: Context) -> None:
                     hint="rename or remove it",
                 )
             log.info("the unfinished export %s.new of %s is replaced", place.name, found)
-            shutil.rmtree(place.new)
+            _remove(place, place.new)
         if _token(place.done) is not None:
             _put_back(place)
         # whole with its mark, or not there
-        making = f"{place.base}/.{place.name}.making"
-        shutil.rmtree(making, ignore_errors=True)
-        os.mkdir(making, 0o750)
-        files.write_atomic(f"{making}/{MARK}", call.token.encode(), mode=0o640)
-        os.rename(making, place.new)
+        shutil.rmtree(place.making, ignore_errors=True)
+        os.mkdir(place.making, 0o750)
+        files.write_atomic(f"{place.making}/{MARK}", call.token.encode(), mode=0o640)
+        faults.hit(BEFORE_BEGIN)
+        os.rename(place.making, place.new)
         files.sync_directory(place.base)
+        faults.hit(AFTER_BEGIN)
 
 
 @handles(ExportFinish)
@@ -132,13 +152,24 @@ def finish(call: ExportFinish, env: NodeEnv, context: Context) -> None:
     _check_token(call.token)
     with _told(f"cannot finish the export of {call.export}"):
         if _token(place.new) == call.token:
-            text = _with_sums(place.new, call.text, call.files)
-            for _, file in call.files:
-                os.unlink(f"{place.new}/{file}{SUM}")
-            files.write_atomic(f"{place.new}/{CONFIG}", text.encode(), mode=0o640)
+            _describe(place.new, call)
+        elif files.read_text(f"{place.done}/{FINISHED}") == call.token:
+            return
         elif _token(place.done) != call.token:
             raise errors.NodeFailure(f"there is no unfinished export of {call.export} with that token")
         _put_in_place(place, call.token)
+
+
+def _describe(directory: str, call: ExportFinish) -> None:
+    """Write its config.ini. The sums go after it: a repeat needs them until it is there."""
+    if not os.path.lexists(f"{directory}/{CONFIG}"):
+        text = _with_sums(directory, call.text, call.files)
+        faults.hit(BEFORE_CONFIG)
+        files.write_atomic(f"{directory}/{CONFIG}", text.encode(), mode=0o600)
+        faults.hit(AFTER_CONFIG)
+    for _, file in call.files:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{file}{SUM}")
 
 
 def _put_in_place(place: _Place, token: str) -> None:
@@ -146,10 +177,13 @@ def _put_in_place(place: _Place, token: str) -> None:
         if os.path.isdir(place.done):
             shutil.rmtree(place.old, ignore_errors=True)
             os.rename(place.done, place.old)
+            faults.hit(OLD_ASIDE)
         os.rename(place.new, place.done)
         files.sync_directory(place.base)
-    os.unlink(f"{place.done}/{MARK}")
+        faults.hit(IN_PLACE)
+    os.rename(f"{place.done}/{MARK}", f"{place.done}/{FINISHED}")
     files.sync_directory(place.done)
+    faults.hit(FINISHED_IT)
     shutil.rmtree(place.old, ignore_errors=True)
 
 
@@ -172,17 +206,29 @@ def discard(call: ExportDiscard, env: NodeEnv, context: Context) -> None:
     place = _Place(env.paths, call.export)
     _check_token(call.token)
     with _told(f"cannot discard the export of {call.export}"):
+        faults.hit(BEFORE_DISCARD)
         if _token(place.new) == call.token:
-            shutil.rmtree(place.new)
+            _remove(place, place.new)
         if _token(place.done) == call.token:
             _put_back(place)
         elif os.path.isdir(place.old) and not os.path.lexists(place.done):
             os.rename(place.old, place.done)
+        for rest in (place.making, place.gone):
+            shutil.rmtree(rest, ignore_errors=True)
+        faults.hit(AFTER_DISCARD)
+
+
+def _remove(place: _Place, directory: str) -> None:
+    """Hidden first: nothing that is half removed is taken for anything."""
+    shutil.rmtree(place.gone, ignore_errors=True)
+    os.rename(directory, place.gone)
+    files.sync_directory(place.base)
+    shutil.rmtree(place.gone)
 
 
 def _put_back(place: _Place) -> None:
     """The export in the place of an older one never came to count."""
-    shutil.rmtree(place.done)
+    _remove(place, place.done)
     if os.path.isdir(place.old):
         os.rename(place.old, place.done)
 
@@ -194,9 +240,13 @@ def remove(call: ExportRemove, env: NodeEnv, context: Context) -> None:
         if _is_whole(place.done):
             # hidden first, so that none is listed whose dumps are half removed
             shutil.rmtree(place.old, ignore_errors=True)
+            faults.hit(BEFORE_REMOVE)
             os.rename(place.done, place.old)
             files.sync_directory(place.base)
-            shutil.rmtree(place.old)
+            faults.hit(HIDDEN)
+        # also what an earlier try has left
+        shutil.rmtree(place.old, ignore_errors=True)
+        faults.hit(AFTER_REMOVE)
 
 
 def _is_whole(directory: str) -> bool:
@@ -234,7 +284,11 @@ def read(where: Paths, directory: str) -> ExportText | None:
         return None
     with _told(f"cannot read {directory}/{CONFIG}"):
         text = files.read_text(f"{local}/{CONFIG}", max_bytes=_MAX_CONFIG)
-        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(local) if entry.is_file()}
+        sizes = {
+            entry.name: entry.stat().st_size
+            for entry in os.scandir(local)
+            if entry.is_file() and entry.name != FINISHED
+        }
     if text is None:
         return None
     identity = hashlib.sha256(text.encode()).hexdigest()
@@ -277,4 +331,6 @@ def new_dump(where: Paths, export: str, token: str, file: str) -> tuple[int, str
 
 def note_sum(path: str, length: int, digest: str) -> None:
     """The dump at this local path has come whole."""
+    faults.hit(BEFORE_SUM)
     files.write_atomic(path + SUM, codec.encode(DumpSum(length=length, digest=digest)), mode=0o600)
+    faults.hit(AFTER_SUM)

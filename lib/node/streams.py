@@ -23,6 +23,7 @@ from ganeti.calls.export import (
     ToDump,
 )
 from ganeti.calls.instance import GuestSpec
+from ganeti.host import faults
 from ganeti.model.objects import Disk
 from ganeti.node import exports, os_run, osenv, scripts, volumes
 from ganeti.node.base import Context, NodeEnv, handles
@@ -43,6 +44,9 @@ ACCEPT_S = 180.0
 END_S = 40.0
 #: how long the sender may take to hear that the receiver has failed
 LINGER_S = 15.0
+
+BEFORE_END = faults.register("stream.before_end")
+AFTER_END = faults.register("stream.after_end")
 
 _Failure = (errors.GanetiError, OSError)
 
@@ -164,7 +168,9 @@ class Listener:
         with open(os.open(path, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0) as file:
             sink = sinks.DiskSink(file.fileno(), f"disk {into.index}")
             end = moving.receive(channel, hello, sink, runner=env.runner)
+            faults.hit(BEFORE_END)
             sink.end()
+            faults.hit(AFTER_END)
         return end
 
     def _to_script(self, channel: Channel, hello: Hello, into: ToDisk) -> End:

@@ -7,8 +7,17 @@ MASTER = {
     "store.before_promise": (1,),  # while it starts: its own promise for the new term
     "store.after_promise": (1,),
 }
+#: passed by the node daemon that keeps exports, or gets an import
+EXPORTS = (
+    *("export.before_begin", "export.after_begin", "export.before_sum", "export.after_sum"),
+    *("export.before_config", "export.after_config", "export.old_aside", "export.in_place", "export.finished"),
+    *("export.before_discard", "export.after_discard"),
+    *("export.before_remove", "export.hidden", "export.after_remove"),
+    *("stream.before_end", "stream.after_end"),
+)
 #: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
 NODE_ONLY = (
+    *EXPORTS,
     *("node.before_ssconf", "node.after_ssconf"),
     *("requests.before_begin", "requests.after_begin", "requests.before_end", "requests.after_end"),
     *("rpc.before_term", "rpc.after_term", "rpc.before_trust", "rpc.after_trust"),

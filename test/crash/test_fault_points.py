@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from crash.points import MASTER
+from crash.points import EXPORTS, MASTER
 from functional.kit import Shell, wait_until
 
 # importing the daemons registers their points
@@ -117,6 +117,66 @@ def _life(shell, name):
     return [job for command in commands if (job := _submit(shell, *command)) is not None]
 
 
+def _install_failing(shell):
+    """An OS on every node whose export script fails."""
+    for node in shell.nodes:
+        directory = node.paths.local("/srv/ganeti/os/failing")
+        os.makedirs(directory, exist_ok=True)
+        for name, text in {
+            "ganeti_api_version": "10\n",
+            "create": "#!/bin/sh\n",
+            "export": "#!/bin/sh\nexit 1\n",
+        }.items():
+            with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(f"{directory}/{name}", 0o755)
+
+
+def _export_life(shell, name):
+    """Exports to node2: whole, in place of an older one, one that fails; an import there; the end of the export."""
+    add = (
+        "gnt-instance",
+        "add",
+        "--no-install",
+        "-o",
+        "failing",
+        "-t",
+        "file",
+        "--disk",
+        "0:size=4",
+        "--ignore-ipolicy",
+    )
+    export = ("gnt-backup", "export", "-n", "node2")
+    again = (
+        "gnt-backup",
+        "import",
+        "-n",
+        "node2",
+        "--src-node=node2",
+        f"--src-dir={name}",
+        "--ignore-ipolicy",
+    )
+    commands = [
+        (*add, "-n", "node3", name),
+        (*export, "--os-mode=raw", name),
+        (*export, "--os-mode=raw", name),
+        (*export, "--os-mode=script", name),
+    ]
+    jobs = [job for command in commands if (job := _submit(shell, *command)) is not None]
+    wait_until("the exports end", lambda: _ended(shell, jobs), timeout_s=100)
+    jobs.append(_submit(shell, *again, "copy-" + name))
+    wait_until("the import ends", lambda: _ended(shell, [job for job in jobs if job]), timeout_s=100)
+    jobs.append(_submit(shell, "gnt-backup", "remove", name))
+    wait_until("the removal ends", lambda: _ended(shell, [job for job in jobs if job]), timeout_s=100)
+    return [job for job in jobs if job is not None]
+
+
+def _exports(shell):
+    """All that lies in the export directories."""
+    places = [node.paths.local("/srv/ganeti/export") for node in shell.nodes]
+    return [name for place in places if os.path.isdir(place) for name in os.listdir(place)]
+
+
 def _ended(shell, jobs):
     rows = dict(shell.rows("gnt-job", "id,status"))
     assert all(str(job) in rows for job in jobs), "an acknowledged job is lost"
@@ -161,7 +221,7 @@ def test_the_master_dies_there(shell, point, nth):
     _check(shell, jobs)
 
 
-@pytest.mark.parametrize("point", faults.POINTS)
+@pytest.mark.parametrize("point", [point for point in faults.POINTS if point not in EXPORTS])
 def test_a_node_dies_there(shell, point):
     node = shell.nodes[1]
     victim = Victim(shell, node, daemons.NODED, point)
@@ -184,4 +244,20 @@ def test_a_node_dies_there(shell, point):
     assert victim.died, "the point was not passed: the test proves nothing"
     if shell.field("gnt-node", "node2", "role") != "C":
         shell.ok("gnt-node", "modify", "-C", "yes", "node2")
+    _check(shell, jobs)
+
+
+@pytest.mark.parametrize("point", EXPORTS)
+def test_a_node_dies_there_while_it_has_to_do_with_exports(shell, point):
+    _install_failing(shell)
+    victim = Victim(shell, shell.nodes[1], daemons.NODED, point)
+    jobs = victim.live_through(lambda: _export_life(shell, f"x{EXPORTS.index(point)}.example"))
+    told = shell.ok("gnt-job", "list", "--no-headers", "-o", "id,status,summary,opresult", *map(str, jobs))
+    assert victim.died, f"the point was not passed: the test proves nothing\n{told}"
+    shell.wait_for_answers()
+    wait_until("all jobs end", lambda: _ended(shell, jobs), timeout_s=60)
+    for name in {row[1] for row in shell.rows("gnt-backup", "node,export")}:
+        shell.ok("gnt-backup", "info", name)
+        shell.ok("gnt-backup", "remove", name)
+    wait_until("nothing is left of exports", lambda: _exports(shell) == [], timeout_s=60)
     _check(shell, jobs)

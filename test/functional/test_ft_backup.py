@@ -32,6 +32,14 @@ DEFINITIONS = {
         "export": DUMP_ENVIRONMENT + 'echo 5 >"/proc/self/fd/$EXP_SIZE_FD"\necho data\n',
         "import": DUMP_ENVIRONMENT + 'test "$(cat)" = data\n',
     },
+    "secretive": {
+        "ganeti_api_version": "20\n",
+        "parameters.list": "key shown to nobody\npassword kept nowhere\n",
+        "create": '#!/bin/sh\nprintf %s "$OSP_KEY $OSP_PASSWORD" | sha256sum\n'
+        'while test -e "$0.wait"; do sleep 0.1; done\n',
+        "verify": '#!/bin/sh\ntest -n "$OSP_KEY" || { echo "a key is needed" >&2; exit 1; }\n',
+    },
+    "noscripts": {"ganeti_api_version": "10\n", "create": "#!/bin/sh\n"},
     "slow": {
         "ganeti_api_version": "10\n",
         "create": "#!/bin/sh\nexit 0\n",
@@ -259,6 +267,81 @@ def test_scripts_are_given_their_environment_and_nothing_else(clean):
         more = environment(shell, "node1", NAME, "import", index)
         device = disk(shell, "node1", NAME, index)
         assert more == {"IMPORT_DEVICE": device, "IMPORT_DISK_PATH": device, "IMPORT_INDEX": index}
+
+
+def holders(shell, *values):
+    """Files of all nodes and processes of the host that have one of these."""
+    found = []
+    for node in shell.nodes:
+        for folder, _, names in os.walk(node.root):
+            for name in names:
+                path = f"{folder}/{name}"
+                if os.path.isfile(path) and not os.path.islink(path):
+                    with open(path, "rb") as file:
+                        content = file.read()
+                    found += [path for value in values if value.encode() in content]
+    listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return found + [line for line in listed.splitlines() if any(value in line for value in values)]
+
+
+def test_private_and_secret_parameters_are_shown_nowhere(clean):
+    shell = clean
+    key, password = "k" + os.urandom(12).hex(), "p" + os.urandom(12).hex()
+    told = shell.fails(*("gnt-instance", "add", "-t", "diskless", "-o", "secretive", "-n", "node2", NAME))
+    assert "a key is needed" in told
+    (waiting,) = [
+        f"{node.paths.local('/srv/ganeti/os/secretive')}/create.wait"
+        for node in shell.nodes
+        if node.short_name == "node2"
+    ]
+    with open(waiting, "w", encoding="utf-8"):
+        pass
+    job = shell.submit(
+        *("gnt-instance", "add", "-t", "file", "-s", "4", "-o", "secretive", "--ignore-ipolicy", "--no-start"),
+        *("-n", "node2", f"--os-parameters-private=key={key}", f"--os-parameters-secret=password={password}", NAME),
+    )
+    wait_until("the script runs", lambda: "running" in shell.field("gnt-job", str(job), "status"))
+    shell.stop_daemon(shell.master, daemons.MASTERD)
+    os.unlink(waiting)
+    shell.start_daemon(shell.master, daemons.MASTERD)
+    shell.wait_for_answers()
+    wait_until("the job ends", lambda: shell.field("gnt-job", str(job), "status") in ("success", "error"))
+    if shell.field("gnt-job", str(job), "status") == "error":  # it was not given the time to end
+        shell.ok(
+            *("gnt-instance", "add", "-t", "file", "-s", "4", "-o", "secretive", "--ignore-ipolicy", "--no-start"),
+            *("-n", "node2", f"--os-parameters-private=key={key}", f"--os-parameters-secret=password={password}", NAME),
+        )
+    said = shell.ok("gnt-job", "info", str(job)) + shell.ok("gnt-instance", "info", NAME)
+    said += shell.ok("gnt-instance", "list", "--no-headers", "-o", "osparams,custom_osparams", NAME)
+    assert "<redacted>" in said
+    assert key not in said and password not in said
+    (node,) = [node for node in shell.nodes if node.short_name == "node2"]
+    logs = node.paths.local("/var/log/ganeti/os")
+    (log,) = sorted(name for name in os.listdir(logs) if name.startswith("add-secretive"))[-1:]
+    with open(f"{logs}/{log}", encoding="utf-8") as file:
+        assert hashlib.sha256(f"{key} {password}".encode()).hexdigest() in file.read()
+    wait_until("the secret is gone", lambda: holders(shell, password) == [])
+    # the private one is kept for the next run, by the copies of the state alone
+    assert {os.path.basename(path).partition("-")[0] for path in holders(shell, key)} == {"state.db"}
+    shell.ok("gnt-instance", "remove", "-f", NAME)
+    wait_until("the private one is gone", lambda: holders(shell, key, password) == [])
+
+
+def test_disks_that_are_not_exportable_are_skipped_and_listed(clean):
+    shell = clean
+    shell.ok(
+        *("gnt-instance", "add", "-t", "file", "-o", "noscripts", "--no-install", "--ignore-ipolicy", "-n", "node2"),
+        *("-H", "fake", "--disk", "0:size=4", "--disk", "1:size=4,exportable=no", "--disk", "2:size=4", NAME),
+    )
+    told = shell.ok("gnt-backup", "export", "-n", "node3", "--os-mode=raw", NAME)
+    assert "not exportable, so left out: disk 1" in told
+    shell.ok("gnt-instance", "modify", "--disk", "1:exportable=yes", "--disk", "0:exportable=no", NAME)
+    told = shell.ok("gnt-backup", "export", "-n", "node3", "--os-mode=raw", NAME)
+    assert "not exportable, so left out: disk 0" in told
+    with open(shell.nodes[2].paths.local(f"{paths.EXPORT_DIR.path}/{NAME}/config.ini"), encoding="utf-8") as file:
+        text = file.read()
+    assert "disk0_dump" not in text.replace("disk0_dump_size", "")
+    assert "disk1_dump = " in text
 
 
 @pytest.mark.parametrize("daemon", [daemons.MASTERD, daemons.NODED])

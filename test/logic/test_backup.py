@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+import msgspec
 import pytest
 
 from ganeti import errors, paths
@@ -26,6 +27,7 @@ from ganeti.logic import guests
 from ganeti.model import export_ini
 from ganeti.model.disks import snapshot_of
 from ganeti.model.jobs import Status
+from ganeti.node import exports
 from ganeti.node.base import HANDLERS, Context
 from ganeti.ops.backup import OpBackupExport, OpBackupQueryData, OpBackupRemove
 from ganeti.ops.instance import OpInstanceCreate
@@ -371,6 +373,30 @@ def test_a_finish_may_be_repeated(world):
     call(world, ExportRemove(request="r", export="x"))
     call(world, ExportRemove(request="r", export="x"))
     assert world.exports() == []
+
+
+def test_a_finish_that_is_done_may_be_repeated_whose_answer_was_lost(world):
+    finished(world, "t1", OLD)
+    finished(world, "t2", TEXT)
+    again = ExportFinish(request="g", export="x", token="t2", text=TEXT, files=())
+    call(world, again)
+    assert "timestamp = 1" in call(world, ExportInfo(place="x")).text
+    with pytest.raises(errors.NodeFailure, match="no unfinished export of x with that token"):
+        call(world, msgspec.structs.replace(again, token="t1"))
+    assert world.exports() == ["node2/x"]
+
+
+def test_a_finish_goes_on_where_a_daemon_died(world):
+    call(world, ExportBegin(request="b", export="x", token="t"))
+    base = world.nodes[1].paths.local(paths.EXPORT_DIR)
+    # its config.ini is there, and the sum of one dump is gone already
+    with open(f"{base}/x.new/config.ini", "w", encoding="utf-8") as file:
+        file.write(TEXT)
+    files = ((0, "d0"), (1, "d1"))
+    exports.note_sum(f"{base}/x.new/d1", 1, "00")
+    call(world, ExportFinish(request="f", export="x", token="t", text=TEXT, files=files))
+    assert sorted(os.listdir(f"{base}/x")) == [".finished", "config.ini"]
+    assert world.exports() == ["node2/x"]
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", ".x", "x" * 300])
