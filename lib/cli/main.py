@@ -116,13 +116,13 @@ def _interrupted(session: Session) -> str:
 
 
 def without_secrets(words: Sequence[str]) -> list[str]:
-    """A command's words with `<hidden>` in the place of what is for nobody's eyes. Options may be shortened."""
+    """A command's words with `<redacted>` in the place of what is for nobody's eyes. Options may be shortened."""
     shown: list[str] = []
     is_next = False
     for word in words:
         name, equals, _ = word.partition("=")
         is_hidden = name.startswith(_HIDDEN)
-        shown.append("<hidden>" if is_next else f"{name}=<hidden>" if is_hidden and equals else word)
+        shown.append("<redacted>" if is_next else f"{name}=<redacted>" if is_hidden and equals else word)
         is_next = is_hidden and not equals and not is_next
     return shown
 
@@ -136,7 +136,7 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.clock.time()))
     user = world.environ.get("SUDO_USER") or world.environ.get("USER", "")
     who = f"pid={os.getpid()} uid={os.getuid()} user={user}"
-    line = f"{moment}: {verb.tool} {verb.name} {who} {shlex.join(shown(without_secrets(words)))}\n"
+    line = f"{moment}: {verb.tool} {verb.name} {who} {shlex.join(without_secrets(words))}\n"
     try:
         handle = os.open(
             world.paths.local(paths.log_file("commands")), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
@@ -147,19 +147,6 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
             os.close(handle)
     except OSError:
         return
-
-
-def shown(words: list[str]) -> list[str]:
-    """A command's words without values that nobody is shown."""
-    found: list[str] = []
-    is_hidden = False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        # options may be shortened as long as they are not mistaken for others
-        is_option = name.startswith("--os-parameters-")
-        found.append("<redacted>" if is_hidden else f"{name}=<redacted>" if is_option and equals else word)
-        is_hidden = is_option and not equals and not is_hidden
-    return found
 
 
 def usage(tool: str) -> str:

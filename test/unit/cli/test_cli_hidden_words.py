@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganeti.cli.main import shown
+from ganeti.cli.main import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from ganeti.cli.main import shown
     ],
 )
 def test_hidden_words_are_not_logged(words, logged):
-    assert shown(words) == logged
+    assert without_secrets(words) == logged
