@@ -118,7 +118,7 @@ class InstanceMove(LogicalUnit[OpInstanceMove, MoveFacts]):
         else:
             steps += volumes.close_all(config, env, moved)
             steps.append(msgspec.structs.replace(commit, changes=(Put(moved),)))
-        return [*steps, *volumes.remove(config, env, instance, OnFailure.WARN)]
+        return [*steps, *volumes.remove(config, env, instance, OnFailure.OWE)]
 
     def _copies(self, facts: MoveFacts, env: Env) -> list[Step]:
         old, new = (guests.guest_spec(env.config, each) for each in (facts.instance, facts.moved))

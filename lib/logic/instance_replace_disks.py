@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import MirrorStatus, MirrorSync
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.volume import VolumeInfo, VolumeRemove
 from ganeti.logic import checks, disk_activation, hooks, mirrors, new_mirror_ends, placement
 from ganeti.logic.allocation import Relocate
@@ -203,27 +203,43 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
 
 
 async def resolve_replace(arguments: dict[str, Any], env: Env) -> Iterable[str]:
-    """The new volumes are in use: go on; the old ones go when the new ones are in sync, and stay otherwise."""
+    """The new volumes are in use: go on; the old ones go, unless the primary node does not have all of the data."""
     instance = env.config.instances.get(Uuid(str(arguments["instance"])))
     if instance is None:
         return ["the instance is gone"]
     node = Uuid(str(arguments["node"]))
     old = codec.convert(arguments["old"], tuple[Disk, ...])
+    lines = []
     for step in mirrors.assemble(env.config, env, instance, instance.nodes):
         for effect in getattr(step, "effects", ()):
             try:
                 await env.rpc.one(effect.node, effect.call)
             except errors.RpcError as err:
-                return [f"could not {effect.title}: {err}", *_left(old, env, node)]
+                lines.append(f"could not {effect.title}: {err}")
     try:
-        reply = await env.rpc.one(instance.primary_node, MirrorSync(disks=instance.disks, owner=instance.uuid))
-        if not reply.is_done or reply.problem:
-            return [f"the new volumes of {instance.name} are not in sync yet", *_left(old, env, node)]
-        for disk in old:
-            await env.rpc.one(node, VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request()))
+        found = await mirrors.states(env, instance, instance.primary_node)
     except errors.RpcError as err:
-        return [f"old volumes of {instance.name} stay: {err}", *_left(old, env, node)]
-    return [f"the disks of {instance.name} were replaced"]
+        return [*lines, f"old volumes of {instance.name} stay: {err}", *_left(old, env, node)]
+    if not all(one.is_local_good for one in found):
+        # they may be the only good ones that can be reached
+        return [*lines, f"the disks of {instance.name} are not in sync on its primary node", *_left(old, env, node)]
+    if lines:
+        return [*lines, *await _drop(old, instance, env, node)]
+    return [f"the disks of {instance.name} were replaced", *await _drop(old, instance, env, node)]
+
+
+async def _drop(old: Sequence[Disk], instance: Instance, env: Env, node: Uuid) -> list[str]:
+    """Remove old volumes, now or when their node is back."""
+    owed, lines = [], []
+    for disk in old:
+        try:
+            await env.rpc.one(node, VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request()))
+        except errors.RpcError as err:
+            lines.append(f"old volumes of {instance.name} are removed later: {err}")
+            owed.append(new_mirror_ends.owed(env, instance, node, disk))
+    if owed:
+        await env.commit(debts=owed)
+    return lines
 
 
 def _left(old: Sequence[Disk], env: Env, node: Uuid) -> list[str]:

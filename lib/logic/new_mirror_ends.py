@@ -36,7 +36,7 @@ def _record(instance: Instance, node: Uuid, old: Sequence[Disk]) -> Resolve:
 
 
 def _remove(env: Env, instance: Instance, node: Node, old: Sequence[Disk]) -> list[Step]:
-    """What stays is warned of."""
+    """What cannot be removed now is owed by the node."""
     effects = tuple(
         Effect(
             title=f"remove the old volume {'/'.join(str(part) for part in disk.logical_id[:2])} on {node.name}"
@@ -44,8 +44,7 @@ def _remove(env: Env, instance: Instance, node: Node, old: Sequence[Disk]) -> li
             else f"remove the old half of disk {disk.uuid} of {instance.name} on {node.name}",
             node=node.uuid,
             call=VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request()),
-            on_failure=OnFailure.WARN,
-            hint="remove it by hand",
+            on_failure=OnFailure.OWE,
         )
         for disk in old
     )
@@ -143,7 +142,7 @@ def elsewhere(
             on_failure=OnFailure.WARN,
         )
     steps += mirrors.disconnect(config, env, instance, primary.uuid, back=instance)
-    debts = tuple(_owed(env, instance, old, disk) for disk in instance.disks) if old.offline else ()
+    debts = tuple(owed(env, instance, old.uuid, disk) for disk in instance.disks) if old.offline else ()
     record = _record(instance, old.uuid, () if old.offline else instance.disks)
     title = f"make {node.name} the secondary node of {instance.name}"
     steps.append(Commit(title=title, changes=(Put(after),), recoveries=(record,), debts=debts))
@@ -156,9 +155,7 @@ def _moved(env: Env, disk: Disk, old: Uuid, new: Uuid) -> Disk:
     return msgspec.structs.replace(disk, logical_id=Mirror.of(disk).moved(old, new, env.new_minor(new)).logical_id)
 
 
-def _owed(env: Env, instance: Instance, node: Node, disk: Disk) -> Undo:
+def owed(env: Env, instance: Instance, node: Uuid, disk: Disk) -> Undo:
     effect = env.new_request()
     call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=effect)
-    return Undo(
-        node=node.uuid, call=encode(call), effect=effect, title=f"remove the old half of a disk of {instance.name}"
-    )
+    return Undo(node=node, call=encode(call), effect=effect, title=f"remove the old half of a disk of {instance.name}")

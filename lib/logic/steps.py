@@ -18,6 +18,7 @@ from ganeti.model.types import Uuid
 class OnFailure(enum.Enum):
     UNDO = "undo"  # the operation fails, what was done is taken back
     WARN = "warn"  # reported, the operation goes on
+    OWE = "owe"  # reported, the operation goes on, and the node owes the call: it is made when the node is back
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):

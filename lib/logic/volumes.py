@@ -110,7 +110,7 @@ def copy(config: Config, env: Env, instance: Instance, new: Sequence[Disk]) -> l
 
 
 def remove_some(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]) -> list[Step]:
-    """Of disks that are out of the configuration already: what stays is warned of."""
+    """Of disks that are out of the configuration already: what stays is owed by its node."""
 
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return VolumeRemove(disk=disk, owner=instance.uuid, request=request), None
@@ -122,7 +122,7 @@ def remove_some(config: Config, env: Env, instance: Instance, disks: Sequence[Di
         nodes=instance.nodes,
         verb="remove",
         make=make,
-        on_failure=OnFailure.WARN,
+        on_failure=OnFailure.OWE,
         only=disks,
     )
 

@@ -7,7 +7,7 @@ import contextlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -36,6 +36,8 @@ from ganeti.model.types import JobId, MiB, RequestId, Uuid
 from ganeti.ops.base import OpCode
 from ganeti.store.api import Note
 
+#: how an effect ended that its node owes now
+OWED: Literal["owed"] = "owed"
 #: shortest time between two lines about the progress of one call, in seconds
 PROGRESS_S = 2.0
 #: a node that is asked how far it is may miss so many questions in a row, so many seconds apart
@@ -356,12 +358,26 @@ class JobEnv:
             await self.mark()
         # every one is waited for: an effect that is left running could not be undone
         outcomes = await asyncio.gather(*(self._effect(effect) for effect in effects))
+        await self._owe([effect for effect, outcome in zip(effects, outcomes, strict=True) if outcome is OWED])
         self.check_wish()
-        failures = [outcome for outcome in outcomes if outcome is not None]
-        if failures:
-            raise failures[0]
+        for outcome in outcomes:
+            if isinstance(outcome, errors.ExecError):
+                raise outcome
 
-    async def _effect(self, effect: Effect) -> errors.ExecError | None:
+    async def _owe(self, effects: Sequence[Effect]) -> None:
+        """What a node could not be told is its debt from now on."""
+        if not effects:
+            return
+        undos = []
+        for effect in effects:
+            # it takes its own call back by doing it; the id makes a failure of it one that is tried again
+            call = msgspec.structs.replace(effect.call, request=self.new_request(), undoes=effect.call.request)
+            undos.append(Undo(node=effect.node, call=encode_call(call), effect=effect.call.request, title=effect.title))
+        committer = self._parts.committer
+        owed, count = new_debts(undos, self._job, committer.flags, self._parts.clock.time())
+        await committer.commit(self._note, writes=owed, flags=count)
+
+    async def _effect(self, effect: Effect) -> errors.ExecError | Literal["owed"] | None:
         try:
             reply = await self._call(effect.node, effect.call)
         except errors.RpcError as err:
@@ -369,6 +385,9 @@ class JobEnv:
                 self.open_requests.add(effect.call.request)
             if effect.on_failure is OnFailure.UNDO:
                 return errors.ExecError(f"could not {effect.title}: {err}")
+            if effect.on_failure is OnFailure.OWE:
+                self.warn(f"could not {effect.title}: {err}", hint="it is done as soon as the node can be told")
+                return OWED
             self.warn(f"could not {effect.title}: {err}", hint=effect.hint or "")
         else:
             if effect.hint is not None and reply:
