@@ -168,7 +168,7 @@ class KvmMigration:
                 self._await_load(there)
                 # Only a pause of ours is ended: a guest that shut down on the way stays so.
                 if self._emulators.run_state(there) in ("paused", "prelaunch"):
-                    self._emulators.execute(there, "cont", timeout_s=_GO_ON_S)
+                    self._go_on(there)
                 self._layout.write(msgspec.structs.replace(there, incoming=""))
         log.info("instance %s has come here by migration %s", name, migration)
 
@@ -179,6 +179,18 @@ class KvmMigration:
             if self._emulators.clock.monotonic() > limit:
                 raise errors.HypervisorError(f"instance {runtime.name} has not arrived completely")
             self._emulators.clock.sleep(0.01)
+
+    def _go_on(self, runtime: Runtime) -> None:
+        """The source's emulator may hold the locks of shared disks a moment longer than it says that all is sent."""
+        limit = self._emulators.clock.monotonic() + _LOAD_S
+        while True:
+            try:
+                self._emulators.execute(runtime, "cont", timeout_s=_GO_ON_S)
+                return
+            except monitor.MonitorError as err:
+                if "lock" not in str(err) or self._emulators.clock.monotonic() > limit:
+                    raise
+                self._emulators.clock.sleep(0.05)
 
     # Source
 
