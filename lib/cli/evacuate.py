@@ -50,8 +50,6 @@ def evacuate(session: AnySession, call: Call) -> int:
     migrated. An allocator chooses the nodes, unless -n names the new secondary node of all, which moves secondary
     instances only. When there is no place for one of them nothing is done.
     """
-    from ganeti.cli import submission
-
     assert isinstance(session, Session), session
     node = call.arguments[0]
     if "remote_node" in call.form and call.options.get("mode", "all") == "all":
@@ -64,16 +62,7 @@ def evacuate(session: AnySession, call: Call) -> int:
     question = f"These instances will be moved away from node {node}: {_listed(names)}. Continue?"
     if not call.given("force") and not session.confirm(question):
         return failure.NOT_CONFIRMED
-    answer = session.run_job([submission.checked(call.form)])
-    if answer is None:
-        return 0
-    outcomes = follow.wait_all(session, follow.jobs_in(answer[0]) or [])
-    failed = sum(1 for outcome in outcomes if outcome.error)
-    if failed:
-        session.note(f"There were {failed} errors during the evacuation.")
-        return 1
-    session.out("All instances evacuated successfully.")
-    return 0
+    return _run(session, call, what="evacuation", done="evacuated")
 
 
 @verb(
@@ -88,8 +77,6 @@ def migrate(session: AnySession, call: Call) -> int:
 
     Instances that do not run are failed over.
     """
-    from ganeti.cli import submission
-
     assert isinstance(session, Session), session
     node = call.arguments[0]
     names = _instances(session, node, ("pinst_list",))
@@ -98,16 +85,7 @@ def migrate(session: AnySession, call: Call) -> int:
     question = f"These instances will be migrated from node {node}: {_listed(names)}. Continue?"
     if not call.given("force") and not session.confirm(question):
         return failure.NOT_CONFIRMED
-    answer = session.run_job([submission.checked(call.form)])
-    if answer is None:
-        return 0
-    outcomes = follow.wait_all(session, follow.jobs_in(answer[0]) or [])
-    failed = sum(1 for outcome in outcomes if outcome.error)
-    if failed:
-        session.note(f"There were {failed} errors during the node migration.")
-        return 1
-    session.out("All instances migrated successfully.")
-    return 0
+    return _run(session, call, what="node migration", done="migrated")
 
 
 @verb(
@@ -155,4 +133,20 @@ def failover(session: AnySession, call: Call) -> int:
         session.note(f"There were {failed} errors during the failover of {len(names)} instance(s).")
     else:
         session.out(f"All {len(names)} instance(s) failed over successfully.")
+    return 0
+
+
+def _run(session: Session, call: Call, *, what: str, done: str) -> int:
+    """Submit the operation and wait for the jobs that it makes; the exit code."""
+    from ganeti.cli import submission
+
+    answer = session.run_job([submission.checked(call.form)])
+    if answer is None:
+        return 0
+    outcomes = follow.wait_all(session, follow.jobs_in(answer[0]) or [])
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if failed:
+        session.note(f"There were {failed} errors during the {what}.")
+        return 1
+    session.out(f"All instances {done} successfully.")
     return 0

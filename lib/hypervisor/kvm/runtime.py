@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from contextlib import suppress
@@ -12,6 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
+from ganeti.hypervisor import traces
 from ganeti.hypervisor.kvm.accounts import Pool
 from ganeti.hypervisor.kvm.commands import Files
 from ganeti.model.objects import Params
@@ -75,14 +75,14 @@ class Layout:
         )
 
     def console_log(self, name: str) -> str:
-        return f"{self._paths.local(paths.CONSOLE_LOG_DIR)}/{_safe(name)}.log"
+        return f"{self._paths.local(paths.CONSOLE_LOG_DIR)}/{traces.safe(name)}.log"
 
     def tap_script(self, name: str, index: int) -> str:
-        return f"{self.base}/nic/{_safe(name)}-{index}"
+        return f"{self.base}/nic/{traces.safe(name)}-{index}"
 
     def jail(self, name: str) -> str:
         """An empty directory, made on demand."""
-        path = f"{self.base}/jail/{_safe(name)}"
+        path = f"{self.base}/jail/{traces.safe(name)}"
         os.makedirs(path, mode=0o755, exist_ok=True)
         return path
 
@@ -92,7 +92,7 @@ class Layout:
         return Pool(f"{self.base}/accounts")
 
     def lock(self, name: str) -> str:
-        return f"{self.base}/lock/{_safe(name)}"
+        return f"{self.base}/lock/{traces.safe(name)}"
 
     def prepare(self) -> None:
         """Make the directories. Raises HypervisorError."""
@@ -106,7 +106,7 @@ class Layout:
 
     def check(self, name: str) -> None:
         """Raises HypervisorError when the system cannot make sockets for a guest of this name here."""
-        longest = max((self.files(_safe(name)).monitor, self.files(name).serial), key=len)
+        longest = max((self.files(traces.safe(name)).monitor, self.files(name).serial), key=len)
         if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
             raise errors.HypervisorError(
                 f"the socket path {longest} has {len(os.fsencode(longest))} bytes, the system allows {MAX_SOCKET_PATH}",
@@ -148,31 +148,17 @@ class Layout:
         made = self.files(name)
         scripts = [f"{self.base}/nic/{entry}" for entry in self._in("nic") if entry.rpartition("-")[0] == name]
         for path in (made.pid, made.qmp, made.monitor, made.serial, made.agent, made.vnc, *scripts):
-            _remove(path)
+            traces.remove(path)
         self.accounts.release(name)
         with suppress(OSError):  # an emulator that dies hard may have left something
-            os.rmdir(f"{self.base}/jail/{_safe(name)}")
-        _remove(self._runtime(name))
+            os.rmdir(f"{self.base}/jail/{traces.safe(name)}")
+        traces.remove(self._runtime(name))
 
     def _runtime(self, name: str) -> str:
-        return f"{self.base}/conf/{_safe(name)}{_ENDING}"
+        return f"{self.base}/conf/{traces.safe(name)}{_ENDING}"
 
     def _in(self, part: str) -> list[str]:
         try:
             return sorted(name for name in os.listdir(f"{self.base}/{part}") if not name.startswith("."))
         except FileNotFoundError:
             return []
-
-
-def _safe(name: str) -> str:
-    if "/" in name or name.startswith(".") or not name:
-        raise errors.HypervisorError(f"{name!r} is not the name of an instance")
-    return name
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError as err:
-        if err.errno != errno.ENOENT:
-            raise errors.HypervisorError(f"cannot remove {path}: {err.strerror}") from err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
+from ganeti.hypervisor import traces
 from ganeti.paths import Paths
 from ganeti.wire import codec
 
@@ -43,10 +43,10 @@ class Records:
 
     def config(self, name: str) -> str:
         """Path of the file that xl reads."""
-        return f"{self._config}/{_safe(name)}"
+        return f"{self._config}/{traces.safe(name)}"
 
     def migration_file(self, name: str, kind: str) -> str:
-        return f"{self._run}/{_safe(name)}.{kind}"
+        return f"{self._run}/{traces.safe(name)}.{kind}"
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -55,12 +55,12 @@ class Records:
             os.makedirs(self._run, mode=0o700, exist_ok=True)
         except OSError as err:
             raise errors.HypervisorError(f"cannot create directory {self._run}: {err.strerror}") from err
-        with files.locked(f"{self._run}/{_safe(name)}.lock", mode=0o600):
+        with files.locked(f"{self._run}/{traces.safe(name)}.lock", mode=0o600):
             yield
 
     def read(self, name: str) -> Record | None:
         """None: not started by us. Raises HypervisorError for a damaged file."""
-        path = f"{self._run}/{_safe(name)}{_ENDING}"
+        path = f"{self._run}/{traces.safe(name)}{_ENDING}"
         text = files.read_text(path)
         if text is None:
             return None
@@ -76,13 +76,15 @@ class Records:
             # a password may be in it
             files.write_atomic(self.config(record.name), config.encode(), mode=0o600, durable=False)
             # with this link Xen itself would start the guest when the node boots
-            _remove(f"{self._config}/auto/{record.name}")
+            link = f"{self._config}/auto/{record.name}"
+            if os.path.lexists(link):
+                traces.remove(link)
             self.note(record)
         except OSError as err:
             raise errors.HypervisorError(f"cannot write {err.filename}: {err.strerror}") from err
 
     def note(self, record: Record) -> None:
-        path = f"{self._run}/{_safe(record.name)}{_ENDING}"
+        path = f"{self._run}/{traces.safe(record.name)}{_ENDING}"
         try:
             files.write_atomic(path, codec.encode(record), mode=0o600, durable=False)
         except OSError as err:
@@ -97,24 +99,10 @@ class Records:
 
     def forget_migration(self, name: str) -> None:
         for kind in _MIGRATION:
-            _remove(self.migration_file(name, kind))
+            traces.remove(self.migration_file(name, kind))
 
     def forget(self, name: str) -> None:
         """The record last."""
         self.forget_migration(name)
-        _remove(self.config(name))
-        _remove(f"{self._run}/{_safe(name)}{_ENDING}")
-
-
-def _safe(name: str) -> str:
-    if "/" in name or name.startswith(".") or not name:
-        raise errors.HypervisorError(f"{name!r} is not the name of an instance")
-    return name
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError as err:
-        if err.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise errors.HypervisorError(f"cannot remove {path}: {err.strerror}") from err
+        traces.remove(self.config(name))
+        traces.remove(f"{self._run}/{traces.safe(name)}{_ENDING}")
