@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ganeti.calls.base import ChangingCall, encode
+from ganeti.calls.base import ChangingCall
 from ganeti.calls.mirror import MirrorAssemble
 from ganeti.calls.volume import VolumeClose, VolumeCreate, VolumeRemove, VolumeRename
-from ganeti.logic import mirrors
+from ganeti.logic import mirrors, owing
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Commit, Effect, OnFailure, Parallel, Step
 from ganeti.model.disks import Mirror
@@ -156,6 +156,6 @@ def _moved(env: Env, disk: Disk, old: Uuid, new: Uuid) -> Disk:
 
 
 def owed(env: Env, instance: Instance, node: Uuid, disk: Disk) -> Undo:
-    effect = env.new_request()
-    call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=effect)
-    return Undo(node=node, call=encode(call), effect=effect, title=f"remove the old half of a disk of {instance.name}")
+    """The removal of an old half, or of an old volume of one."""
+    call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request())
+    return owing.owed(env, node, call, f"remove the old half of a disk of {instance.name}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
-from ganeti.calls.base import encode as encode_call
 from ganeti.calls.instance import InstanceStop
+from ganeti.logic import owing
 from ganeti.logic.base import Env
 from ganeti.model.jobs import Undo
 from ganeti.model.objects import Instance, Node
@@ -19,9 +19,6 @@ from ganeti.wire import codec
 
 def debt(env: Env, instance: Instance, node: Node) -> Undo:
     """End, by force, whatever runs there as the instance when the node is back."""
-    # There is no request to take back: this one never comes. Only calls that take something back may fail and be
-    # tried again.
-    effect = env.new_request()
     stop = InstanceStop(
         name=instance.name,
         uuid=instance.uuid,
@@ -29,10 +26,8 @@ def debt(env: Env, instance: Instance, node: Node) -> Undo:
         timeout=0,
         disks=instance.disks,
         request=env.new_request(),
-        undoes=effect,
     )
-    title = f"end what may still run of {instance.name} on {node.name}"
-    return Undo(node=node.uuid, call=encode_call(stop), effect=effect, title=title)
+    return owing.owed(env, node.uuid, stop, f"end what may still run of {instance.name} on {node.name}")
 
 
 async def check_settled(env: Env, instance: Instance, node: Uuid) -> None:

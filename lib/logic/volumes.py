@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti.calls.base import ChangingCall, encode
+from ganeti.calls.base import ChangingCall
 from ganeti.calls.volume import (
     VolumeClose,
     VolumeCopy,
@@ -19,7 +19,7 @@ from ganeti.calls.volume import (
     VolumeSnapshot,
     VolumeWipe,
 )
-from ganeti.logic import mirrors
+from ganeti.logic import mirrors, owing
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
@@ -132,11 +132,9 @@ def removals(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]
     found = []
     for node in instance.nodes:
         for disk in disks:
-            request = env.new_request()
-            # it takes nothing back; the id makes a failure of it one that is tried again
-            call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request)
+            call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request())
             title = f"remove disk {disk.uuid} of {instance.name} on {config.nodes[node].name}"
-            found.append(Undo(node=node, call=encode(call), effect=request, title=title))
+            found.append(owing.owed(env, node, call, title))
     return found
 
 

@@ -17,6 +17,7 @@ from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
 from ganeti.host.clock import Clock
+from ganeti.logic import owing
 from ganeti.logic.allocation import A, Request
 from ganeti.logic.base import Membership, Questions, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait, title
@@ -335,13 +336,12 @@ class JobEnv:
                 await self.sleep(MISS_S)
                 continue
             misses = 0
-            if reply.is_done and reply.problem and reply.may_settle and self._parts.clock.monotonic() < settled_by:
-                await self.sleep(reply.wait)
-                continue
-            if reply.is_done:
+            settles = reply.problem and reply.may_settle and self._parts.clock.monotonic() < settled_by
+            if reply.is_done and not settles:
                 lines.end()
                 return self._waited(step, reply.problem)
-            lines.take({"text": reply.text})
+            if not reply.is_done:
+                lines.take({"text": reply.text})
             await self.sleep(reply.wait)
 
     def _waited(self, step: Wait, problem: str) -> None:
@@ -368,11 +368,7 @@ class JobEnv:
         """What a node could not be told is its debt from now on."""
         if not effects:
             return
-        undos = []
-        for effect in effects:
-            # it takes its own call back by doing it; the id makes a failure of it one that is tried again
-            call = msgspec.structs.replace(effect.call, request=self.new_request(), undoes=effect.call.request)
-            undos.append(Undo(node=effect.node, call=encode_call(call), effect=effect.call.request, title=effect.title))
+        undos = [owing.owed(self, effect.node, effect.call, effect.title) for effect in effects]
         committer = self._parts.committer
         owed, count = new_debts(undos, self._job, committer.flags, self._parts.clock.time())
         await committer.commit(self._note, writes=owed, flags=count)

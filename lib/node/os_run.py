@@ -170,7 +170,7 @@ def run(
         except errors.CommandFailed as err:
             why = str(err)
         else:
-            why = f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
+            why = _trouble(status)
     if not why:
         return ""
     with open(local, "rb") as written:
@@ -195,11 +195,16 @@ def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop
         except errors.CommandFailed as err:
             why = str(err)
         else:
-            why = f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
+            why = _trouble(status)
         if not why:
             return ""
         said = _tail(output)
     return f"its verify script ended with {why}: {said}" if said else f"its verify script ended with {why}"
+
+
+def _trouble(status: int) -> str:
+    """How a script ended that did not end well, or nothing."""
+    return f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
 
 
 def _tail(file: IO[bytes]) -> str:

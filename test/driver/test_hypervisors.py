@@ -21,6 +21,7 @@ from ganeti.hypervisor.kvm.driver import KvmHypervisor
 from ganeti.hypervisor.kvm.runtime import Layout
 from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
 from ganeti.paths import FAKE_DIR, Paths
+from ganeti.testing.clock import SteppedClock
 from ganeti.testing.drivers import FailingHypervisor
 from ganeti.testing.xen import SimulatedXl
 
@@ -28,20 +29,6 @@ UUID = "11111111-2222-4333-8444-555555555555"
 # a bare machine: its BIOS finds nothing to boot and waits; emulated, so that nothing has to be tried first
 BARE = {"kernel_path": "", "kvm_flag": "disabled"}
 XEN = ("xen-pvm", "xen-hvm")
-
-
-class VirtualClock:
-    def __init__(self):
-        self.now = 0.0
-
-    def time(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
 
 
 class Node:
@@ -57,7 +44,7 @@ class Node:
 
     def restarted(self):
         """The driver of a new node daemon."""
-        return registry.drivers(self.paths, self.runner, VirtualClock() if self.name in XEN else SystemClock())[
+        return registry.drivers(self.paths, self.runner, SteppedClock() if self.name in XEN else SystemClock())[
             self.name
         ]
 

@@ -16,6 +16,7 @@ from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel
 from ganeti.storage.lvm.driver import LvmStorage
 from ganeti.storage.registry import drivers
+from ganeti.testing.clock import SteppedClock
 from ganeti.testing.script import Answer, Script
 
 RECORDED = Path(__file__).parents[1] / "transcripts" / "drbd-8.4.11"
@@ -32,22 +33,6 @@ def lv(size="128.00", tags=TAG, name="data1", attr="-wi-a-----"):
     return EMPTY + f"  xenvg|{name}|{size}|{attr}|{tags}|4.00|1|/dev/vdb(16)\n"
 
 
-class Clock:
-    """Time passes by sleeping only."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def time(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
 class Watch:
     def __init__(self):
         self.stop = threading.Event()
@@ -56,7 +41,7 @@ class Watch:
 
 def lvm(*steps):
     script = Script(*steps)
-    return LvmStorage(script, Clock()), script
+    return LvmStorage(script, SteppedClock()), script
 
 
 def test_create_marks_the_volume_and_names_the_disk_it_goes_to():
@@ -233,7 +218,7 @@ def shown(name):
 
 
 def drbd(tmp_path, *steps, proc="none"):
-    script, clock = Script(*steps), Clock()
+    script, clock = Script(*steps), SteppedClock()
     place = tmp_path / "proc"
     place.write_text(recorded(f"proc-{proc}"))
     kernel = DrbdKernel(script, proc=str(place), helper=str(tmp_path / "none"))

@@ -15,25 +15,10 @@ from ganeti.paths import FAKE_DRBD_DIR, FAKE_LVM_DIR, Paths
 from ganeti.storage import registry
 from ganeti.storage.base import NotOurs
 from ganeti.storage.drbd8.virtual import POWERED_OFF
+from ganeti.testing.clock import SteppedClock
 
 OWNER = "i-1"
 SHARED = "srv/ganeti/shared-file-storage"
-
-
-class Clock:
-    """Time passes by sleeping only."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def time(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
 
 
 class Watch:
@@ -46,7 +31,7 @@ class Pair:
     """Two virtual nodes and a disk between them."""
 
     def __init__(self, directory, size=8):
-        self.clock = Clock()
+        self.clock = SteppedClock(1000.0)
         (directory / "shared").mkdir()
         self.paths, self.drivers = [], []
         for name in ("one", "two", "three"):

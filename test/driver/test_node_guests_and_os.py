@@ -28,6 +28,7 @@ from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.paths import Paths
 from ganeti.storage import registry as storage
 from ganeti.storage.base import NotOurs
+from ganeti.testing.clock import SteppedClock
 from ganeti.testing.drivers import FailingHypervisor, FailingStorage
 
 DISK = Disk(
@@ -42,21 +43,6 @@ INSTANCE = Instance(
 SPEC = GuestSpec(instance=INSTANCE, hvparams=parameters.defaults("fake"), beparams={"maxmem": 32, "vcpus": 1})
 
 
-class Clock:
-    """Time that passes when somebody sleeps."""
-
-    def __init__(self):
-        self.now = 1_000_000.0
-
-    def time(self):
-        return self.now
-
-    monotonic = time
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
 class Stubborn(FailingHypervisor):
     """Its guests do not hear when they are asked to shut down."""
 
@@ -69,7 +55,7 @@ class Stubborn(FailingHypervisor):
 class Node:
     def __init__(self, root):
         self.paths = Paths(str(root), "node1.example.com")
-        self.clock = Clock()
+        self.clock = SteppedClock(1_000_000.0)
         runner = HostRunner(self.paths)
         made = hypervisors.drivers(self.paths, runner, self.clock)
         self.fake = FailingHypervisor(made["fake"])

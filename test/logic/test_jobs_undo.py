@@ -27,6 +27,9 @@ LOGIC = Path(str(catalogue.__file__)).parent
 #: modules whose undos need two live ends at once, or a real network, with the tests that run them twice
 ELSEWHERE = {"moving.py": "test_migration", "mirrors.py": "test_mirror_steps", "master_ip.py": "test_master_ip"}
 
+#: makes debts of calls that others have made, and test_simulation runs those
+OWING = "owing.py"
+
 
 def op(verb: str, **more: Any) -> dict[str, Any]:
     return {"OP_ID": f"OP_INSTANCE_{verb}", "instance_name": "web1", **more}
@@ -211,6 +214,8 @@ def test_no_call_that_takes_something_back_is_forgotten() -> None:
     """Those that logical units make are the ones that the cases above interrupt."""
     made, elsewhere = set(), set()
     for path in LOGIC.glob("*.py"):
+        if path.name == OWING:
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and any(keyword.arg == "undoes" for keyword in node.keywords):
                 if path.name in ELSEWHERE:

@@ -138,7 +138,12 @@ def receive(channel: Channel, hello: Hello, sink: Sink, *, runner: HostRunner) -
     """Everything, checked; the sender still waits for a word."""
     argv = packing.unpacker(hello.compress)
     if argv is None:
-        return _take(_reader(channel.chunks()), sink)
+        chunks = channel.chunks()
+        end = _take(_reader(chunks), sink)
+        # the sender still writes: closing before its last chunk has come would look like a failure to it
+        if next(chunks, b""):
+            raise errors.ExecError("more came than the stream announced")
+        return end
     return _receive_packed(channel, argv, sink, runner)
 
 

@@ -13,6 +13,7 @@ from ganeti import errors
 from ganeti.master.lockmanager import LockManager
 from ganeti.model.locks import Level, LockKey, LockPlan
 from ganeti.model.types import JobId
+from ganeti.testing.clock import SteppedClock
 
 WEB = LockKey(Level.INSTANCE, "web")
 DB = LockKey(Level.INSTANCE, "db")
@@ -20,22 +21,8 @@ ALONE = LockPlan({WEB: True})
 ONE, TWO, THREE = JobId(1), JobId(2), JobId(3)
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 class _Selector(selectors.SelectSelector):
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: SteppedClock) -> None:
         super().__init__()
         self._clock = clock
 
@@ -45,8 +32,8 @@ class _Selector(selectors.SelectSelector):
         return super().select(0)
 
 
-def run(scenario: Callable[[LockManager, FakeClock], Awaitable[None]]) -> None:
-    clock = FakeClock()
+def run(scenario: Callable[[LockManager, SteppedClock], Awaitable[None]]) -> None:
+    clock = SteppedClock(1000.0)
 
     def new_loop() -> asyncio.AbstractEventLoop:
         loop = asyncio.SelectorEventLoop(_Selector(clock))
@@ -66,7 +53,7 @@ async def settle() -> None:
 
 
 def test_acquire_when_another_releases_then_it_returns_with_the_locks() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, ALONE, 0)
         waiting = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         await asyncio.sleep(7)
@@ -82,7 +69,7 @@ def test_acquire_when_another_releases_then_it_returns_with_the_locks() -> None:
 
 
 def test_acquire_when_canceled_while_waiting_then_it_raises_and_the_next_is_not_held_up() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, LockPlan({WEB: False}), 0)
         second = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         third = asyncio.ensure_future(locks.acquire(THREE, LockPlan({WEB: False}), 0))
@@ -98,7 +85,7 @@ def test_acquire_when_canceled_while_waiting_then_it_raises_and_the_next_is_not_
 
 
 def test_cancel_when_the_grant_is_on_its_way_then_acquire_raises_all_the_same() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, ALONE, 0)
         second = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         await settle()
@@ -115,7 +102,7 @@ def test_cancel_when_the_grant_is_on_its_way_then_acquire_raises_all_the_same() 
 
 
 def test_cancel_when_the_job_is_unknown_then_it_says_so() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         assert not locks.cancel(ONE)
         await locks.acquire(ONE, ALONE, 0)
 
@@ -123,7 +110,7 @@ def test_cancel_when_the_job_is_unknown_then_it_says_so() -> None:
 
 
 def test_acquire_when_its_task_ends_from_outside_then_the_place_in_the_queue_is_free() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, LockPlan({WEB: False}), 0)
         second = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         third = asyncio.ensure_future(locks.acquire(THREE, LockPlan({WEB: False}), 0))
@@ -136,7 +123,7 @@ def test_acquire_when_its_task_ends_from_outside_then_the_place_in_the_queue_is_
 
 
 def test_acquire_again_when_holding_then_the_set_is_exchanged() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, ALONE, 0)
         await locks.acquire(TWO, LockPlan({DB: True}), 0)
         again = asyncio.ensure_future(locks.acquire(ONE, LockPlan({WEB: True, DB: True}), 0))
@@ -150,7 +137,7 @@ def test_acquire_again_when_holding_then_the_set_is_exchanged() -> None:
 
 
 def test_waiting_long_when_urgent_jobs_keep_coming_then_the_old_one_gets_its_turn() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, ALONE, 0)
         order: list[int] = []
 
@@ -172,7 +159,7 @@ def test_waiting_long_when_urgent_jobs_keep_coming_then_the_old_one_gets_its_tur
 
 
 def test_ageing_when_nobody_waits_then_no_timer_is_left() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         await locks.acquire(ONE, ALONE, 0)
         waiting = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         await settle()
@@ -189,7 +176,7 @@ def test_ageing_when_nobody_waits_then_no_timer_is_left() -> None:
 
 
 def test_force_then_others_wait_for_the_recovered_job() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         locks.force(ONE, ALONE)
         waiting = asyncio.ensure_future(locks.acquire(TWO, ALONE, 0))
         await settle()
@@ -201,7 +188,7 @@ def test_force_then_others_wait_for_the_recovered_job() -> None:
 
 
 def test_add_when_taken_then_it_waits_and_keeps_what_it_has() -> None:
-    async def scenario(locks: LockManager, clock: FakeClock) -> None:
+    async def scenario(locks: LockManager, clock: SteppedClock) -> None:
         res = LockKey(Level.NODE_RES, "n1")
         await locks.acquire(ONE, ALONE, 0)
         await locks.acquire(TWO, LockPlan({res: True}), 0)

@@ -159,6 +159,24 @@ def test_zeros_overwrite_what_a_disk_had(tmp_path):
         assert os.pread(file.fileno(), 3 * BLOCK, 0) == bytes(2 * BLOCK) + b"x" * BLOCK
 
 
+@pytest.mark.parametrize(("last", "problem"), [(b"", ""), (b"more", "more came than")])
+def test_the_receiver_takes_everything_before_it_says_a_word(tmp_path, last, problem):
+    left, right = socket.socketpair()
+    sender, receiver = Channel(SocketWire(left)), Channel(SocketWire(right))
+    sender.send(frames.pack_end(frames.Digest().end()))
+    sender.send(last)
+    with open(tmp_path / "disk", "w+b", buffering=0) as file:
+        sink = sinks.DiskSink(file.fileno(), "disk 0")
+        if problem:
+            with pytest.raises(errors.ExecError, match=problem):
+                moving.receive(receiver, Hello(stream="s", compress="none"), sink, runner=RUNNER)
+        else:
+            moving.receive(receiver, Hello(stream="s", compress="none"), sink, runner=RUNNER)
+    assert not receiver.has_word()
+    sender.close()
+    receiver.close()
+
+
 @pytest.mark.parametrize(
     "raw",
     [

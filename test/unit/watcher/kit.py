@@ -8,25 +8,12 @@ from ganeti.host.run import Finished
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.identity import Identity
+from ganeti.testing.clock import SteppedClock
 from ganeti.watcher.run import Options, Watcher
 from ganeti.wire import codec
 
 NOW = 1_700_000_000.0
 GROUP = "3b67695f-1e16-486d-ab85-75c1ec92e877"
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def time(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
 
 
 class FakeMaster:
@@ -123,7 +110,7 @@ class World:
         if member:
             identity.store(self.paths, Identity(cluster="c", node="node1", uuid="u1", address="127.0.0.1"))
             files.write(self.paths, paths.ssconf("master_node"), f"{master}\n".encode())
-        self.clock = Clock()
+        self.clock = SteppedClock(NOW)
         self.master = FakeMaster(self.clock)
         self.started = []
         self.commands = []

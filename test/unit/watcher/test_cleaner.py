@@ -2,10 +2,11 @@
 
 import os
 
-from unit.watcher.kit import GROUP, NOW, Clock, World
+from unit.watcher.kit import GROUP, NOW, World
 
 from ganeti import paths
 from ganeti.host import files
+from ganeti.testing.clock import SteppedClock
 from ganeti.watcher.cleaner import AGE_S, KEPT_LOGS, Cleaner, open_log
 
 
@@ -49,7 +50,7 @@ def test_host_without_cluster_is_left_alone(tmp_path):
 
 
 def test_only_the_newest_logs_are_kept(tmp_path):
-    world, clock = World(tmp_path), Clock()
+    world, clock = World(tmp_path), SteppedClock(NOW)
     directory = world.paths.local(paths.CLEANER_LOG_DIR)
     for _ in range(KEPT_LOGS + 5):
         open_log(world.paths, clock).close()

@@ -1,0 +1,23 @@
+"""Calls that a node has still to be made, because it could not be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ganeti.calls.base import ChangingCall
+from ganeti.calls.base import encode as encode_call
+from ganeti.logic.base import Env
+from ganeti.model.jobs import Undo
+from ganeti.model.types import Uuid
+
+
+def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str) -> Undo:
+    """`call` as it was, or would have been, made, for a commit's debts or recoveries.
+
+    Only a call that takes something back may fail and be tried again, so it comes as one that takes itself back; the
+    node also waits for the first one, or refuses it, should it still be on its way.
+    """
+    again = msgspec.structs.replace(call, request=env.new_request(), undoes=call.request)
+    return Undo(node=node, call=encode_call(again), effect=call.request, title=title)
