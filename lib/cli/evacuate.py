@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ganeti import errors
 from ganeti.cli import common, failure, follow
 from ganeti.cli.session import Session
 from ganeti.ops.moves import OpNodeEvacuate, OpNodeMigrate
@@ -17,10 +18,10 @@ _DECLINED = (failure.NOT_CONFIRMED, "the question was answered with no")
 
 
 def _instances(session: AnySession, node: str, fields: tuple[str, ...]) -> list[str]:
-    """Names of the node's instances by role (pinst_list, sinst_list)."""
+    """Names of the node's instances by role (pinst_list, sinst_list). Raises PrereqError when it is not known."""
     answer = session.call("Query", "node", ["name", *fields], ["=", "name", node])
     if not answer["data"]:
-        return []  # the master knows why
+        raise errors.PrereqError("unknown_entity", f"node {node!r} is not known", hint="gnt-node list names them")
     cells: list[Any] = answer["data"][0][1:]  # Any: JSON
     return sorted({name for status, value in cells if status == 0 for name in value})
 
@@ -29,11 +30,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _known_empty(session: AnySession, node: str, names: list[str], what: str) -> bool:
-    if names or not session.call("Query", "node", ["name"], ["=", "name", node])["data"]:
-        return False
-    session.note(f"No {what} on node {node}, nothing to do.")
-    return True
+def _is_wanted(session: Session, call: Call, names: list[str], what: str) -> bool:
+    """Whether the user wants it done, after a question that says what it is."""
+    return call.given("force") or session.confirm(f"These instances will be {what}: {_listed(names)}. Continue?")
 
 
 @verb(
@@ -57,10 +56,10 @@ def evacuate(session: AnySession, call: Call) -> int:
     mode = call.form["mode"]
     fields = {"primary-only": ("pinst_list",), "secondary-only": ("sinst_list",)}
     names = _instances(session, node, fields.get(mode, ("pinst_list", "sinst_list")))
-    if _known_empty(session, node, names, "instances to move"):
+    if not names:
+        session.note(f"No instances to move on node {node}, nothing to do.")
         return 0
-    question = f"These instances will be moved away from node {node}: {_listed(names)}. Continue?"
-    if not call.given("force") and not session.confirm(question):
+    if not _is_wanted(session, call, names, f"moved away from node {node}"):
         return failure.NOT_CONFIRMED
     return _run(session, call, what="evacuation", done="evacuated")
 
@@ -80,10 +79,10 @@ def migrate(session: AnySession, call: Call) -> int:
     assert isinstance(session, Session), session
     node = call.arguments[0]
     names = _instances(session, node, ("pinst_list",))
-    if _known_empty(session, node, names, "primary instances"):
+    if not names:
+        session.note(f"No primary instances on node {node}, nothing to do.")
         return 0
-    question = f"These instances will be migrated from node {node}: {_listed(names)}. Continue?"
-    if not call.given("force") and not session.confirm(question):
+    if not _is_wanted(session, call, names, f"migrated from node {node}"):
         return failure.NOT_CONFIRMED
     return _run(session, call, what="node migration", done="migrated")
 
@@ -116,11 +115,8 @@ def failover(session: AnySession, call: Call) -> int:
     if not names:
         session.note(f"No primary instances on node {node}, nothing to do.")
         return 0
-    question = (
-        f"These instances of node {node} will be stopped and started again elsewhere: {_listed(names)}. What runs in"
-        " them ends. Continue?"
-    )
-    if not call.given("force") and not session.confirm(question):
+    what = f"stopped on node {node}, which ends what runs in them, and started again elsewhere"
+    if not _is_wanted(session, call, names, what):
         return 2
     given: dict[str, Any] = {
         key: call.options[key] for key in ("ignore_consistency", "iallocator") if key in call.options

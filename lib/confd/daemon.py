@@ -20,7 +20,7 @@ from ganeti.confd.replays import Replays
 from ganeti.host import notify, partition
 from ganeti.host.accounts import become
 from ganeti.host.clock import Clock, SystemClock
-from ganeti.host.daemon import Ready, run_daemon
+from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.host.watch import FileWatcher
 from ganeti.paths import Paths
 from ganeti.rpc import identity
@@ -186,18 +186,13 @@ async def _listen(address: str, port: int, responder: Responder) -> asyncio.Data
 
 
 def make_parser() -> optparse.OptionParser:
-    parser = optparse.OptionParser(
-        prog=NAME,
-        usage="%prog [-f] [-d] [-b ADDRESS] [-p PORT]",
-        version=f"%prog (ganeti) {settings.VERSION}",
-        description="Answers signed questions about the cluster by UDP, from this node's copy of the configuration."
+    return option_parser(
+        NAME,
+        "Answers signed questions about the cluster by UDP, from this node's copy of the configuration."
         " On nodes that have none, which are no master candidates, it is silent.",
+        usage="%prog [-f] [-d] [-b ADDRESS] [-p PORT]",
+        port=settings.CONFD_PORT,
     )
-    parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
-    parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
-    parser.add_option("-b", "--bind", metavar="ADDRESS", default="", help="listen there, not on the node's own address")
-    parser.add_option("-p", "--port", type="int", default=settings.CONFD_PORT, help="default: %default")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import optparse
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
-from ganeti import errors, paths
+from ganeti import errors, paths, settings
 from ganeti.host import faults, files, notify
 from ganeti.paths import Paths
 
@@ -25,6 +26,20 @@ FAULT_VARIABLE = "GANETI_FAULT"
 
 Ready = Callable[[], None]
 Main = Callable[[Ready], int]
+
+
+def option_parser(name: str, description: str, *, usage: str, port: int = 0) -> optparse.OptionParser:
+    """What every daemon understands; `port`: where it listens when nothing else is said, for those that do."""
+    parser = optparse.OptionParser(
+        prog=name, usage=usage, version=f"%prog (ganeti) {settings.VERSION}", description=description
+    )
+    parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
+    parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
+    if port:
+        address = "listen there, not on the node's own address"
+        parser.add_option("-b", "--bind", metavar="ADDRESS", default="", help=address)
+        parser.add_option("-p", "--port", type="int", default=port, help="default: %default")
+    return parser
 
 
 class LogFile(logging.Handler):

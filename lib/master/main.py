@@ -7,7 +7,7 @@ import sys
 
 from ganeti import errors, settings
 from ganeti.host.accounts import become
-from ganeti.host.daemon import Ready, run_daemon
+from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.master import daemon
 from ganeti.paths import Paths
 
@@ -19,14 +19,11 @@ WARNING = (
 
 
 def make_parser() -> optparse.OptionParser:
-    parser = optparse.OptionParser(
-        prog=NAME,
+    parser = option_parser(
+        NAME,
+        "The master daemon: holds the state, the job queue and the locks of the cluster.",
         usage="%prog [-f] [-d] [--take-over [--seen-term=TERM]] [--no-voting]",
-        version=f"%prog (ganeti) {settings.VERSION}",
-        description="The master daemon: holds the state, the job queue and the locks of the cluster.",
     )
-    parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
-    parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
     parser.add_option(
         "--take-over",
         action="store_true",

@@ -15,7 +15,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.base import Call
 from ganeti.host import files, notify, partition, tls
 from ganeti.host.clock import SystemClock
-from ganeti.host.daemon import Ready, run_daemon
+from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.host.run import HostRunner
 from ganeti.host.watch import FileWatcher
 from ganeti.hypervisor import registry as hypervisor_registry
@@ -165,17 +165,12 @@ def serve(where: Paths, me: Identity, options: Options, ready: Ready) -> int:
 
 
 def make_parser() -> optparse.OptionParser:
-    parser = optparse.OptionParser(
-        prog=NAME,
+    return option_parser(
+        NAME,
+        "The node daemon: does on this node what the master of its cluster asks for.",
         usage="%prog [-f] [-d] [-b ADDRESS] [-p PORT]",
-        version=f"%prog (ganeti) {settings.VERSION}",
-        description="The node daemon: does on this node what the master of its cluster asks for.",
+        port=settings.NODED_PORT,
     )
-    parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
-    parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
-    parser.add_option("-b", "--bind", metavar="ADDRESS", default="", help="listen there, not on the node's own address")
-    parser.add_option("-p", "--port", type="int", default=settings.NODED_PORT, help="default: %default")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

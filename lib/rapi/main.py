@@ -7,7 +7,7 @@ import optparse
 import sys
 
 from ganeti import errors, settings
-from ganeti.host.daemon import Ready, run_daemon
+from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.paths import Paths
 from ganeti.rapi import auth, daemon
 from ganeti.rapi.serving import Limits
@@ -16,15 +16,12 @@ NAME = "ganeti-rapi"
 
 
 def make_parser() -> optparse.OptionParser:
-    parser = optparse.OptionParser(
-        prog=NAME,
+    parser = option_parser(
+        NAME,
+        "The REST interface of the cluster, on the master node. Users are in the file rapi/users of the data"
+        " directory.",
         usage="%prog [options]",
-        version=f"%prog (ganeti) {settings.VERSION}",
-        description="The REST interface of the cluster, on the master node. Users are in the file rapi/users of the"
-        " data directory.",
     )
-    parser.add_option("-f", "--foreground", action="store_true", default=False, help="stay in the foreground")
-    parser.add_option("-d", "--debug", action="store_true", default=False, help="log more")
     parser.add_option("-p", "--port", type="int", default=settings.RAPI_PORT, help="port [%default]")
     parser.add_option("-b", "--bind", default="", metavar="ADDRESS", help="listen on this address only")
     parser.add_option("--no-ssl", action="store_true", default=False, help="plain HTTP, behind something that has TLS")

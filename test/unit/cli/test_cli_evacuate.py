@@ -73,10 +73,12 @@ def test_nothing_to_do(verb):
     assert (ended.code, "nothing to do" in ended.err) == (0, True)
 
 
-def test_an_unknown_node_is_the_masters_matter():
+@pytest.mark.parametrize("verb", ["evacuate", "migrate", "failover"])
+def test_an_unknown_node_is_no_empty_one(verb):
     known = master(knows=False, jobs=(), ends=())
-    run("gnt-node", "evacuate", "-f", "n9", master=known)
-    assert sent(known)["node_name"] == "n9"
+    ended = run("gnt-node", verb, "-f", "n9", master=known)
+    assert (ended.code, "node 'n9' is not known" in ended.err) == (1, True)
+    assert known.sent("SubmitJob") == []
 
 
 def test_migrate():
