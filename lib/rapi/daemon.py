@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 EXIT_NOT_MASTER = 11
 _BACKLOG = 1024
 _HANDSHAKE_S = 10.0
+#: for the client's end of a connection that we close
+_GOODBYE_S = 5.0
 #: for answers that are under way at the end
 _GRACE_S = 5.0
 
@@ -174,6 +176,7 @@ class _Daemon:
                 self._options.port,
                 ssl=self._context,
                 ssl_handshake_timeout=_HANDSHAKE_S if self._context else None,
+                ssl_shutdown_timeout=_GOODBYE_S if self._context else None,
                 backlog=_BACKLOG,
                 reuse_address=True,
             )

@@ -114,7 +114,7 @@ def _runner(declaration: Declaration, rest: Rest, declarations: dict[str, Declar
 
 def form(op_id: str, rest: Rest, kinds: dict[str, str | None], ask: Ask, body: dict[str, Any]) -> dict[str, Any]:
     """The wire form of the operation that a request asks for. Raises HttpFailure(400)."""
-    static: dict[str, Any] = dict(rest.fixed)
+    static: dict[str, Any] = {"OP_ID": op_id, **dict(rest.fixed)}
     for word, value in ask.path.items():
         static[word] = _of_path(value, kinds.get(word), word)
     asked = renamed(body, rest.renames)
@@ -129,10 +129,10 @@ def form(op_id: str, rest: Rest, kinds: dict[str, str | None], ask: Ask, body: d
     if both:
         raise bad_request(f"Can't overwrite static parameters: {', '.join(both)}")
     for name, value in _from_query(ask.query, rest, kinds, set(static)).items():
-        if asked.get(name, value) != value:
+        if asked.get(name) not in (None, value):
             raise bad_request(f"{name} is given in the query and, differently, in the body")
         asked[name] = value
-    return {"OP_ID": op_id, **asked, **static}
+    return {**asked, **static}
 
 
 def _of_path(text: str, kind: str | None, word: str) -> Any:  # Any: JSON

@@ -24,6 +24,7 @@ _EXPLAIN = {
     502: "Invalid responses from another server/proxy",
     503: "The server cannot process the request due to a high load",
     504: "The gateway server did not receive a timely response",
+    505: "Server does not support this version of the protocol",
 }
 
 

@@ -91,6 +91,7 @@ def routes() -> list[Route]:
 
 def _list_route(kind: Kind) -> Route:
     async def run(ask: Ask) -> Answer:
+        ask.query.flag("lock")  # it has to be a number, as every flag
         if ask.query.flag("bulk"):
             return answer(await records(ask, kind))
         rows = await ask.luxi.call(kind.method, [], ["name"], False)

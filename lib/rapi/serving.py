@@ -64,22 +64,27 @@ class Service:
         self._busy: set[Any] = set()
 
     def server(self) -> web.Server:
-        return web.Server(
-            self._handle,
-            access_log=None,
-            logger=_http_log(),
-            keepalive_timeout=self.limits.header_s,
-            max_line_size=self.limits.line_bytes,
-            max_field_size=self.limits.header_bytes,
-            lingering_time=2.0,
-            auto_decompress=False,
-        )
+        return web.Server(self._handle)
 
     def protocols(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """Makes the protocol of each new connection."""
 
+        loop, logger = asyncio.get_running_loop(), _http_log()
+
         def connection() -> asyncio.Protocol:
-            return server() if len(server.connections) < self.limits.connections else _Refusing()
+            if len(server.connections) >= self.limits.connections:
+                return _Refusing()
+            return _Connection(
+                server,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type]  # we write our own
+                logger=logger,
+                keepalive_timeout=self.limits.header_s,
+                max_line_size=self.limits.line_bytes,
+                max_field_size=self.limits.header_bytes,
+                lingering_time=2.0,
+                auto_decompress=False,
+            )
 
         return connection
 
@@ -124,8 +129,11 @@ class Service:
         """(user, answer, name of the resource)."""
         user = name = ""
         try:
-            if request.version >= (1, 1) and "Host" not in request.headers:
-                raise HttpFailure(400, "A request of HTTP/1.1 needs the header Host")
+            if request.version >= (2, 0):
+                raise HttpFailure(505, "HTTP/1.0 and HTTP/1.1 are spoken here")
+            # a slash that is written as %2F is part of a name, and no name has one
+            if "%2f" in request.rel_url.raw_path.lower():
+                raise HttpFailure(404)
             route, words = self._table.find(request.method, request.path)
             name = route.name
             header = request.headers.get("Authorization")
@@ -186,10 +194,29 @@ class Service:
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HttpFailure(415, "The body must be application/json")
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise HttpFailure(415, "The body must not be compressed")
         try:
             return codec.loads(untrusted)
         except codec.CodecError as err:
             raise HttpFailure(400, f"Unable to parse JSON data: {err}") from err
+
+
+class _Connection(web.RequestHandler):
+    """A request that cannot be read is answered in the form of all errors, without what the client sent."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)  # logs it; raises if an answer is under way already
+        # what comes after the colon is what the client sent
+        text = codec.encode(failures.body(status, (message or "").partition(":")[0].strip()))
+        access.log.info(access.line(request.remote or "", "", time.time(), "-", status=status, size=len(text)))
+        return _response(request, Answer(text=text, status=status))
 
 
 def _http_log() -> logging.Logger:
@@ -230,7 +257,10 @@ def _response(request: web.BaseRequest, found: Answer) -> web.Response:
     if found.status != 304:
         headers["Content-Type"] = found.content_type
     response = web.Response(body=found.text, status=found.status, headers=headers)
-    if headers.get("Connection") == "close":
+    # clients of this interface know it as one that closes; who wants a connection kept has to say so
+    wishes = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
+    if headers.get("Connection") == "close" or "keep-alive" not in wishes:
+        response.headers["Connection"] = "close"
         response.force_close()
     if len(found.text) >= _COMPRESS and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.enable_compression(web.ContentCoding.gzip)

@@ -8,7 +8,7 @@ from typing import Any
 from ganeti import errors
 from ganeti.ops import base as ops
 from ganeti.rapi import tags
-from ganeti.rapi.ask import Answer, Ask, answer
+from ganeti.rapi.ask import Answer, Ask, answer, json_kind
 from ganeti.rapi.failures import HttpFailure, bad_request
 
 #: longest wait for a job's end that a client may ask for, in seconds
@@ -37,8 +37,10 @@ async def job(ask: Ask, forms: Sequence[dict[str, Any]]) -> Answer:
     """Submit one job of these operations; answers its id. Raises HttpFailure."""
     expected = await _expected(ask)
     for number, form in enumerate(forms):
-        reason = form.get("reason")
-        form["reason"] = [*(reason if isinstance(reason, list) else []), *ask.reasons()]
+        reason = form.get("reason") or []
+        if not isinstance(reason, list):
+            raise bad_request(f"`reason` of the body is a list of [source, text, nanoseconds], not {json_kind(reason)}")
+        form["reason"] = [*reason, *ask.reasons()]
         if expected is not None and number == 0:
             form["expected"] = expected
         check(form)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import pytest
+import simplejson
 from unit.rapi.kit import TABLE, Master
 
 from ganeti.rapi.serving import Limits, Service
@@ -10,6 +12,7 @@ from ganeti.rapi.users import Users
 
 LIMIT_S = 60
 GOOD = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+KEPT = GOOD.replace(b"Host", b"Connection: keep-alive\r\nHost")
 
 
 def serve(tmp_path, limits, body, master=None):
@@ -100,7 +103,7 @@ def test_connection_too_many_is_closed_at_once(tmp_path):
     async def body(port):
         first = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for reader, writer in first:
-            writer.write(GOOD)
+            writer.write(KEPT)
             assert b" 200 " in await reader.readline()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await until_closed(reader, writer) == b""
@@ -110,12 +113,59 @@ def test_connection_too_many_is_closed_at_once(tmp_path):
     serve(tmp_path, Limits(connections=3), body)
 
 
-def test_request_without_host_is_bad_and_half_a_request_is_no_traceback(tmp_path):
+async def answer_to(port, text):
+    """(status, JSON of the body) and what else the header says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text)
+    head, _, body = (await until_closed(reader, writer)).partition(b"\r\n\r\n")
+    lines = head.decode("ascii").split("\r\n")
+    return int(lines[0].split()[1]), simplejson.loads(body), [line.lower() for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"GET /version HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01 nonsense\r\n\r\n", 400),
+        (b"GET " + b"/" * 20000, 400),
+        (GOOD.replace(b"HTTP/1.1", b"HTTP/2.0"), 505),
+        (GOOD.replace(b"\r\n\r\n", b"\r\nX: " + b"secret" * 9000 + b"\r\n\r\n"), 400),
+        (GOOD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"), 400),
+        (GOOD.replace(b"\r\n\r\n", b"\r\nX-A: secret\0\r\n\r\n"), 400),
+        (GOOD.replace(b"/version", b"/2%2Finfo"), 404),
+    ],
+)
+def test_request_that_cannot_be_read_is_told_of_in_the_form_of_all_errors(tmp_path, text, status):
     async def body(port):
-        for text in (b"GET /version HTTP/1.1\r\n\r\n", b"\x16\x03\x01 nonsense\r\n\r\n", b"GET " + b"/" * 20000):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(text)
-            found = await until_closed(reader, writer)
-            assert b" 400 " in found and b"Traceback" not in found
+        found, value, _ = await answer_to(port, text)
+        assert (found, value["code"], sorted(value)) == (status, status, ["code", "explain", "message"])
+        assert "secret" not in value["message"]
 
     serve(tmp_path, Limits(header_s=0.5), body)
+
+
+def test_compressed_body_is_no_json(tmp_path):
+    head = b"Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+
+    async def body(port):
+        assert (await answer_to(port, GOOD[:-2] + head))[0] == 415
+
+    serve(tmp_path, Limits(header_s=0.5), body)
+
+
+def test_connection_is_closed_unless_the_client_asks_for_it_to_be_kept(tmp_path):
+    """Clients that read an answer to the end of the connection do not ask."""
+
+    async def body(port):
+        for version in (b"1.0", b"1.1"):
+            status, value, header = await answer_to(port, GOOD.replace(b"1.1", version))
+            assert (status, value, "connection: close" in header) == (200, 2, True)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(KEPT)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 200 " in head and b"close" not in head
+            assert await reader.readexactly(1) == b"2"
+        writer.close()
+
+    serve(tmp_path, Limits(), body)

@@ -124,9 +124,27 @@ def test_what_the_path_says_cannot_be_said_again():
     assert failure(Master(), "DELETE", WEB, (), {"ignore_failures": True})[0] == 400
 
 
+def test_body_cannot_name_another_operation():
+    master = Master()
+    for method, path in (("PUT", "/2/redistribute-config"), ("POST", "/2/groups"), ("PUT", f"{WEB}/modify")):
+        status, message = failure(master, method, path, (), {"OP_ID": "OP_CLUSTER_DESTROY"})
+        assert status == 400 and "OP_ID" in message
+    assert master.calls == []
+
+
+def test_null_in_the_body_is_not_given_and_the_query_counts():
+    master = Master()
+    body = {"dry_run": None, "shutdown_timeout": None, "reason": None}
+    assert ask(master, "DELETE", WEB, [("dry-run", "1"), ("shutdown_timeout", "5")], body) == 17
+    assert master.forms[0]["dry_run"] is True and master.forms[0]["shutdown_timeout"] == 5
+    assert failure(master, "DELETE", WEB, [("dry-run", "1")], {"dry_run": False})[0] == 400
+    assert failure(master, "DELETE", WEB, (), {"reason": "because"})[0] == 400
+
+
 def test_argument_that_is_no_number_is_refused():
     assert failure(Master(), "PUT", f"{WEB}/startup", [("force", "yes")])[0] == 400
     assert failure(Master(), "GET", "/2/instances", [("bulk", "")])[0] == 400
+    assert failure(Master(), "GET", "/2/instances", [("lock", "x")])[0] == 400
 
 
 def test_compression_tools_are_not_set_from_afar():
