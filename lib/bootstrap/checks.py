@@ -48,6 +48,7 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     hv_state: dict[str, Params] = {}
     disk_state: dict[str, Params] = {}
     prealloc_wipe_disks: bool = False
+    lvm_self_repair: bool = False
     use_external_mip_script: bool = False
     maintain_node_health: bool = False
     enabled_user_shutdown: bool = False

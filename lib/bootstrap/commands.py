@@ -48,6 +48,8 @@ _INIT_OPTIONS = (
            default="gzip,gzip-fast,gzip-slow"),
     option("prealloc_wipe_disks", "--prealloc-wipe-disks", help="overwrite new disks before use",
            parse=Parse.YES_NO, metavar="yes|no"),
+    option("lvm_self_repair", "--lvm-self-repair", parse=Parse.YES_NO, metavar="yes|no",
+           help="drop missing physical volumes of a node once, if all that is lost there is whole elsewhere"),
     option("use_external_mip_script", "--use-external-mip-script", parse=Parse.YES_NO, metavar="yes|no",
            help="the administrator's master-ip-setup script"),
     option("default_iallocator_params", "--default-iallocator-params", help="parameters for the default allocator",

@@ -52,7 +52,7 @@ class TypedParameters(msgspec.Struct, frozen=True, kw_only=True):
 #: settings of the request that `gnt-cluster modify` takes in the same form
 _OTHERS = (
     "ndparams", "diskparams", "ipolicy", "vg_name", "drbd_helper", "uid_pool", "compression_tools", "hv_state",
-    "disk_state", "prealloc_wipe_disks", "use_external_mip_script", "default_iallocator_params",
+    "disk_state", "prealloc_wipe_disks", "lvm_self_repair", "use_external_mip_script", "default_iallocator_params",
 )  # fmt: skip
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.model.types import Uuid
 
 
 @call(reply=str, time=Time.SLOW, reserve=Reserve.SCRIPTS)
@@ -38,8 +41,34 @@ class StorageModify(ChangingCall[None], frozen=True, tag="storage_modify"):
     allocatable: bool
 
 
-@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
-class StorageRepair(ChangingCall[None], frozen=True, tag="storage_repair"):
-    """Drop what is missing from a volume group."""
+class LostVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """A logical volume that lies, with a part of it at least, on a physical volume that is missing."""
+
+    name: str  # without the volume group
+    owner: Uuid | None = None  # the instance, by its mark; None: without one
+    disk: Uuid | None = None
+
+
+class StorageLoss(msgspec.Struct, frozen=True, kw_only=True):
+    """What a volume group has lost."""
+
+    missing: int = 0  # physical volumes
+    volumes: tuple[LostVolume, ...] = ()
+
+
+@call(reply=StorageLoss, time=Time.SLOW, reserve=Reserve.STORAGE)
+class StorageLost(Call[StorageLoss], frozen=True, tag="storage_lost"):
+    """What a volume group has lost with physical volumes that are missing; nothing on a virtual node."""
 
     name: str
+
+
+@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+class StorageRepair(ChangingCall[None], frozen=True, tag="storage_repair"):
+    """Drop missing physical volumes from a volume group, and with them the logical volumes of `lost`.
+
+    Refused when a volume that is not named would go, too. Nothing is missing: fine. Cannot be taken back.
+    """
+
+    name: str
+    lost: tuple[str, ...] = ()  # names of volumes, without the volume group

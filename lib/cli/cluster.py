@@ -83,6 +83,8 @@ _CLUSTER_PARAMETERS = (
     ("use external master IP address setup script", "use_external_mip_script"),
     ("lvm volume group", "volume_group_name"),
     ("lvm reserved volumes", "reserved_lvs"),
+    ("lvm self-repair", "lvm_self_repair"),
+    ("lvm self-repair was used up by", "lvm_self_repaired"),
     ("drbd usermode helper", "drbd_usermode_helper"),
     ("file storage path", "file_storage_dir"),
     ("shared file storage path", "shared_file_storage_dir"),

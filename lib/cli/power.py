@@ -157,7 +157,10 @@ def modify_storage(session: Session, call: Call) -> int:
 def repair_storage(session: Session, call: Call) -> int:
     """Drop missing physical volumes from a volume group of a node; the storage type is lvm-vg.
 
-    What was on them is lost there: the other ends of its mirrors have to be good, unless --ignore-consistency.
+    Every logical volume that lies partly on them is removed. It is refused, with the names of the volumes, unless all
+    of them are halves of mirrors whose other halves are up to date and connected. --ignore-consistency gives up also
+    volumes without another copy (plain disks, volumes that are not the cluster's). New halves come by gnt-instance
+    replace-disks.
     """
     node, kind, unit = call.arguments
     is_ignored = call.given("ignore_consistency")

@@ -25,6 +25,7 @@ from ganeti.storage.file import places
 #: fields of the request that are put into the cluster object as they are
 _PLAIN = (
     "maintain_node_health", "enabled_user_shutdown", "prealloc_wipe_disks", "use_external_mip_script",
+    "lvm_self_repair",
     "modify_etc_hosts", "default_iallocator",
 )  # fmt: skip
 _DEVICE = re.compile(r"[\w.:@-]{1,15}\Z", re.ASCII)
@@ -72,6 +73,8 @@ def changed(config: Config, op: OpClusterSetParams) -> Cluster:
     values |= {name: read() for name, read in readers.items() if getattr(op, name) is not None}
     if op.vg_name is not None:
         values["volume_group_name"] = _matching(op.vg_name, _VG, "name of a volume group") if op.vg_name else ""
+    if op.lvm_self_repair is not None:
+        values["lvm_self_repaired"] = ""  # somebody has looked
     if op.drbd_helper is not None:
         values["drbd_usermode_helper"] = directory(op.drbd_helper, "DRBD usermode helper", anywhere=True)
     if op.hv_state is not None:

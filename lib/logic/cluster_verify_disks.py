@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.logic import disk_looks
+from ganeti.calls.power import StorageLost
+from ganeti.logic import disk_looks, lost_storage, node_storage
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, Level, LockPlan, shared
 from ganeti.model.objects import Instance
 from ganeti.model.types import Uuid, nice_key
+from ganeti.ops.power import OpRepairNodeStorage
 from ganeti.ops.upkeep import OpClusterVerifyDisks, OpGroupVerifyDisks
 
 
@@ -76,7 +78,37 @@ class GroupVerifyDisks(LogicalUnit[OpGroupVerifyDisks, DiskFacts]):
                     missing.setdefault(instance.name, []).append([name, volume])
                 elif found.mirror is not None and not found.mirror.is_up and instance.name not in inactive:
                     inactive.append(instance.name)
+        await self._repair_itself(env)
         return [problems, inactive, missing]
+
+    async def _repair_itself(self, env: Env) -> None:
+        """If the cluster may: one job for the first node that has lost something which is whole elsewhere."""
+        config = env.config
+        vg = config.cluster.volume_group_name
+        if not (config.cluster.lvm_self_repair and vg):
+            return
+        group = config.group(self.op.group_name).uuid
+        nodes = [each for each in config.nodes.values() if each.group == group and each.vm_capable and not each.offline]
+        answers = await env.rpc.many([node.uuid for node in nodes], StorageLost(name=vg))
+        for node in sorted(nodes, key=lambda each: nice_key(each.name)):
+            loss = answers[node.uuid]
+            if isinstance(loss, errors.RpcError):
+                env.warn(f"node {node.name} does not tell what volume group {vg} has lost: {_text(loss)}")
+                continue
+            if not loss.missing:
+                continue
+            what = f"volume group {vg} on {node.name} has lost {loss.missing} physical volumes"
+            if config.cluster.lvm_self_repaired:
+                env.warn(f"{what}; {node_storage.used_up(config.cluster)}", hint=node_storage.AGAIN)
+                return
+            found = await lost_storage.judge(env, node, vg, loss)
+            if found.objections:
+                env.warn(f"{what} and is not repaired without an administrator: {'; '.join(found.objections)}")
+                continue
+            op = OpRepairNodeStorage(node_name=node.name, storage_type="lvm-vg", name=vg, unattended=True)
+            for _, job in await env.submit([[op]]):
+                env.warn(f"{what}: job {job} repairs it, without what is lost")
+            return
 
 
 def _wanted(config: Config, group_name: str) -> list[Instance]:

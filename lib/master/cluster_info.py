@@ -34,6 +34,8 @@ def describe(config: Config) -> dict[str, Any]:
         "hidden_os": list(cluster.hidden_os),
         "blacklisted_os": list(cluster.blacklisted_os),
         "prealloc_wipe_disks": cluster.prealloc_wipe_disks,
+        "lvm_self_repair": cluster.lvm_self_repair,
+        "lvm_self_repaired": cluster.lvm_self_repaired,
         "use_external_mip_script": cluster.use_external_mip_script,
         "drbd_usermode_helper": cluster.drbd_usermode_helper,
         "hv_state": cluster.hv_state_static,

@@ -89,6 +89,8 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     blacklisted_os: tuple[str, ...] = ()
     compression_tools: tuple[str, ...] = ("gzip", "gzip-fast", "gzip-slow")
     prealloc_wipe_disks: bool = False
+    lvm_self_repair: bool = False  # missing physical volumes are dropped where all halves of mirrors are good elsewhere
+    lvm_self_repaired: str = ""  # what was done so, and when; then nothing more until it is allowed anew
     use_external_mip_script: bool = False
     drbd_usermode_helper: str = ""
     hv_state_static: dict[str, Params] = {}  # recorded only

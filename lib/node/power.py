@@ -8,10 +8,11 @@ import re
 import threading
 
 from ganeti import errors
-from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageModify, StorageRepair
+from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageLoss, StorageLost, StorageModify, StorageRepair
 from ganeti.host.run import Argv
 from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
+from ganeti.storage.lvm import repair
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,6 @@ def allocatable(device: str, wanted: bool) -> Argv:
     return ("pvchange", "--allocatable", "y" if wanted else "n", device)
 
 
-def repair(group: str) -> Argv:
-    return ("vgreduce", "--removemissing", group)
-
-
 @handles(StorageModify)
 def modify(call: StorageModify, env: NodeEnv, context: Context) -> None:
     if not _DEVICE.match(call.name) or ".." in call.name:
@@ -81,8 +78,20 @@ def modify(call: StorageModify, env: NodeEnv, context: Context) -> None:
     env.runner.run(allocatable(call.name, call.allocatable), timeout_s=120)
 
 
+@handles(StorageLost)
+def lost(call: StorageLost, env: NodeEnv, context: Context) -> StorageLoss:
+    group = _group(call.name)
+    return StorageLoss() if env.paths.is_virtual else repair.lost(env.runner, group)
+
+
 @handles(StorageRepair)
 def repair_group(call: StorageRepair, env: NodeEnv, context: Context) -> None:
-    if not _GROUP.match(call.name):
-        raise errors.NodeFailure(f"{call.name!r} is not the name of a volume group")
-    env.runner.run(repair(call.name), timeout_s=280)
+    group = _group(call.name)
+    if not env.paths.is_virtual:
+        repair.drop(env.runner, group, call.lost)
+
+
+def _group(name: str) -> str:
+    if not _GROUP.match(name):
+        raise errors.NodeFailure(f"{name!r} is not the name of a volume group")
+    return name

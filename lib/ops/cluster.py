@@ -159,6 +159,15 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     prealloc_wipe_disks: Annotated[
         bool | None, opt("--prealloc-wipe-disks", help="overwrite new disks before use", parse=Parse.YES_NO)
     ] = None
+    lvm_self_repair: Annotated[
+        bool | None,
+        opt(
+            "--lvm-self-repair",
+            help="drop physical volumes that are missing from the volume group of a node, once and on one node, if "
+            "all that is lost there is whole elsewhere; yes again allows it once more",
+            parse=Parse.YES_NO,
+        ),
+    ] = None
     use_external_mip_script: Annotated[
         bool | None,
         opt("--use-external-mip-script", help="the administrator's master-ip-setup script", parse=Parse.YES_NO),

@@ -54,11 +54,15 @@ class OpNodeModifyStorage(OpCode, frozen=True, tag="OP_NODE_MODIFY_STORAGE"):
     summary="node_name",
 )
 class OpRepairNodeStorage(OpCode, frozen=True, tag="OP_REPAIR_NODE_STORAGE"):
-    """Drop physical volumes that are missing from a volume group of a node, and what was on them."""
+    """Drop physical volumes that are missing from a volume group of a node, and what was on them.
+
+    `unattended`: the cluster does it by itself; only if it may, and nothing that may be the only copy goes.
+    """
 
     node_name: NodeName
     storage_type: str
-    name: str = ""
+    name: str = ""  # empty: the cluster's volume group
     ignore_consistency: Annotated[
-        bool, opt("--ignore-consistency", help="go on although the other halves of mirrors are not good")
+        bool, opt("--ignore-consistency", help="give up also what may be the only copy of a disk")
     ] = False
+    unattended: bool = False

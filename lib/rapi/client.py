@@ -1425,6 +1425,7 @@ class Client:
         maintain_node_health: bool | None = None,
         enabled_user_shutdown: bool | None = None,
         prealloc_wipe_disks: bool | None = None,
+        lvm_self_repair: bool | None = None,
         use_external_mip_script: bool | None = None,
         modify_etc_hosts: bool | None = None,
         reserved_lvs: list[str] | None = None,
@@ -1478,6 +1479,7 @@ class Client:
                     "maintain_node_health": maintain_node_health,
                     "enabled_user_shutdown": enabled_user_shutdown,
                     "prealloc_wipe_disks": prealloc_wipe_disks,
+                    "lvm_self_repair": lvm_self_repair,
                     "use_external_mip_script": use_external_mip_script,
                     "modify_etc_hosts": modify_etc_hosts,
                     "reserved_lvs": reserved_lvs,
@@ -2014,6 +2016,7 @@ class Client:
         storage_type: str,
         name: str | None = None,
         ignore_consistency: bool | None = None,
+        unattended: bool | None = None,
         dry_run: bool | None = None,
         priority: int | None = None,
         depends: list[list[Any]] | None = None,
@@ -2023,7 +2026,10 @@ class Client:
         key: str = "",
         wait_s: int = 0,
     ) -> int:
-        """Drop physical volumes that are missing from a volume group of a node, and what was on them."""
+        """Drop physical volumes that are missing from a volume group of a node, and what was on them.
+        `unattended`: the cluster does it by itself; only if it may, and nothing that may be the only copy
+        goes.
+        """
         found: int = self.call(
             "PUT",
             f"/2/nodes/{_quoted(node_name)}/storage/repair",
@@ -2033,6 +2039,7 @@ class Client:
                     "storage_type": storage_type,
                     "name": name,
                     "ignore_consistency": ignore_consistency,
+                    "unattended": unattended,
                     "dry_run": dry_run,
                     "priority": priority,
                     "depends": depends,

@@ -17,6 +17,14 @@ class NotOurs(errors.StorageError):
     """Something is there that does not carry our mark for this owner and disk: it is not touched."""
 
 
+class VolumeLost(errors.StorageError):
+    """It is known, and what it lay on is not there any more."""
+
+    def __init__(self, message: str, *, path: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
 class Watch(Protocol):
     """How a long step is watched: it looks whether it shall stop, and tells how far it is. Plain attributes."""
 

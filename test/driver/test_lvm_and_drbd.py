@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ganeti import errors
+from ganeti.calls.power import LostVolume, StorageLoss
 from ganeti.host.run import HostRunner
 from ganeti.model.objects import Disk, DiskTemplate, Link
 from ganeti.paths import Paths
@@ -14,6 +15,7 @@ from ganeti.storage import wipe
 from ganeti.storage.base import NotOurs
 from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel
+from ganeti.storage.lvm import repair
 from ganeti.storage.lvm.driver import LvmStorage
 from ganeti.storage.registry import drivers
 from ganeti.testing.clock import SteppedClock
@@ -155,16 +157,59 @@ def test_a_snapshot_that_was_left_behind_is_made_anew():
 
 def test_the_group_is_told_about_and_its_volumes_are_those_with_our_tag():
     vgs = "  xenvg|8188.00|7000.00|wz-pn-|4.00|2|1\n"
-    storage, tools = lvm(("vgs ...", vgs), ("vgs ...", vgs), ("vgs ...", vgs), ("lvs ...", lv()), ("vgs ...", vgs),
-                         ("vgreduce --removemissing --force xenvg", ""))  # fmt: skip
+    storage, tools = lvm(("vgs ...", vgs), ("vgs ...", vgs), ("vgs ...", vgs), ("lvs ...", lv()))
     assert (storage.space(vg="xenvg").total, storage.space(vg="xenvg").free) == (8188, 7000)
     assert storage.verify(vg="xenvg") == (
         "volume group xenvg is too small (20480 MiB required, 8188 found); "
         "volume group xenvg has lost 1 of its 2 physical volumes"
     )
     assert storage.volumes() == ("/dev/xenvg/data1",)
-    assert storage.repair(vg="xenvg") == "1 missing physical volumes were taken out of volume group xenvg"
     assert storage.verify().startswith("no volume group is set")
+    tools.assert_finished()
+
+
+WHOLE = "  xenvg|8188.00|7000.00|wz--n-|4.00|2|0\n"
+TORN = "  xenvg|8188.00|7000.00|wz-pn-|4.00|2|1\n"
+PARTIAL = "  xenvg|data2|64.00|-wi-----p-|ganeti+i-1+d-2|4.00|1|[unknown](0)\n"
+
+
+def test_a_group_that_misses_nothing_is_left_as_it_is():
+    tools = Script(("vgs ...", WHOLE), ("vgs ...", WHOLE), ("vgs ...", WHOLE))
+    assert repair.lost(tools, "xenvg") == StorageLoss()
+    assert repair.drop(tools, "xenvg", ()) == ""
+    with pytest.raises(errors.StorageError, match="volume group other missing"):
+        repair.lost(tools, "other")
+    tools.assert_finished()
+
+
+def test_what_went_with_a_physical_volume_is_named_with_its_marks():
+    tools = Script(("vgs ...", TORN), (LVS, lv() + PARTIAL + lv(name="old", attr="vwi-------", tags="")))
+    assert repair.lost(tools, "xenvg") == StorageLoss(
+        missing=1, volumes=(LostVolume(name="data2", owner="i-1", disk="d-2"), LostVolume(name="old"))
+    )
+    tools.assert_finished()
+
+
+def test_missing_physical_volumes_are_dropped_by_force_only_where_volumes_go_that_are_agreed_on():
+    tools = Script(
+        ("vgs ...", TORN), (LVS, lv()), ("vgreduce --yes --removemissing xenvg", ""),
+        ("vgs ...", TORN), (LVS, lv() + PARTIAL), ("vgreduce --yes --removemissing --force xenvg", ""),
+        ("vgs ...", TORN), (LVS, lv() + PARTIAL),
+    )  # fmt: skip
+    said = "1 missing physical volumes were taken out of volume group xenvg"
+    assert [repair.drop(tools, "xenvg", ()), repair.drop(tools, "xenvg", ("data2", "x"))] == [said, said]
+    with pytest.raises(errors.StorageError, match="would lose data2, too"):
+        repair.drop(tools, "xenvg", ("data1",))
+    tools.assert_finished()
+
+
+def test_a_repair_that_lvm_refuses_tells_what_it_said():
+    busy = Answer(status=5, stderr="  Logical volume xenvg/data2 in use.\n")
+    tools = Script(("vgs ...", TORN), (LVS, PARTIAL), ("vgreduce ...", busy), ("vgs ...", NO_SUCH_GROUP))
+    with pytest.raises(errors.StorageError, match=r"cannot repair volume group xenvg: .*in use"):
+        repair.drop(tools, "xenvg", ("data2",))
+    with pytest.raises(errors.StorageError, match="cannot find out what volume group xenvg has lost"):
+        repair.lost(tools, "xenvg")
     tools.assert_finished()
 
 
@@ -273,6 +318,19 @@ def test_a_minor_that_serves_something_else_is_never_touched(tmp_path):
 def test_a_half_whose_volumes_are_lost_goes_on_by_its_peer(tmp_path):
     storage, tools, _ = drbd(tmp_path, (LVS, EMPTY), shown("diskless"))
     storage.assemble(MIRROR, "i-1")
+    tools.assert_finished()
+
+
+def test_a_half_lets_go_of_volumes_that_lie_on_a_missing_disk(tmp_path):
+    """LVM still knows them, with `p` for partial; DRBD may have them open until their first error."""
+    partial = BOTH.replace("-wi-a-----", "-wi-a---p-")
+    assert partial != BOTH
+    storage, tools, _ = drbd(
+        tmp_path, shown("connected"), (LVS, partial), ("drbdsetup detach 0", ""),
+        shown("connected"), (LVS, partial), ("drbdsetup down resource0", ""),
+    )  # fmt: skip
+    storage.detach(MIRROR, "i-1")
+    storage.close(MIRROR, "i-1")
     tools.assert_finished()
 
 

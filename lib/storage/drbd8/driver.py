@@ -21,7 +21,7 @@ from ganeti.calls.volume import VolumeReply
 from ganeti.host.clock import Clock
 from ganeti.model.objects import Disk, Link
 from ganeti.model.types import MiB, Uuid
-from ganeti.storage.base import NotOurs, Storage, Watch
+from ganeti.storage.base import NotOurs, Storage, VolumeLost, Watch
 from ganeti.storage.drbd8 import commands, params
 from ganeti.storage.drbd8.kernel import Kernel
 from ganeti.storage.drbd8.parse import Configured
@@ -292,7 +292,10 @@ class DrbdStorage:
     def _is_ours(self, disk: Disk, link: Link, present: Configured, owner: Uuid) -> bool:
         """By its volumes, or, while it has none, by its ends."""
         if present.data:
-            return present.data == self._lower.info(_children(disk)[0], owner).path
+            try:
+                return present.data == self._lower.info(_children(disk)[0], owner).path
+            except VolumeLost as err:
+                return present.data == err.path
         return not present.local or (present.local, present.peer) == _ends(link)
 
 

@@ -70,5 +70,6 @@ def settle(device: str) -> Argv:
     return ("udevadm", "settle", "--timeout=10", f"--exit-if-exists={device}")
 
 
-def reduce_missing(vg: str) -> Argv:
-    return ("vgreduce", "--removemissing", "--force", vg)
+def reduce_missing(vg: str, *, force: bool) -> Argv:
+    # vgreduce(8): by force also volumes that lie partly there are removed, with what is left of them
+    return ("vgreduce", "--yes", "--removemissing", *(("--force",) if force else ()), vg)

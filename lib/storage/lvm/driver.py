@@ -16,7 +16,7 @@ from ganeti.host.run import Argv, Runner
 from ganeti.model.objects import Disk
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage import wipe
-from ganeti.storage.base import NotOurs, Watch
+from ganeti.storage.base import NotOurs, VolumeLost, Watch
 from ganeti.storage.lvm import choice, commands, names, parse
 from ganeti.storage.lvm.names import Mark
 
@@ -94,10 +94,11 @@ class LvmStorage:
             found = _ours(self._list(vg), vg, name, Mark(owner=owner, disk=disk.uuid))
         if found is None:
             return VolumeReply(path=device, size=0, exists=False)
-        if found.is_virtual or found.is_partial:
-            raise errors.StorageError(
+        if found.is_lost:
+            raise VolumeLost(
                 f"logical volume {vg}/{name} has lost the disk that it lay on",
                 hint="it has to be recreated or restored",
+                path=device,
             )
         return VolumeReply(path=device, size=int(found.size))
 
@@ -214,15 +215,6 @@ class LvmStorage:
     def volumes(self) -> tuple[str, ...]:
         with _told("cannot list the logical volumes"):
             return tuple(names.device(lv.vg, lv.name) for lv in self._list() if lv.mark is not None)
-
-    def repair(self, *, vg: str) -> str:
-        """Take physical volumes that are missing out of the group, once; what lay on them is lost. What was done."""
-        with self._lock, _told(f"cannot repair volume group {vg}"):
-            missing = self._group(vg).missing
-            if not missing:
-                return ""
-            self._change(commands.reduce_missing(vg))
-        return f"{missing} missing physical volumes were taken out of volume group {vg}"
 
     # LVM's tools
 

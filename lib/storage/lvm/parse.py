@@ -42,6 +42,10 @@ class Lv(msgspec.Struct, frozen=True, kw_only=True):
         """Lies on a disk that is missing."""
         return self.attr[8:9] == "p"
 
+    @property
+    def is_lost(self) -> bool:
+        return self.is_virtual or self.is_partial
+
 
 class Pv(msgspec.Struct, frozen=True, kw_only=True):
     name: str

@@ -3,17 +3,20 @@
 import pytest
 
 from ganeti import errors
-from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageModify, StorageRepair
+from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageLoss, StorageLost, StorageModify, StorageRepair
 from ganeti.host.clock import SystemClock
 from ganeti.node import power
 from ganeti.node.base import Context, NodeEnv
 from ganeti.paths import Paths
 from ganeti.testing.script import Script
 
+TORN = "  xenvg|8188.00|7000.00|wz-pn-|4.00|2|1\n"
 
-def env_of(tmp_path, *steps):
+
+def env_of(root, *steps):
+    """An empty root is a real node's."""
     tools = Script(*steps)
-    where = Paths(str(tmp_path), "node1")
+    where = Paths(str(root), "node1")
     return NodeEnv(paths=where, runner=tools, clock=SystemClock(), hypervisors={}, storage={}), tools
 
 
@@ -53,9 +56,12 @@ def test_virtual_node_is_not_rebooted(tmp_path):
         power.powercycle(NodePowercycle(request="r"), env, Context())
 
 
-def test_storage_units_are_changed_by_lvm(tmp_path):
-    env, tools = env_of(tmp_path, ("pvchange --allocatable n /dev/sdb", ""), ("vgreduce --removemissing xenvg", ""))
+def test_storage_units_are_changed_by_lvm():
+    loss = (("vgs ...", TORN), ("lvs ... xenvg", ""))
+    repaired = (*loss, ("vgreduce --yes --removemissing xenvg", ""))
+    env, tools = env_of("", ("pvchange --allocatable n /dev/sdb", ""), *loss, *repaired)
     power.modify(StorageModify(name="/dev/sdb", allocatable=False, request="r"), env, Context())
+    assert power.lost(StorageLost(name="xenvg"), env, Context()) == StorageLoss(missing=1)
     power.repair_group(StorageRepair(name="xenvg", request="r"), env, Context())
     tools.assert_finished()
     for name in ("sdb", "/dev/../etc/passwd", "/dev/x y"):
@@ -63,3 +69,12 @@ def test_storage_units_are_changed_by_lvm(tmp_path):
             power.modify(StorageModify(name=name, allocatable=True, request="r"), env, Context())
     with pytest.raises(errors.NodeFailure):
         power.repair_group(StorageRepair(name="-f", request="r"), env, Context())
+    with pytest.raises(errors.NodeFailure):
+        power.lost(StorageLost(name="a b"), env, Context())
+
+
+def test_a_virtual_node_has_lost_no_physical_volume(tmp_path):
+    env, tools = env_of(tmp_path)
+    assert power.lost(StorageLost(name="xenvg"), env, Context()) == StorageLoss()
+    power.repair_group(StorageRepair(name="xenvg", request="r"), env, Context())
+    tools.assert_finished()
