@@ -27,6 +27,7 @@ DELIBERATE = {
     ("OP_CLUSTER_SET_PARAMS", "blacklisted_os"): "gnt-os modify sets it",
     ("OP_CLUSTER_REPAIR_DISK_SIZES", "instances"): "the words of the command",
     ("OP_NODE_POWERCYCLE", "node_name"): "the word of the command",
+    ("OP_REPAIR_NODE_STORAGE", "unattended"): "the cluster itself, never people",
     ("OP_NODE_MODIFY_STORAGE", "node_name"): "a word of the command",
     ("OP_NODE_MODIFY_STORAGE", "storage_type"): "a word of the command",
     ("OP_NODE_MODIFY_STORAGE", "name"): "a word of the command",
