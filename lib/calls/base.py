@@ -23,6 +23,12 @@ class Time(enum.Enum):
     SCRIPTS = 900.0  # hooks: administrators were promised a quarter of an hour
     # longer: started, then polled and cancelled by its request id; the limit is of the whole
     LONG = 4 * 3600.0
+    # as long; what moves whole disks ends itself when nothing moves
+    STREAM = 7 * 86400.0
+
+    @property
+    def is_long(self) -> bool:
+        return self.value >= Time.LONG.value
 
 
 class Reserve(enum.Enum):

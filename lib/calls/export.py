@@ -85,7 +85,7 @@ class StreamStop(ChangingCall[None], frozen=True, tag="stream_stop"):
     """End the stream that `undoes` listens for, with its script. Ended already: fine."""
 
 
-@call(reply=None, time=Time.LONG, reserve=Reserve.SCRIPTS)
+@call(reply=None, time=Time.STREAM, reserve=Reserve.SCRIPTS)
 class StreamSend(ChangingCall[None], frozen=True, tag="stream_send"):
     """Send a stream; its progress is told. Done when the receiver has it; what failed there fails here."""
 

@@ -34,6 +34,7 @@ class Output:
     def __init__(self, handle: int, ended: threading.Event) -> None:
         self._handle = handle
         self._ended = ended
+        self.moved = time.monotonic()  # when there was data last
 
     def read(self, size: int) -> bytes:
         """Some bytes; none: nobody can write any more. Raises ExecError when it is held open by a stray process."""
@@ -44,7 +45,9 @@ class Output:
             quiet = quiet + 0.25 if self._ended.is_set() else 0.0
             if quiet >= _SILENCE_S:
                 raise errors.ExecError("the script has ended, but a process that it left behind holds its output open")
-        return os.read(self._handle, size)
+        found = os.read(self._handle, size)
+        self.moved = time.monotonic()
+        return found
 
     def close(self) -> None:
         os.close(self._handle)
@@ -56,6 +59,7 @@ class Input:
     def __init__(self, handle: int, ended: threading.Event) -> None:
         self._handle = handle
         self._ended = ended
+        self.moved = time.monotonic()  # when it took data last
         os.set_blocking(handle, False)
 
     def write(self, data: bytes) -> bool:
@@ -71,6 +75,7 @@ class Input:
                 continue
             try:
                 view = view[os.write(self._handle, view) :]
+                self.moved = time.monotonic()
             except BlockingIOError:
                 continue
             except BrokenPipeError:
@@ -125,8 +130,8 @@ def run(
     they raise ends the script and is raised here. The descriptors `keep` stay open in it. `begun` gets the process
     before the script begins, which it never does when we are killed meanwhile.
 
-    Its whole process group ends with it. Raises CommandFailed on the time limit, on more than `max_output` bytes in
-    `output`, when `stop` is set, and, unless it `may_linger`, when it leaves processes behind.
+    Its whole process group ends with it. Raises CommandFailed after `timeout_s` in which no data flow, on more than
+    `max_output` bytes in `output`, when `stop` is set, and, unless it `may_linger`, when it leaves processes behind.
     """
     command = tuple(argv)
     log.debug("run %s", command)
@@ -148,7 +153,8 @@ def run(
         raise errors.CommandFailed(command, None, "", why=err.strerror or str(err)) from err
     ended = threading.Event()
     mover: _Mover | None = None
-    deadline = time.monotonic() + timeout_s
+    begun_at = time.monotonic()
+    pipe: Input | Output | None = None
 
     written = (output,) if complaints is None else (output, complaints)
 
@@ -157,8 +163,9 @@ def run(
             raise mover.failure
         if stop.is_set():
             raise errors.CommandFailed(command, None, "", why="stopped on request")
-        if time.monotonic() >= deadline:
-            raise errors.CommandFailed(command, None, "", why=f"no end within {timeout_s:g} s")
+        if time.monotonic() >= (begun_at if pipe is None else pipe.moved) + timeout_s:
+            what = "no end" if pipe is None else "no data and no end"
+            raise errors.CommandFailed(command, None, "", why=f"{what} within {timeout_s:g} s")
         if any(os.fstat(file.fileno()).st_size > max_output for file in written):
             raise errors.CommandFailed(command, None, "", why=f"more than {max_output} bytes of output")
 
@@ -169,11 +176,11 @@ def run(
             with contextlib.suppress(BrokenPipeError):  # somebody has killed it
                 process.stdin.write(b"go\n")
         if feed is not None and process.stdin is not None:
-            given = Input(os.dup(process.stdin.fileno()), ended)
+            pipe = given = Input(os.dup(process.stdin.fileno()), ended)
             process.stdin.close()
             mover = _Mover(lambda: feed(given), given.close)
         if take is not None and process.stdout is not None:
-            taken = Output(os.dup(process.stdout.fileno()), ended)
+            pipe = taken = Output(os.dup(process.stdout.fileno()), ended)
             process.stdout.close()
             mover = _Mover(lambda: take(taken), taken.close)
         while True:
@@ -200,10 +207,10 @@ def run(
             # it writes faster than we look
             if os.fstat(file.fileno()).st_size > max_output:
                 os.ftruncate(file.fileno(), max_output)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None and not pipe.closed:
+        for end in (process.stdin, process.stdout):
+            if end is not None and not end.closed:
                 with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+                    end.close()
 
 
 def _await_group(leader: int, command: tuple[str, ...]) -> None:

@@ -32,7 +32,11 @@ class BackupQueryData(LogicalUnit[OpBackupQueryData, BackupFacts]):
                 continue
             for name in names:
                 if not wanted or name in wanted:
-                    text = await env.rpc.one(node, ExportInfo(place=name))
+                    try:
+                        text = await env.rpc.one(node, ExportInfo(place=name))
+                    except errors.RpcError as err:
+                        found.setdefault(name, []).append({**_SHOWN, "node": where, "problem": str(err)})
+                        continue
                     if text is not None:  # removed meanwhile
                         found.setdefault(name, []).append(_details(where, text))
         missing = sorted(wanted - set(found))
@@ -46,8 +50,11 @@ class BackupQueryData(LogicalUnit[OpBackupQueryData, BackupFacts]):
         return facts.exports
 
 
+_SHOWN: dict[str, Any] = {"directory": "", "dump_sizes": {}, "problem": None}
+
+
 def _details(node: str, text: ExportText) -> Details:
-    shown: dict[str, Any] = {"node": node, "directory": text.directory, "dump_sizes": text.sizes, "problem": None}
+    shown = {**_SHOWN, "node": node, "directory": text.directory, "dump_sizes": text.sizes}
     try:
         exported = export_ini.read(text.text)
     except errors.PrereqError as err:

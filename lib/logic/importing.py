@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +16,11 @@ from ganeti.logic.base import Env
 from ganeti.model import export_ini, params
 from ganeti.model.config import Config
 from ganeti.model.export_ini import Exported
-from ganeti.model.objects import DiskTemplate, Node, Params
+from ganeti.model.objects import Disk, DiskTemplate, Node, Params
 from ganeti.model.types import MAC
 from ganeti.ops.instance import OpInstanceCreate
+
+MIB = 1 << 20
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,18 @@ async def find(env: Env, op: OpInstanceCreate) -> Source:
         for node, names in answers.items()
         if not isinstance(names, errors.RpcError) and place in names
     ]
-    sources = [source for node in holders if (source := await _read(env, node, place)) is not None]
+    sources, damaged = [], []
+    for node in holders:
+        try:
+            source = await _read(env, node, place)
+        except errors.PrereqError as err:
+            damaged.append(err)
+        else:
+            sources += [source] if source is not None else []
+    if damaged and not sources:
+        raise damaged[0]
+    for problem in damaged:
+        env.warn(f"not looked at: {problem}")
     if not sources:
         silent = [str(names) for names in answers.values() if isinstance(names, errors.RpcError)]
         raise errors.PrereqError(
@@ -73,7 +86,14 @@ async def find(env: Env, op: OpInstanceCreate) -> Source:
 
 async def _read(env: Env, node: Node, place: str) -> Source | None:
     text = await checks.ask(env, node.uuid, ExportInfo(place=place), f"read the export {place}")
-    return None if text is None else Source(node=node, text=text, exported=export_ini.read(text.text))
+    if text is None:
+        return None
+    try:
+        exported = export_ini.read(text.text)
+    except errors.PrereqError as err:
+        where = f"the export in {text.directory} on node {node.name}"
+        raise errors.PrereqError(err.code, f"{where} is damaged: {err.message}") from err
+    return Source(node=node, text=text, exported=exported)
 
 
 def check(source: Source) -> None:
@@ -94,6 +114,20 @@ def check(source: Source) -> None:
         raise errors.PrereqError(
             "wrong_state", f"{where} is compressed with {exported.compression!r}", hint="unpack its dumps before"
         )
+
+
+def check_sizes(source: Source, disks: Sequence[Disk]) -> None:
+    """Each whole disk has room on the new one. What a script writes it knows alone. Raises PrereqError."""
+    if source.contents is not Contents.RAW:
+        return
+    for index, (old, new) in enumerate(zip(source.exported.disks, disks, strict=False)):
+        wanted = old.dump_size or old.size * MIB
+        if old.dump and wanted > new.size * MIB:
+            raise errors.PrereqError(
+                "wrong_input",
+                f"the dump of disk {index} has {wanted} bytes, larger than disk {index} would be with {new.size} MiB",
+                hint="whole disks are moved: give it at least the size that it had",
+            )
 
 
 async def contents(env: Env, node: Node, op: OpInstanceCreate, exported: Exported) -> Contents:

@@ -108,8 +108,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         facts = await InstanceCreate(full)._check(env)
         node = env.config.nodes[facts.instance.primary_node]
         contents = await importing.contents(env, node, full, source.exported)
-        await streaming.check_compression(env, op.compress, source.node, node)
         source = msgspec.structs.replace(source, contents=contents)
+        importing.check_sizes(source, facts.instance.disks)
+        await streaming.check_compression(env, op.compress, source.node, node)
         return msgspec.structs.replace(facts, is_installed=False, source=source)
 
     async def _check(self, env: Env) -> CreateFacts:

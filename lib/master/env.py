@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.base import ChangingCall, Time
+from ganeti.calls.base import ChangingCall
 from ganeti.calls.base import encode as encode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence, TaskCancel
@@ -394,7 +394,7 @@ class JobEnv:
 
     async def _call(self, node: Uuid, call: ChangingCall[Any]) -> Any:
         """Make the call; a long one is told to stop when the job is killed, and its end is waited for."""
-        if call.time is not Time.LONG:
+        if not call.time.is_long:
             return await self.rpc.one(node, call)
         lines = ProgressLines(self.report, self._parts.clock)
 
@@ -480,7 +480,7 @@ class _JobMembership:
 
 def _may_go_on(call: ChangingCall[Any], err: errors.RpcError) -> bool:
     """Whether a call that failed so may still arrive, or run, on its node."""
-    return err.kind == "timeout" or (call.time is Time.LONG and err.kind in ("unreachable", "busy"))
+    return err.kind == "timeout" or (call.time.is_long and err.kind in ("unreachable", "busy"))
 
 
 def _undo(effect: Effect) -> Undo:

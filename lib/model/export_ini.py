@@ -1,9 +1,14 @@
-"""The config.ini of an export: what an instance was, as text. Pure."""
+"""The config.ini of an export: what an instance was, as text. Pure.
+
+A parameter that no line of such a file can hold as it is (blanks at its ends, line breaks, the word None) is in our
+section ``exact`` instead, as JSON under the name of the section where others are.
+"""
 
 from __future__ import annotations
 
 import configparser
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +20,11 @@ from ganeti.model.types import MiB
 
 VERSION = 0
 _MAX_COUNT = 64
+_MAX_DIGITS = 18
+#: the last second of the year 9999
+_MAX_TIME = 253_402_300_799
+_EXACT = "exact"
+_KEY = re.compile(r"[A-Za-z0-9_][\w.-]*\Z", re.ASCII)
 
 
 class ExportedNic(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +63,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(export: Exported) -> str:
-    config = configparser.RawConfigParser()
+    config = _parser()
     config["export"] = {
         "version": str(VERSION),
         "timestamp": str(export.timestamp),
@@ -88,29 +98,61 @@ def write(export: Exported) -> str:
         config.set("instance", f"disk{index}_name", disk.name or "None")
         if disk.dump:
             config.set("instance", f"disk{index}_dump", disk.dump)
+    exact: dict[str, str] = {}
     for section, values in (
         ("hypervisor", export.hvparams),
         ("backend", be),
         ("os", export.osparams),
         ("os_private", export.osparams_private),
     ):
-        config[section] = {key: _text(value) for key, value in values.items()}
+        config[section] = {key: _text(value) for key, value in values.items() if _fits(key, value)}
+        others = {key: _text(value) for key, value in values.items() if not _fits(key, value)}
+        if others:
+            exact[section] = msgspec.json.encode(others).decode()
+    if exact:
+        config[_EXACT] = exact
     output = io.StringIO()
     config.write(output)
     return output.getvalue()
+
+
+def with_sums(text: str, sums: Mapping[int, tuple[str, int]]) -> str:
+    """A config.ini that `write` made with the digest and length of the dumps, by disk."""
+    config = _parser()
+    config.read_string(text)
+    for index, (digest, length) in sums.items():
+        config.set("instance", f"disk{index}_checksum", digest)
+        config.set("instance", f"disk{index}_dump_size", str(length))
+    output = io.StringIO()
+    config.write(output)
+    return output.getvalue()
+
+
+def _parser() -> configparser.RawConfigParser:
+    config = configparser.RawConfigParser()
+    # names of parameters keep their case; the stub takes this for a method
+    config.optionxform = str  # type: ignore[assignment,method-assign]
+    return config
 
 
 def _text(value: Any) -> str:
     return str(value)
 
 
+def _fits(key: str, value: Any) -> bool:
+    """Whether what is read from a line with it is the same."""
+    if not _KEY.match(key):
+        return False
+    return not isinstance(value, str) or (value.isprintable() and value == value.strip() and value != "None")
+
+
 def read(text: str) -> Exported:
     """Raises PrereqError(wrong_input) that says what is wrong. Unknown keys are left alone."""
-    config = configparser.RawConfigParser()
+    config = _parser()
     try:
-        config.read_string(text)
+        config.read_string(text, source="config.ini")
     except configparser.Error as err:
-        raise _wrong(f"it cannot be read: {str(err).splitlines()[0]}") from err
+        raise _wrong(f"it cannot be read: {' '.join(str(err).split())[:300]}") from err
     for section in ("export", "instance"):
         if not config.has_section(section):
             raise _wrong(f"it has no section {section}")
@@ -127,7 +169,7 @@ def read(text: str) -> Exported:
         be = {key: value for key, value in {**memory, "vcpus": own.text("vcpus")}.items() if value}
     return Exported(
         name=own.text("name"),
-        timestamp=head.number("timestamp", 0),
+        timestamp=head.number("timestamp", 0, most=_MAX_TIME),
         source=head.text("source"),
         os=head.text("os"),
         compression=head.text("compression") or "none",
@@ -146,26 +188,25 @@ def read(text: str) -> Exported:
 
 class _Section:
     def __init__(self, values: Mapping[str, str], name: str) -> None:
-        self._values, self._name = values, name
+        self._values, self._name = {key.lower(): value for key, value in values.items()}, name
 
     def text(self, key: str) -> str:
         """Empty when it is not there, or None."""
         value = self._values.get(key, "").strip()
         return "" if value == "None" else value
 
-    def number(self, key: str, default: int) -> int:
+    def number(self, key: str, default: int, *, most: int = 10**_MAX_DIGITS) -> int:
         text = self.text(key)
         if not text:
             return default
         if not text.isascii() or not text.removeprefix("-").isdigit():
             raise _wrong(f"{key} in section {self._name} is {text[:80]!r}, not a whole number")
-        return int(text)
+        if len(text) > _MAX_DIGITS or not 0 <= (found := int(text)) <= most:
+            raise _wrong(f"{key} in section {self._name} is {text[:80]}, not a number from 0 to {most}")
+        return found
 
     def count(self, key: str) -> int:
-        found = self.number(key, 0)
-        if not 0 <= found <= _MAX_COUNT:
-            raise _wrong(f"{key} in section {self._name} is {found}")
-        return found
+        return self.number(key, 0, most=_MAX_COUNT)
 
 
 def _nic(own: _Section, index: int) -> ExportedNic:
@@ -198,7 +239,13 @@ def _disk(own: _Section, index: int) -> ExportedDisk:
 def _params(config: configparser.RawConfigParser, section: str) -> Params:
     if not config.has_section(section):
         return {}
-    return {key: value for key, value in config.items(section) if value != "None"}
+    found = {key: value for key, value in config.items(section) if value != "None"}
+    if not config.has_option(_EXACT, section):
+        return found
+    try:
+        return found | msgspec.json.decode(config.get(_EXACT, section), type=dict[str, str])
+    except (msgspec.DecodeError, msgspec.ValidationError) as err:
+        raise _wrong(f"{section} in section {_EXACT} cannot be read: {err}") from err
 
 
 def _wrong(problem: str) -> errors.PrereqError:

@@ -17,9 +17,7 @@ A directory with a mark is never listed, and what is hidden is put back when the
 
 from __future__ import annotations
 
-import configparser
 import hashlib
-import io
 import logging
 import os
 import posixpath
@@ -41,6 +39,7 @@ from ganeti.calls.export import (
     ExportText,
 )
 from ganeti.host import faults, files
+from ganeti.model import export_ini
 from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
@@ -189,16 +188,12 @@ def _put_in_place(place: _Place, token: str) -> None:
 
 def _with_sums(directory: str, text: str, dumps: Iterable[tuple[int, str]]) -> str:
     """The config.ini with what is known of the dumps now."""
-    config = configparser.RawConfigParser()
-    config.read_string(text)
+    sums = {}
     for index, file in dumps:
         _check_file(file)
         found = codec.decode(files.read_text(f"{directory}/{file}{SUM}") or "", DumpSum)
-        config.set("instance", f"disk{index}_checksum", found.digest)
-        config.set("instance", f"disk{index}_dump_size", str(found.length))
-    output = io.StringIO()
-    config.write(output)
-    return output.getvalue()
+        sums[index] = (found.digest, found.length)
+    return export_ini.with_sums(text, sums)
 
 
 @handles(ExportDiscard)
@@ -283,7 +278,7 @@ def read(where: Paths, directory: str) -> ExportText | None:
     if not _is_whole(local):
         return None
     with _told(f"cannot read {directory}/{CONFIG}"):
-        text = files.read_text(f"{local}/{CONFIG}", max_bytes=_MAX_CONFIG)
+        text = files.read_text(f"{local}/{CONFIG}", max_bytes=_MAX_CONFIG + 1)
         sizes = {
             entry.name: entry.stat().st_size
             for entry in os.scandir(local)
@@ -291,6 +286,8 @@ def read(where: Paths, directory: str) -> ExportText | None:
         }
     if text is None:
         return None
+    if len(text) > _MAX_CONFIG:
+        raise errors.NodeFailure(f"{directory}/{CONFIG} has more than {_MAX_CONFIG} bytes: that is not one of ours")
     identity = hashlib.sha256(text.encode()).hexdigest()
     return ExportText(directory=directory, text=text, identity=identity, sizes=sizes)
 

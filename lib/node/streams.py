@@ -23,7 +23,7 @@ from ganeti.calls.export import (
     ToDump,
 )
 from ganeti.calls.instance import GuestSpec
-from ganeti.host import faults
+from ganeti.host import faults, sparse
 from ganeti.model.objects import Disk
 from ganeti.node import exports, os_run, osenv, scripts, volumes
 from ganeti.node.base import Context, NodeEnv, handles
@@ -44,6 +44,8 @@ ACCEPT_S = 180.0
 END_S = 40.0
 #: how long the sender may take to hear that the receiver has failed
 LINGER_S = 15.0
+#: a receiver whose kernel has not answered for so long is gone; it is asked every two minutes at least
+SILENCE_S = 300.0
 
 BEFORE_END = faults.register("stream.before_end")
 AFTER_END = faults.register("stream.after_end")
@@ -179,6 +181,7 @@ class Listener:
         _check_script(definition.name, "import", definition.scripts)
         disks = os_run.open_disks(spec, env)
         environment = osenv.import_(spec, definition, disks, index=into.index, debug=into.debug)
+        sizes = [_size(disk) for disk in disks]
         ends: list[End] = []
         problem = os_run.run(
             "import",
@@ -192,7 +195,20 @@ class Listener:
         )
         if problem:
             raise errors.NodeFailure(f"OS import script of {spec.instance.os} failed for disk {into.index}: {problem}")
+        for index, path in enumerate(disks):
+            # a file grows where a real disk would end
+            if _size(path) != sizes[index]:
+                raise errors.NodeFailure(
+                    f"OS import script of {spec.instance.os} has changed the size of disk {index} from {sizes[index]}"
+                    f" to {_size(path)} bytes",
+                    hint="give it at least the size that the exported disk had",
+                )
         return ends[0]
+
+
+def _size(path: str) -> int:
+    with open(path, "rb") as file:
+        return sparse.size_of(file.fileno())
 
 
 def _check_script(os_name: str, script: str, there: tuple[str, ...]) -> None:
@@ -290,6 +306,7 @@ class _Sending:
         self._call, self._env, self._context = call, env, context
         self.meter = Meter(context.progress, env.clock, f"disk {call.source.index}", total)
         self._done = threading.Event()
+        self._why = ""  # it was cut
 
     def run(self, pieces: Iterator[Piece], *, checksum: str = "") -> None:
         """All of it, until the receiver has confirmed it. Raises NodeFailure."""
@@ -306,8 +323,7 @@ class _Sending:
                 )
             moving.confirm(channel, end)
         except _Failure as err:
-            why = "stopped on request" if self._context.stop.is_set() else _text(err)
-            raise errors.NodeFailure(why) from err
+            raise errors.NodeFailure(self._why or _text(err)) from err
         finally:
             self._done.set()
             watcher.join()
@@ -315,8 +331,19 @@ class _Sending:
         self.meter.end()
 
     def _watch(self, channel: Channel) -> None:
+        # a script that hangs is found at its own end of the stream first
+        clock, patience_s = self._env.clock, self._env.script_limit_s + LINGER_S
+        moved, since = self.meter.moved, clock.monotonic()
         while not self._done.wait(0.2):
+            if moved != self.meter.moved:
+                moved, since = self.meter.moved, clock.monotonic()
             if self._context.stop.is_set():
+                self._why = "stopped on request"
+            elif channel.silence_s() > SILENCE_S:
+                self._why = f"the receiving node has not answered for {SILENCE_S:g} s"
+            elif clock.monotonic() - since > patience_s:
+                self._why = f"nothing has moved for {patience_s:g} s: the receiving node takes nothing"
+            if self._why:
                 channel.abort()
                 return
 
@@ -340,7 +367,10 @@ def _send_dump(call: StreamSend, source: FromDump, env: NodeEnv, context: Contex
 
 def _of_filter(read: sources.Read, finish: sources.Finish) -> Iterator[Piece]:
     yield from sources.of_stream(read)
-    finish()
+    try:
+        finish()
+    except errors.CommandFailed as err:
+        raise errors.NodeFailure(f"the dump is damaged: it cannot be unpacked ({err})") from err
 
 
 def _send_disk(call: StreamSend, source: FromDisk, env: NodeEnv, context: Context) -> None:

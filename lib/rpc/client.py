@@ -155,7 +155,7 @@ class Client:
     async def _at(self, node: Node, call: Call[R], progress: Progress | None) -> R:
         if isinstance(call, TaskCancel) and call.request in self._long_calls:
             self._long_calls[call.request] = True
-        if call.time is Time.LONG and isinstance(call, ChangingCall):
+        if call.time.is_long and isinstance(call, ChangingCall):
             self._long_calls[call.request] = False
             try:
                 result = await self._long(node, call, progress)

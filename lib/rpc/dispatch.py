@@ -15,7 +15,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls import base as calls
-from ganeti.calls.base import Call, ChangingCall, Time
+from ganeti.calls.base import Call, ChangingCall
 from ganeti.rpc.pools import Busy, Pools
 from ganeti.rpc.requests import Execution, Outcome, Requests
 from ganeti.rpc.term import TermKeeper
@@ -91,7 +91,7 @@ class Dispatcher:
         else:
             log.debug("%s for %s", call.call_name, peer.name)
         execution = self._new_execution(envelope.term, peer)
-        if call.time is Time.LONG and isinstance(call, ChangingCall):
+        if call.time.is_long and isinstance(call, ChangingCall):
             return self._start(call, execution)
         with self.pools.slot(call.reserve):
             if isinstance(call, ChangingCall):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 
 import msgspec
 import pytest
@@ -404,7 +405,7 @@ def test_names_are_checked_on_the_node(world, name):
     with pytest.raises(errors.NodeFailure):
         call(world, ExportBegin(request="b", export=name, token="t"))
     assert "none" in call(world, StreamFacilities()).compressions
-    assert StreamSend.time.name == "LONG"
+    assert StreamSend.time.is_long
 
 
 def test_what_is_written_is_read_again():
@@ -447,6 +448,10 @@ def test_an_export_of_the_first_version_is_read():
         ("[export]\nversion = 0\n[instance]\ndisk_count = x\n", "not a whole number"),
         ("[export]\nversion = 0\n[instance]\ndisk_count = 9999\n", "is 9999"),
         ("[export]\nversion = 0\n[instance]\ndisk_count = 1\n", "disk 0 has no size"),
+        (f"[export]\nversion = 0\ntimestamp = {'1' * 5000}\n[instance]\n", "not a number from 0 to"),
+        ("[export]\nversion = 0\ntimestamp = 999999999999999\n[instance]\n", "not a number from 0 to"),
+        ("[export]\nversion = 0\ntimestamp = -1\n[instance]\n", "not a number from 0 to"),
+        ("[export]\nversion = 0\n[instance]\n[os]\n[exact]\nos = {\n", "os in section exact"),
     ],
 )
 def test_a_broken_config_is_told(text, words):
@@ -484,5 +489,88 @@ def test_a_guest_that_cannot_be_frozen_goes_on(world):
         assert "no space" in await world.fails(export())
         assert world.nodes[0].hypervisor.info(NAME, "").state.value == "running"
         assert (world.snapshots(), world.exports()) == ([], [])
+
+    asyncio.run(story())
+
+
+#: (name, value) that lines of a config.ini cannot hold as they are
+ODD = {
+    "Key": "case",
+    "a:b": "colon",
+    "#c": "comment",
+    "lead": "  x",
+    "trail": "x ",
+    "lines": "a\n#b\n\n c\r\n",
+    "none": "None",
+    "tab": "\tx\t",
+    "empty": "",
+    "words": "ä = [x]; %(y)s # z",
+    "separator": "a\u2028b\x85c",
+}
+
+
+def test_parameters_with_odd_characters_come_back_as_they_were():
+    exported = export_ini.Exported(name="x", timestamp=1, source="n", osparams=ODD, osparams_private=ODD, hvparams=ODD)
+    read = export_ini.read(export_ini.with_sums(export_ini.write(exported), {}))
+    assert (read.osparams, read.osparams_private, read.hvparams) == (ODD, ODD, ODD)
+
+
+def test_checksums_go_beside_what_is_there():
+    exported = export_ini.Exported(
+        name="x", timestamp=1, source="n", disks=(export_ini.ExportedDisk(size=4, dump="f"),)
+    )
+    (disk,) = export_ini.read(export_ini.with_sums(export_ini.write(exported), {0: ("abc", 77)})).disks
+    assert (disk.checksum, disk.dump_size, disk.dump) == ("abc", 77, "f")
+
+
+def test_a_raw_import_onto_a_smaller_disk_is_refused_before_anything_is_made(world):
+    async def story():
+        await world.instance()
+        await world.succeeds(export())
+        before = world.cluster.debris()
+        told = await world.fails(import_(disks=({"size": 4}, {"size": 7})))
+        assert "dump of disk 1" in told and "OpPrereqError" in told
+        assert world.cluster.debris() == before
+
+    asyncio.run(story())
+
+
+def test_an_import_script_that_writes_behind_the_end_of_a_file_disk_fails(world):
+    async def story():
+        world.scripts()
+        await world.instance()
+        await world.succeeds(export())
+        told = await world.fails(import_(disks=({"size": 4}, {"size": 4})))
+        assert "has changed the size of disk 1 from 4194304 to 8388608 bytes" in told
+        assert "web2.example.com" not in world.cluster.config.instance_names
+
+    asyncio.run(story())
+
+
+def overwrite(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def config_of(world, node):
+    return world.nodes[node].paths.local(f"{paths.EXPORT_DIR.path}/{NAME}/config.ini")
+
+
+def test_a_damaged_export_is_named_and_does_not_hide_a_whole_one(world):
+    async def story():
+        await world.instance()
+        await world.succeeds(export())
+        shutil.copytree(os.path.dirname(config_of(world, 1)), os.path.dirname(config_of(world, 2)))
+        overwrite(config_of(world, 1), b"[export]\n")
+        told = await world.fails(import_(src_node="node2"))
+        assert f"the export in /srv/ganeti/export/{NAME} on node node2.example.com is damaged" in told
+        await world.succeeds(import_())
+        assert any("not looked at" in line for line in world.log)
+        overwrite(config_of(world, 2), b"#" * (2 << 20))
+        assert "is damaged" in await world.fails(import_("web3.example.com"))
+        details = (await world.succeeds(OpBackupQueryData()))[NAME]
+        problems = {each["node"]: each["problem"] for each in details}
+        assert "no section instance" in problems["node2.example.com"]
+        assert "more than 1048576 bytes" in problems["node3.example.com"]
 
     asyncio.run(story())

@@ -21,6 +21,8 @@ HANDSHAKE_S = 20.0
 #: of one chunk, in bytes
 MAX_CHUNK = 2 << 20
 _LENGTH = struct.Struct(">I")
+#: `tcpi_last_ack_recv` of struct tcp_info (linux/tcp.h), in milliseconds
+_LAST_ANSWER = struct.Struct("=56xI")
 
 
 class Wire(Protocol):
@@ -29,6 +31,10 @@ class Wire(Protocol):
     def recv_into(self, buffer: bytearray | memoryview) -> int: ...
     def sendall(self, data: bytes) -> None: ...
     def has_input(self) -> bool: ...
+    def silence_s(self) -> float:
+        """From any thread: how long ago the other side's kernel has answered, in seconds."""
+        ...
+
     def abort(self) -> None:
         """From any thread: whoever reads or writes here fails. Repeatable."""
         ...
@@ -48,7 +54,7 @@ class Channel:
         try:
             self._wire.sendall(b"".join((_LENGTH.pack(length), *parts)))
         except OSError as err:
-            raise errors.ExecError(f"the connection to the other node was lost: {err}") from err
+            raise errors.ExecError(f"the connection to the other node was lost: {_reason(err)}") from err
 
     def receive(self) -> bytes:
         """A chunk; empty at the end of the stream."""
@@ -69,7 +75,7 @@ class Channel:
             try:
                 count = self._wire.recv_into(view[done:])
             except OSError as err:
-                raise errors.ExecError(f"the connection to the other node was lost: {err}") from err
+                raise errors.ExecError(f"the connection to the other node was lost: {_reason(err)}") from err
             if not count:
                 raise errors.ExecError("the other node ended the connection in the middle of the stream")
             done += count
@@ -78,6 +84,10 @@ class Channel:
     def has_word(self) -> bool:
         """Whether the other side has sent something, or has gone."""
         return self._wire.has_input()
+
+    def silence_s(self) -> float:
+        """How long the other node has not answered at all; it need not take anything. From any thread."""
+        return self._wire.silence_s()
 
     def linger(self, seconds: float) -> None:
         """Before closing: take what still comes until the other side has closed, or it would not get our last word."""
@@ -100,6 +110,13 @@ class Channel:
         self._wire.close()
 
 
+def _reason(err: OSError) -> str:
+    # what OpenSSL calls a protocol violation: the other daemon has died
+    if isinstance(err, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "it was ended there; has its node daemon died?"
+    return err.strerror or str(err)
+
+
 class _ServerWire:
     def __init__(self, raw: socket.socket, made: TlsSocket) -> None:
         self._raw, self._made = raw, made
@@ -112,6 +129,9 @@ class _ServerWire:
 
     def has_input(self) -> bool:
         return bool(self._made.pending()) or _readable(self._raw)
+
+    def silence_s(self) -> float:
+        return _silence_s(self._raw)
 
     def abort(self) -> None:
         _shut(self._raw)
@@ -135,6 +155,9 @@ class SocketWire:
 
     def has_input(self) -> bool:
         return _readable(self._raw)
+
+    def silence_s(self) -> float:
+        return _silence_s(self._raw)
 
     def abort(self) -> None:
         _shut(self._raw)
@@ -175,6 +198,9 @@ class _ClientWire:
             self._made.settimeout(None)
         return True
 
+    def silence_s(self) -> float:
+        return _silence_s(self._made)
+
     def abort(self) -> None:
         _shut(self._made)
 
@@ -189,18 +215,27 @@ def _readable(raw: socket.socket) -> bool:
     return bool(poller.poll(0))
 
 
+def _silence_s(raw: socket.socket) -> float:
+    try:
+        told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ANSWER.size)
+    except OSError:
+        return 0.0  # closed, or no TCP
+    return float(_LAST_ANSWER.unpack(told)[0]) / 1000
+
+
 def _shut(raw: socket.socket) -> None:
     with contextlib.suppress(OSError):  # closed by the other side, or by us
         socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
 def keep_alive(raw: socket.socket) -> None:
-    """A peer that is gone without a word is noticed within about two minutes."""
+    """Where nothing is on its way, a peer that is gone without a word is noticed within about two minutes."""
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000)
+    # not TCP_USER_TIMEOUT: it also ends a connection whose other side answers, but takes nothing for so long, as an
+    # import script that first makes a file system (tcp(7) does not say so, net/ipv4/tcp_timer.c does); see `silence_s`
 
 
 def listening(address: str) -> socket.socket:

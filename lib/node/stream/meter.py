@@ -37,6 +37,11 @@ class Meter:
             self._read = piece.offset + piece.length
             self._tell()
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes read and sent. From any thread."""
+        return self._read, self._sent
+
     def sent(self, count: int) -> None:
         self._sent += count
 
