@@ -25,6 +25,16 @@ HYPERVISORS: dict[str, HypervisorParameters] = {
 GLOBAL: frozenset[str] = frozenset(p.name for hv in HYPERVISORS.values() for p in hv.parameters if p.is_global)
 
 
+#: ports for guests that come at the same time, from migration_port on
+_PORTS = 64
+
+
+def migration_ports(complete: Params) -> range:
+    """On which a node may wait for guests; the first that is free is taken."""
+    first = int(complete["migration_port"])
+    return range(first, min(first + _PORTS, 65536))
+
+
 def declared(hv: str) -> HypervisorParameters:
     """Raises PrereqError for a hypervisor that does not exist."""
     found = HYPERVISORS.get(hv)

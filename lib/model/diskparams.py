@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,29 @@ from ganeti.model.types import Uuid
 
 # Any: JSON, untrusted.
 
+#: what decides whose data are thrown away, or lets both halves write, is not for everybody's options; getopt_long(3)
+#: takes the beginning of a word for the whole
+_NEVER = (
+    "--discard-my-data", "--after-sb-0pri", "--after-sb-1pri", "--after-sb-2pri", "--always-asbp", "--rr-conflict",
+    "--allow-two-primaries", "--tentative", "--on-io-error", "--shared-secret", "--cram-hmac-alg",
+)  # fmt: skip
+_SHORTEST = 4  # of a word that may be a beginning
+
+
+def custom_problem(options: str) -> str:
+    """What is wrong with options that are handed to drbdsetup as they are, or nothing."""
+    try:
+        words = shlex.split(options)
+    except ValueError as err:
+        return f"cannot be split into words: {err}"
+    for word in words:
+        name = word.partition("=")[0]
+        found = next((each for each in _NEVER if len(name) >= _SHORTEST and each.startswith(name)), None)
+        if found is not None:
+            return f"must not have {found}: that is decided by the cluster, or by somebody who looks at both halves"
+    return ""
+
+
 _ACCESS = Parameter(Kind.TEXT, "kernelspace", one_of("kernelspace", "userspace"))
 
 #: by template; one that is missing has no parameters
@@ -25,8 +49,8 @@ DECLARED: Mapping[DiskTemplate, Declarations] = {
         "disk-barriers": Parameter(Kind.TEXT, "n", one_of("n", "b", "d", "f", "bd", "bf", "df", "bfd")),
         "meta-barriers": Parameter(Kind.BOOL, False),
         "metavg": Parameter(Kind.TEXT, ""),
-        "disk-custom": Parameter(Kind.TEXT, ""),
-        "net-custom": Parameter(Kind.TEXT, ""),
+        "disk-custom": Parameter(Kind.TEXT, "", custom_problem),
+        "net-custom": Parameter(Kind.TEXT, "", custom_problem),
         "protocol": Parameter(Kind.TEXT, "C", one_of("A", "B", "C")),
         "dynamic-resync": Parameter(Kind.BOOL, False),
         "c-plan-ahead": Parameter(Kind.INT, 20, at_least(0)),  # tenths of a second

@@ -509,3 +509,45 @@ def test_sound_usb_and_spice_are_what_the_emulator_understands(kvm):
     assert (console.kind, console.port) == ("spice", port)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         assert connection.getpeername()[1] == port
+
+
+def test_vnc_of_xen_is_open_to_others_by_password_only(tmp_path):
+    node = Node("xen-hvm")
+    try:
+        secret = tmp_path / "secret"
+        hv = {"vnc_password_file": str(secret), "vnc_bind_address": "192.0.2.1"}
+        spec = node.spec()
+        node.start()
+        (place,) = Path(node.paths.local(paths.XEN_CONFIG_DIR)).iterdir()
+        assert "vnclisten = '127.0.0.1'" in place.read_text()
+        assert "vncpasswd" not in place.read_text()
+        asked = msgspec.structs.replace(spec, hvparams=spec.hvparams | hv)
+        assert "vnc_password_file: there is no file" in node.hypervisor.validate(asked.hvparams)
+        secret.write_text("open sesame\n")
+        node.hypervisor.stop("web1", UUID, force=True)
+        node.hypervisor.start(asked, (), paused=False)
+        assert "vnclisten = '192.0.2.1'" in place.read_text()
+        assert "vncpasswd = 'open sesame'" in place.read_text()
+        assert place.stat().st_mode & 0o077 == 0
+    finally:
+        node.end()
+
+
+@pytest.mark.parametrize(
+    ("name", "hv", "word"),
+    [
+        ("xen-pvm", {"soundhw": "ac97"}, "soundhw=ac97"),
+        ("xen-hvm", {"disk_type": "ioemu", "blockdev_prefix": "xvd"}, "disk_type=ioemu"),
+        ("xen-hvm", {"device_model": "/nowhere"}, "device_model: there is no file"),
+    ],
+)
+def test_what_xen_cannot_do_is_told_before_a_start(name, hv, word):
+    node = Node(name)
+    try:
+        spec = node.spec()
+        assert node.hypervisor.validate(spec.hvparams) == ""
+        assert word in node.hypervisor.validate(spec.hvparams | hv)
+        with pytest.raises(errors.HypervisorError, match=word):
+            node.hypervisor.start(msgspec.structs.replace(spec, hvparams=spec.hvparams | hv), (), paused=False)
+    finally:
+        node.end()

@@ -350,6 +350,27 @@ def test_a_primary_without_good_data_is_refused_with_the_reason(tmp_path):
         storage.promote(MIRROR, "i-1", force=False)
 
 
+@pytest.mark.parametrize(
+    ("proc", "is_forced"),
+    [
+        ("connected-secondary-secondary-inconsistent-inconsistent", True),
+        ("standalone-secondary-unknown-inconsistent-dunknown", True),
+        ("syncsource-primary-secondary-uptodate-inconsistent", True),
+        ("synctarget-secondary-primary-inconsistent-uptodate", False),
+        ("connected-primary-secondary-diskless-uptodate", False),
+    ],
+)
+def test_force_never_overwrites_a_half_that_has_data(tmp_path, proc, is_forced):
+    steps = [("drbdsetup primary 0 --force", "")] if is_forced else []
+    storage, tools, _ = drbd(tmp_path, *steps, proc=proc)
+    if is_forced:
+        storage.promote(MIRROR, "i-1", force=True)
+    else:
+        with pytest.raises(errors.StorageError, match="the peer's would be overwritten"):
+            storage.promote(MIRROR, "i-1", force=True)
+    tools.assert_finished()
+
+
 def test_closing_waits_until_nobody_has_it_open(tmp_path):
     storage, tools, clock = drbd(
         tmp_path, shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", HELD), ("drbdsetup down resource0", ""),

@@ -68,6 +68,8 @@ def test_a_setting_is_stored(given, field, stored):
         ({"ndparams": {"colour": "red"}}, "unknown node parameter 'colour'"),
         ({"diskparams": {"tape": {}}}, "no disk template 'tape'"),
         ({"diskparams": {"drbd": {"protocol": "X"}}}, "protocol is 'X'"),
+        ({"diskparams": {"drbd": {"net-custom": "--discard-my-data"}}}, "must not have --discard-my-data"),
+        ({"diskparams": {"drbd": {"disk-custom": "'open"}}}, "cannot be split"),
         ({"os_hvp": {"debian": {"vmware": {}}}}, "no hypervisor 'vmware'"),
         ({"os_hvp": {"debian": {"kvm": {"migration_port": 5}}}}, "migration_port"),
         ({"os_hvp": {"debian": {"kvm": {"initrd_path": "x"}}}}, "initrd_path"),

@@ -35,9 +35,11 @@ _DISK_MODELS = {
     "scsi-generic": "scsi-generic",
 }
 
+_CIPHERS = "HIGH:-DES:-3DES:-EXPORT:-DH"
 #: parameters whose other values this driver refuses, so that none is silently without effect
 UNSUPPORTED = {
     "spice_use_tls": (False, "there are no certificates for SPICE"),
+    "spice_tls_ciphers": (_CIPHERS, "SPICE has no TLS here"),
 }
 #: disk types that the emulator has no longer, or not for this machine
 _NO_DISKS = {

@@ -17,7 +17,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestState
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Side, Tuning
-from ganeti.hypervisor import linux
+from ganeti.hypervisor import linux, parameters
 from ganeti.hypervisor.base import Watch
 from ganeti.hypervisor.kvm import accelerator, checks, compat, monitor
 from ganeti.hypervisor.kvm.emulator import Emulators
@@ -28,8 +28,6 @@ from ganeti.hypervisor.kvm.sending import Sender
 
 log = logging.getLogger(__name__)
 
-#: ports for guests that come at the same time, from migration_port on
-PORTS = 64
 #: how long it may take until a guest that was sent is loaded, and until it goes on
 _LOAD_S = 20.0
 _GO_ON_S = 30.0
@@ -148,9 +146,9 @@ class KvmMigration:
 
     def _listen(self, runtime: Runtime, address: str, tuning: Tuning) -> Endpoint:
         self._sender.enable(runtime, ("late-block-activate", *tuning.capabilities))
-        first = int(runtime.hvparams["migration_port"])
+        ports = parameters.migration_ports(runtime.hvparams)
         # The emulator binds the port itself: nobody can take it in between.
-        where = compat.uri(address, first, min(first + PORTS - 1, 65535))
+        where = compat.uri(address, ports[0], ports[-1])
         self._emulators.execute(runtime, "migrate-incoming", {"uri": where})
         for bound in self._sender.migration(runtime).get("socket-address", ()):
             if bound.get("type") == "inet":

@@ -9,6 +9,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.instance import GuestSpec
+from ganeti.hypervisor.xen_hvm import params as xen_hvm
 from ganeti.model.objects import DiskMode, Params
 from ganeti.model.types import MiB
 
@@ -16,8 +17,18 @@ MAX_DISKS = 24
 #: emulated disks have the four places of two IDE channels; the CD drive takes the third
 _IDE_PLACES = 4
 _CD_PLACE = 2
+_EMULATED = "hd"
+#: without a password VNC is for this machine alone
+_LOOPBACK = "127.0.0.1"
 #: neither can be written inside a string of this syntax in a way that every release reads
 _FORBIDDEN = re.compile(r"['\\\x00-\x1f\x7f]")
+
+#: between the parts of a disk or a card; what comes from outside may not add parts of its own
+_ENDS_A_PART = re.compile(r"[,\s]")
+#: values whose text is told to nobody
+_SECRET = ("vncpasswd",)
+#: of fully virtual guests: what xl finds by itself is not named, the built-in value is that of other systems
+_OVERRIDES = {"kernel_path": "firmware_override", "device_model": "device_model_override"}
 
 Value = str | int | Sequence[str]
 
@@ -29,8 +40,34 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     vnc_password: str = ""
 
 
+def unsupported(name: str, hvparams: Params) -> str:
+    """Which parameters of the hypervisor `name` ask for something that it cannot do, or nothing."""
+    if name == "xen-pvm" and hvparams["soundhw"]:
+        return f"soundhw={hvparams['soundhw']} is not possible: paravirtual guests have no emulated sound devices"
+    if name == "xen-hvm" and hvparams["disk_type"] == "ioemu" and hvparams["blockdev_prefix"] != _EMULATED:
+        return (
+            f"disk_type=ioemu with blockdev_prefix={hvparams['blockdev_prefix']} is not possible: "
+            f"emulated disks are called {_EMULATED}a to {_EMULATED}d"
+        )
+    return ""
+
+
+def overrides(hvparams: Params) -> dict[str, str]:
+    """Of a fully virtual guest's loader and device model those that are not left to xl: its word → path."""
+    declared = xen_hvm.PARAMETERS
+    found = {}
+    for name, word in _OVERRIDES.items():
+        parameter = declared.get(name)
+        if parameter is not None and hvparams[name] != parameter.default:
+            found[word] = str(hvparams[name])
+    return found
+
+
 def render(spec: GuestSpec, places: Places) -> str:
     """The whole file. Raises HypervisorError for what xl could not read."""
+    problem = unsupported(spec.instance.hypervisor, spec.hvparams)
+    if problem:
+        raise errors.HypervisorError(problem)
     is_hvm = spec.instance.hypervisor == "xen-hvm"
     entries = _common(spec)
     entries |= _hvm(spec, places) if is_hvm else _pvm(spec.hvparams)
@@ -51,8 +88,9 @@ def _literal(key: str, value: Value) -> str:
         return str(int(value))
     if isinstance(value, str):
         if _FORBIDDEN.search(value):
+            shown = "" if key in _SECRET else f": {value[:80]!r}"
             raise errors.HypervisorError(
-                f"the value of {key} has a character that cannot be written into Xen's configuration: {value[:80]!r}",
+                f"the value of {key} has a character that cannot be written into Xen's configuration{shown}",
                 hint="quotes, backslashes and control characters are not possible",
             )
         return f"'{value}'"
@@ -110,9 +148,10 @@ def _hvm(spec: GuestSpec, places: Places) -> dict[str, Value]:
         "usb": 1,
         "usbdevice": "tablet",
         "vnc": 1,
-        "vnclisten": str(hv["vnc_bind_address"]) or "0.0.0.0",
+        "vnclisten": (str(hv["vnc_bind_address"]) or "0.0.0.0") if places.vnc_password else _LOOPBACK,
         "serial": "pty",
     }
+    entries |= overrides(hv)
     if port > 5900:
         entries |= {"vncdisplay": port - 5900, "vncunused": 0}
     else:
@@ -130,6 +169,10 @@ def _hvm(spec: GuestSpec, places: Places) -> dict[str, Value]:
     return entries
 
 
+#: of Xen's own scripts, by mode; the usual one needs no name
+_SCRIPTS = {"openvswitch": "vif-openvswitch", "routed": "vif-route"}
+
+
 def _cards(spec: GuestSpec) -> tuple[str, ...]:
     return tuple(
         _card(spec, nic.mac, nic.ip, params)
@@ -140,16 +183,13 @@ def _cards(spec: GuestSpec) -> tuple[str, ...]:
 def _card(spec: GuestSpec, mac: str, ip: str | None, params: Params) -> str:
     hv, mode, link = spec.hvparams, str(params.get("mode") or "bridged"), str(params.get("link") or "")
     parts = [f"mac={mac}"]
-    if mode == "bridged":
-        parts.append(f"bridge={link}")
-    elif mode == "openvswitch":
-        parts += [f"bridge={link}{params.get('vlan') or ''}", "script=vif-openvswitch"]
+    if mode in ("bridged", "openvswitch"):
+        parts.append(_part("bridge", link + (str(params.get("vlan") or "") if mode == "openvswitch" else "")))
     if ip:
-        parts.append(f"ip={ip}")
-    if hv["vif_script"]:
-        parts.append(f"script={hv['vif_script']}")
-    elif mode == "routed":
-        parts.append("script=vif-route")
+        parts.append(_part("ip", ip))
+    script = str(hv["vif_script"]) or _SCRIPTS.get(mode, "")
+    if script:
+        parts.append(_part("script", script))
     if spec.instance.hypervisor == "xen-hvm":
         kind = str(hv["nic_type"])
         if kind == "paravirtual" or hv["vif_type"] == "vif":
@@ -159,6 +199,12 @@ def _card(spec: GuestSpec, mac: str, ip: str | None, params: Params) -> str:
     return ",".join(parts)
 
 
+def _part(key: str, value: str) -> str:
+    if _ENDS_A_PART.search(value):
+        raise errors.HypervisorError(f"{key}={value[:80]!r} of a network card has a comma or a blank in it")
+    return f"{key}={value}"
+
+
 def _disks(spec: GuestSpec, disk_paths: Sequence[str]) -> tuple[str, ...]:
     disks = spec.instance.disks
     if len(disks) > MAX_DISKS:
@@ -166,6 +212,9 @@ def _disks(spec: GuestSpec, disk_paths: Sequence[str]) -> tuple[str, ...]:
     is_hvm = spec.instance.hypervisor == "xen-hvm"
     image = str(spec.hvparams["cdrom_image_path"]) if is_hvm else ""
     names = _device_names(str(spec.hvparams["blockdev_prefix"]), len(disks), has_cd=bool(image))
+    if is_hvm and spec.hvparams["disk_type"] == "ioemu" and not all(name.startswith(_EMULATED) for name in names):
+        places = _IDE_PLACES - bool(image)
+        raise errors.HypervisorError(f"a guest with disk_type=ioemu has at most {places} disks, not {len(disks)}")
     entries = [
         f"format=raw,vdev={name},access={'rw' if disk.mode is DiskMode.RW else 'ro'},target={path}"
         for disk, path, name in zip(disks, disk_paths, names, strict=True)
@@ -178,7 +227,7 @@ def _disks(spec: GuestSpec, disk_paths: Sequence[str]) -> tuple[str, ...]:
 def _device_names(prefix: str, count: int, *, has_cd: bool) -> list[str]:
     """Of emulated disks only as many as there is place for; what does not fit is paravirtual."""
     letters = [chr(ord("a") + index) for index in range(MAX_DISKS + 1)]
-    if prefix != "hd":
+    if prefix != _EMULATED:
         return [f"{prefix}{letter}" for letter in letters[:count]]
     places = [place for place in range(MAX_DISKS + 1) if not (has_cd and place == _CD_PLACE)][:count]
-    return [f"{'hd' if place < _IDE_PLACES else 'xvd'}{letters[place]}" for place in places]
+    return [f"{_EMULATED if place < _IDE_PLACES else 'xvd'}{letters[place]}" for place in places]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import msgspec
@@ -23,6 +24,8 @@ from ganeti.hypervisor.xen.toolstack import XL, Toolstack
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import MiB
 from ganeti.paths import Paths
+
+log = logging.getLogger(__name__)
 
 _FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 _FIXED = "a domain gets other devices with its next start only"
@@ -95,6 +98,12 @@ class XenHypervisor:
         if spec.instance.hypervisor == _HVM:
             file = linux.host_file(self._paths, str(spec.hvparams["vnc_password_file"]))
             password = (files.read_text(file) or "").partition("\n")[0].strip()
+            if not password:
+                log.warning(
+                    "instance %s: there is no VNC password in %s, so VNC is for this node only",
+                    spec.instance.name,
+                    file,
+                )
         local = tuple(
             self._paths.local(path) if disk.template in _FILES else path
             for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
@@ -233,7 +242,7 @@ class XenHypervisor:
         return parse.node_info(self._xl.info(), self._xl.find(parse.DOM0))
 
     def validate(self, hvparams: Params) -> str:
-        problems = []
+        problems = [problem] if (problem := config.unsupported(self._name, hvparams)) else []
         for parameter in parameters.declared(self._name).parameters:
             value = str(hvparams[parameter.name])
             is_unused = parameter.name in self._unused(hvparams)
@@ -245,8 +254,12 @@ class XenHypervisor:
 
     def _unused(self, hvparams: Params) -> tuple[str, ...]:
         if self._name == _HVM:
-            # xl finds its loader and its device model by itself; both stay for old configurations
-            return "kernel_path", "device_model", "vnc_password_file"
+            # built-in values: xl finds loader and device model by itself; without a password VNC is for the node only
+            return tuple(
+                parameter.name
+                for parameter in parameters.declared(_HVM).parameters
+                if parameter.on_node is OnNode.FILE and hvparams[parameter.name] == parameter.default
+            )
         return ("kernel_path", "initrd_path") if hvparams["use_bootloader"] else ("bootloader_path",)
 
     def verify(self) -> str:

@@ -22,6 +22,7 @@ from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Side, T
 from ganeti.host import files, groups
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
+from ganeti.hypervisor import parameters
 from ganeti.hypervisor.base import Watch
 from ganeti.hypervisor.xen import config, parse, session
 from ganeti.hypervisor.xen.record import Record, Records
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 
 Plan = Callable[[GuestSpec, tuple[str, ...]], tuple[Record, str]]
 
-#: ports for guests that come at the same time, from migration_port on
-PORTS = 64
 _LISTEN_S, _ABORT_S, _POLL_S = 10.0, 90.0, 0.5
 _BUFFER = "-b524288"
 
@@ -106,16 +105,16 @@ class XenMigration:
             record, text = self._plan(spec, disk_paths)
             wakes = departure.is_running
             self._records.write(msgspec.structs.replace(record, incoming=migration, wakes=wakes), text)
-            first = int(spec.hvparams["migration_port"])
+            ports = parameters.migration_ports(spec.hvparams)
             try:
-                for port in range(first, min(first + PORTS, 65536)):
+                for port in ports:
                     if self._listen(name, address, port):
                         return Endpoint(address=address, port=port)
             except errors.HypervisorError:
                 self._records.forget(name)
                 raise
             self._records.forget(name)
-            raise errors.HypervisorError(f"no port from {first} on is free at {address}")
+            raise errors.HypervisorError(f"no port from {ports[0]} on is free at {address}")
 
     def _listen(self, name: str, address: str, port: int) -> bool:
         """False: the port is taken."""

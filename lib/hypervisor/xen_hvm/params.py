@@ -1,5 +1,7 @@
 """Parameters of Xen's fully virtual guests."""
 
+from string import ascii_lowercase
+
 from ganeti import settings
 from ganeti.hypervisor.declare import (
     HypervisorParameters,
@@ -45,7 +47,7 @@ PARAMETERS = HypervisorParameters(
             text("migration_mode", "non-live", "how instances are migrated", one_of("live", "non-live"), required=True)
         ),
         switch("use_localtime", False, "whether the guest's clock runs in local time"),
-        text("blockdev_prefix", "hd", "prefix of disk names in the guest"),
+        text("blockdev_prefix", "hd", "prefix of disk names in the guest", letters(ascii_lowercase)),
         text("pci_pass", "", "PCI devices given to the guest"),
         text(
             "reboot_behavior", "reboot", "what happens when the guest reboots", one_of("reboot", "exit"), required=True

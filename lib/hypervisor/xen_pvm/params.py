@@ -1,10 +1,13 @@
 """Parameters of Xen's paravirtual guests."""
 
+from string import ascii_lowercase
+
 from ganeti.hypervisor.declare import (
     HypervisorParameters,
     between,
     for_cluster,
     is_cpu_mask,
+    letters,
     number,
     one_of,
     path,
@@ -35,7 +38,7 @@ PARAMETERS = HypervisorParameters(
         for_cluster(
             text("migration_mode", "live", "how instances are migrated", one_of("live", "non-live"), required=True)
         ),
-        text("blockdev_prefix", "sd", "prefix of disk names in the guest"),
+        text("blockdev_prefix", "sd", "prefix of disk names in the guest", letters(ascii_lowercase)),
         text(
             "reboot_behavior", "reboot", "what happens when the guest reboots", one_of("reboot", "exit"), required=True
         ),

@@ -34,6 +34,8 @@ _HANDSHAKE_S = 4.0
 _BUSY_S = 30.0
 _POLL_S = 0.5
 _META_MIB = 128
+#: states of a half that once had all data
+_WRITTEN = ("UpToDate", "Consistent", "Outdated")
 
 Wipe = Callable[[str, MiB, MiB, Watch], None]  # device, offset, size
 
@@ -191,7 +193,19 @@ class DrbdStorage:
         if not force:
             self._handshake(link)
         with _told(f"cannot make minor {link.minor} primary"):
+            if force:
+                self._check_no_better(link)
             self._kernel.primary(link.minor, force=force)
+
+    def _check_no_better(self, link: Link) -> None:
+        """What is forced overwrites the peer: that must have nothing, whoever asked for it."""
+        found = self._kernel.minors().get(link.minor)
+        if found is not None and found.disk != "UpToDate" and found.peer_disk in _WRITTEN:
+            raise errors.StorageError(
+                f"minor {link.minor} has {found.disk} data and its peer has {found.peer_disk} data: "
+                "the peer's would be overwritten",
+                hint="let it be synchronised from the peer",
+            )
 
     def _handshake(self, link: Link) -> None:
         """A primary that has not met its peer begins a history of its own: give them time to meet."""

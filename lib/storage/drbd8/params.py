@@ -46,7 +46,7 @@ def net_options(overrides: Params) -> tuple[str, ...]:
 
 
 def _custom(values: Params, name: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(str(values[name])))
-    except ValueError as err:
-        raise errors.StorageError(f"the disk parameter {name} ({values[name]!r}) cannot be split: {err}") from err
+    problem = diskparams.custom_problem(str(values[name]))
+    if problem:
+        raise errors.StorageError(f"the disk parameter {name} ({values[name]!r}) {problem}")
+    return tuple(shlex.split(str(values[name])))

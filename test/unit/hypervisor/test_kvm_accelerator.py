@@ -11,6 +11,7 @@ needs_device = pytest.mark.skipif(not os.access(accelerator.DEVICE, os.R_OK | os
 
 
 def test_flags_decide_without_asking(tmp_path):
+    """Values of kvm_flag."""
     tools = Script()
     assert accelerator.choose("disabled", "/bin/sh", str(tmp_path), tools) == "tcg"
 

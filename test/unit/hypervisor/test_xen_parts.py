@@ -187,3 +187,45 @@ def test_too_many_disks_are_refused():
     assert len(rendered(spec(disks=24))["disk"].split("vdev=")) == 25
     with pytest.raises(errors.HypervisorError, match="at most 24 disks, not 25"):
         rendered(spec(disks=25))
+
+
+def test_a_password_that_cannot_be_written_is_not_told():
+    with pytest.raises(errors.HypervisorError, match="vncpasswd has a character") as caught:
+        rendered(spec("xen-hvm"), password="it's secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "hv"),
+    [
+        ({"mode": "bridged", "link": "br0,script=/tmp/x"}, {}),
+        ({"mode": "bridged", "link": "br0 script=/tmp/x"}, {}),
+        ({"mode": "openvswitch", "link": "ovs", "vlan": ".1,backend=x"}, {}),
+        ({"mode": "bridged", "link": "br0"}, {"vif_script": "/etc/a,b"}),
+    ],
+)
+def test_a_card_gets_no_parts_from_outside(params, hv):
+    with pytest.raises(errors.HypervisorError, match="comma or a blank"):
+        rendered(spec(nic=((None, params),), **hv))
+
+
+def test_a_card_has_one_script():
+    made = spec(nic=((None, {"mode": "openvswitch", "link": "ovs", "vlan": ".7"}),), vif_script="/etc/xen/scripts/own")
+    assert rendered(made)["vif"] == "['mac=aa:00:00:00:00:00,bridge=ovs.7,script=/etc/xen/scripts/own']"
+    usual = rendered(spec(nic=((None, {"mode": "openvswitch", "link": "ovs"}),)))["vif"]
+    assert usual == "['mac=aa:00:00:00:00:00,bridge=ovs,script=vif-openvswitch']"
+
+
+def test_emulated_disks_are_as_many_as_there_are_places():
+    assert len(rendered(spec("xen-hvm", disks=4, disk_type="ioemu"))["disk"].split("vdev=hd")) == 5
+    with pytest.raises(errors.HypervisorError, match="at most 4 disks, not 5"):
+        rendered(spec("xen-hvm", disks=5, disk_type="ioemu"))
+    with pytest.raises(errors.HypervisorError, match="at most 3 disks, not 4"):
+        rendered(spec("xen-hvm", disks=4, disk_type="ioemu", cdrom_image_path="/srv/cd.iso"))
+
+
+def test_loader_and_device_model_are_xl_s_own_unless_others_are_wanted():
+    found = rendered(spec("xen-hvm"))
+    assert not {"firmware_override", "device_model_override"} & set(found)
+    found = rendered(spec("xen-hvm", kernel_path="/opt/hvmloader", device_model="/opt/qemu"))
+    assert (found["firmware_override"], found["device_model_override"]) == ("'/opt/hvmloader'", "'/opt/qemu'")

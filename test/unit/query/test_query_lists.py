@@ -111,6 +111,14 @@ def test_status_when_the_guest_shut_itself_down_and_may(world):
     assert cells(world, "b", "status") == [[0, "USER_down"]]
 
 
+@pytest.mark.parametrize(("allowed", "status"), [(True, "USER_down"), (False, "ERROR_down")])
+def test_status_of_kvm_needs_the_instance_s_leave_too(world, allowed, status):
+    world.change_cluster(enabled_user_shutdown=True)
+    world.put(world.instance("a", hypervisor="kvm", hvparams={"user_shutdown": allowed}))
+    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN),)
+    assert cells(world, "a", "status") == [[0, status]]
+
+
 def test_status_when_the_node_is_offline_or_silent(world):
     world.failing["n2"] = "unreachable"
     assert cells(world, "db1", "status", "oper_state", "oper_ram") == [[0, "ERROR_nodeoffline"], [4, None], [4, None]]

@@ -119,6 +119,18 @@ def test_no_side_is_ever_told_to_discard_changes_after_a_split_brain():
     assert "2pri" not in words
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["--discard-my-data", "--discard", "--after-sb-2pri=discard-remote", "--after-sb-0pri", "--allow-two-primaries=yes",
+     "--allow-two", "--rr-conflict violently", "--on-io-error=pass_on"],
+)  # fmt: skip
+def test_options_of_the_administrator_do_not_decide_whose_data_go(option):
+    for name, options in (("net-custom", params.net_options), ("disk-custom", params.disk_options)):
+        with pytest.raises(errors.StorageError, match=f"{name}.*must not have --"):
+            options({name: f"--verify-alg=sha1 {option}"})
+    assert "--verify-alg=sha1" in params.net_options({"net-custom": "--verify-alg=sha1 --ping-int 5"})
+
+
 def test_commands_are_those_that_worked_on_real_nodes():
     assert " ".join(commands.create_md(0, "/dev/xenvg/disk0_meta")) == (
         "drbdmeta --force /dev/drbd0 v08 /dev/xenvg/disk0_meta 0 create-md"
