@@ -69,6 +69,7 @@ def _block(facts: dict[str, Any]) -> Block:  # Any: JSON of OP_INSTANCE_QUERY_DA
             ("Modification time", _time(facts.get("mtime"))),
             ("State", _state(facts)),
             *((("Blocked", facts["blocked"]),) if facts.get("blocked") else ()),
+            *((("Old volumes", facts["old_volumes"]),) if facts.get("old_volumes") else ()),
             (
                 "Nodes",
                 [

@@ -93,12 +93,15 @@ class Env(Protocol):
     @property
     def rng(self) -> random.Random: ...
     @property
-    def debts(self) -> Sequence[tuple[Uuid, str]]:
-        """(node, what) of undos that wait for their node."""
+    def debts(self) -> Sequence[Undo]:
+        """What waits for its node, or for an instance's disks."""
         ...
 
     async def settle(self, node: Uuid) -> Sequence[Undo]:
-        """Have the node do now what it still has to undo; replies what it could not. RpcError: it does not answer."""
+        """Have the node do now what it still has to undo; replies what it could not, or has to keep for now.
+
+        Raises RpcError: it does not answer.
+        """
         ...
 
     def now(self) -> float:

@@ -11,10 +11,11 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import CheckReply, StoreCheck
-from ganeti.logic import findings, verify_config, verify_host
+from ganeti.logic import findings, owing, verify_config, verify_host
 from ganeti.logic.base import Env, LogicalUnit, StateHolder, implements
 from ganeti.logic.findings import Finding, Findings
 from ganeti.model.config import Config
+from ganeti.model.jobs import Undo
 from ganeti.model.types import Uuid, nice_key
 from ganeti.ops.base import OpCode
 from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpClusterVerifyGroup
@@ -175,12 +176,13 @@ async def check_copies(env: Env, found: Findings) -> None:
         found.check(node not in different, "ECLUSTERFILECHECK", name, text)
 
 
-def check_debts(config: Config, debts: Sequence[tuple[Uuid, str]], found: Findings) -> None:
-    """Undos that wait for their node; what they are about stays reserved until then."""
-    by_node: dict[Uuid, list[str]] = {}
-    for node, what in debts:
-        by_node.setdefault(node, []).append(what)
-    for node, what_all in by_node.items():
+def check_debts(config: Config, debts: Sequence[Undo], found: Findings) -> None:
+    """Undos that wait for their node, or for an instance's disks; what they are about stays reserved until then."""
+    heads = {False: "to be undone when the node is back", True: "kept, it may be the only good copy of data"}
+    by_node: dict[tuple[Uuid, bool], list[str]] = {}
+    for undo in debts:
+        is_kept = undo.until_good is not None and undo.until_good in config.instances
+        by_node.setdefault((undo.node, is_kept), []).append(owing.told(config, undo))
+    for (node, is_kept), texts in by_node.items():
         name = config.nodes[node].name if node in config.nodes else node
-        text = f"to be undone when the node is back: {'; '.join(what_all)}"
-        found.check(not what_all, "ECLUSTERCFG", name, text, is_warning=True)
+        found.check(False, "ECLUSTERCFG", name, f"{heads[is_kept]}: {'; '.join(texts)}", is_warning=True)

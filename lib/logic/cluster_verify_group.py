@@ -149,7 +149,7 @@ async def _gather(env: Env, config: Config, online: Sequence[Node]) -> verify_no
         looks=looks[0],
         master=own if isinstance(own, VersionReply) else None,
         master_verify=master_verify,
-        indebted=frozenset(node for node, _ in env.debts),
+        indebted=frozenset(undo.node for undo in env.debts),
     )
 
 

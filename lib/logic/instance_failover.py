@@ -198,7 +198,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         waiting = [*pairing.wait(), *pairing.removals] if self.op.wait_for_sync else []
         later: list[Step] = []
         if not self.op.wait_for_sync:
-            later = [*pairing.wait(moved, on_failure=OnFailure.WARN), *pairing.removals]
+            later = [*pairing.wait(moved, on_failure=OnFailure.WARN)]
+            later += [pairing.given_up] if pairing.given_up.debts else []
         stopped: list[Step] = []
         if not source.offline:
             stopped = [Record(resolve=resolve_record(instance, stop.call.request)), stop]
@@ -221,6 +222,8 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
                 env.report(f"{instance.name} is not marked up, so it is not started on {facts.target.name}")
             await stale.check_settled(env, instance, facts.target.uuid)
         await super().execute(facts, env)
+        if new_pairing.is_needed(instance, facts.target):
+            await new_pairing.settle(env, instance)
 
 
 def _moved(instance: Instance, target: Node) -> Instance:

@@ -10,8 +10,8 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.mirror import MirrorStatus
-from ganeti.calls.volume import VolumeInfo, VolumeRemove
-from ganeti.logic import checks, disk_activation, hooks, mirrors, new_mirror_ends, placement
+from ganeti.calls.volume import VolumeInfo
+from ganeti.logic import checks, disk_activation, hooks, mirrors, new_mirror_ends, placement, stale
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_grow_disk import pick
@@ -199,11 +199,13 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
     async def execute(self, facts: ReplaceFacts, env: Env) -> None:
         if not facts.disks:
             env.report(f"no disk of {facts.instance.name} is broken: there is nothing to replace")
+        if facts.node.uuid not in facts.instance.nodes:
+            await stale.check_settled(env, facts.instance, facts.node.uuid)
         await super().execute(facts, env)
 
 
 async def resolve_replace(arguments: dict[str, Any], env: Env) -> Iterable[str]:
-    """The new volumes are in use: go on; the old ones go, unless the primary node does not have all of the data."""
+    """The new volumes are in use: go on; the old ones go as soon as the primary node has all of the data."""
     instance = env.config.instances.get(Uuid(str(arguments["instance"])))
     if instance is None:
         return ["the instance is gone"]
@@ -216,37 +218,13 @@ async def resolve_replace(arguments: dict[str, Any], env: Env) -> Iterable[str]:
                 await env.rpc.one(effect.node, effect.call)
             except errors.RpcError as err:
                 lines.append(f"could not {effect.title}: {err}")
-    try:
-        found = await mirrors.states(env, instance, instance.primary_node)
-    except errors.RpcError as err:
-        return [*lines, f"old volumes of {instance.name} stay: {err}", *_left(old, env, node)]
-    if not all(one.is_local_good for one in found):
+    if not lines:
+        lines.append(f"the disks of {instance.name} were replaced")
+    if old:
         # they may be the only good ones that can be reached
-        return [*lines, f"the disks of {instance.name} are not in sync on its primary node", *_left(old, env, node)]
-    if lines:
-        return [*lines, *await _drop(old, instance, env, node)]
-    return [f"the disks of {instance.name} were replaced", *await _drop(old, instance, env, node)]
-
-
-async def _drop(old: Sequence[Disk], instance: Instance, env: Env, node: Uuid) -> list[str]:
-    """Remove old volumes, now or when their node is back."""
-    owed, lines = [], []
-    for disk in old:
-        try:
-            await env.rpc.one(node, VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request()))
-        except errors.RpcError as err:
-            lines.append(f"old volumes of {instance.name} are removed later: {err}")
-            owed.append(new_mirror_ends.owed(env, instance, node, disk))
-    if owed:
-        await env.commit(debts=owed)
+        await env.commit(debts=[new_mirror_ends.kept(env, instance, node, disk) for disk in old])
+        lines += await stale.settled(env, instance, node)
     return lines
-
-
-def _left(old: Sequence[Disk], env: Env, node: Uuid) -> list[str]:
-    held = env.config.nodes.get(node)
-    volumes = [volume for disk in old for volume in (disk.children or (disk,))]
-    names = ", ".join("/".join(str(part) for part in volume.logical_id) for volume in volumes)
-    return [f"old volumes are left on {held.name if held else node}, to be removed by hand: {names}"] if names else []
 
 
 RESOLVERS[new_mirror_ends.PROCEDURE] = resolve_replace

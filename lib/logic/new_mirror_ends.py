@@ -13,7 +13,7 @@ from ganeti.calls.volume import VolumeClose, VolumeCreate, VolumeRemove, VolumeR
 from ganeti.logic import mirrors, owing
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Commit, Effect, OnFailure, Parallel, Step
-from ganeti.model.disks import Mirror
+from ganeti.model.disks import Mirror, node_volumes
 from ganeti.model.jobs import Resolve, Undo
 from ganeti.model.objects import Disk, Instance, Node, Put
 from ganeti.model.types import RequestId, Uuid
@@ -27,6 +27,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Instance
     disks: tuple[Disk, ...]  # that are synchronised then
     removals: list[Step]  # of the old volumes
+    given_up: Commit  # in their place: they go by themselves when the instance's primary node has everything
     record: Resolve  # of what becomes of them; in the commit
 
 
@@ -49,6 +50,11 @@ def _remove(env: Env, instance: Instance, node: Node, old: Sequence[Disk]) -> li
         for disk in old
     )
     return [Parallel(effects=effects)] if effects else []
+
+
+def _give_up(env: Env, instance: Instance, node: Node, old: Sequence[Disk]) -> Commit:
+    debts = tuple(kept(env, instance, node.uuid, disk) for disk in old)
+    return Commit(title=f"give up the old volumes of {instance.name} on {node.name}", changes=(), debts=debts)
 
 
 # On the same node
@@ -82,8 +88,14 @@ def in_place(
     record = _record(instance, node.uuid, aside)
     title = f"the new volumes of {instance.name} on {node.name} are in use"
     steps.append(Commit(title=title, changes=(), recoveries=(record,)))
-    removals = _remove(env, instance, node, aside)
-    return Change(steps=steps, after=instance, disks=tuple(disks), removals=removals, record=record)
+    return Change(
+        steps=steps,
+        after=instance,
+        disks=tuple(disks),
+        removals=_remove(env, instance, node, aside),
+        given_up=_give_up(env, instance, node, aside),
+        record=record,
+    )
 
 
 def _create(env: Env, instance: Instance, node: Node, volume: Disk, together: int) -> Effect:
@@ -142,20 +154,28 @@ def elsewhere(
             on_failure=OnFailure.WARN,
         )
     steps += mirrors.disconnect(config, env, instance, primary.uuid, back=instance)
-    debts = tuple(owed(env, instance, old.uuid, disk) for disk in instance.disks) if old.offline else ()
+    debts = tuple(kept(env, instance, old.uuid, disk) for disk in instance.disks) if old.offline else ()
     record = _record(instance, old.uuid, () if old.offline else instance.disks)
     title = f"make {node.name} the secondary node of {instance.name}"
     steps.append(Commit(title=title, changes=(Put(after),), recoveries=(record,), debts=debts))
     steps += mirrors.assemble(config.apply([Put(after)]), env, after, [node.uuid, primary.uuid])
-    removals = [] if old.offline else _remove(env, instance, old, instance.disks)
-    return Change(steps=steps, after=after, disks=after.disks, removals=removals, record=record)
+    left = () if old.offline else instance.disks  # else it is in the debts
+    return Change(
+        steps=steps,
+        after=after,
+        disks=after.disks,
+        removals=_remove(env, instance, old, left),
+        given_up=_give_up(env, instance, old, left),
+        record=record,
+    )
 
 
 def _moved(env: Env, disk: Disk, old: Uuid, new: Uuid) -> Disk:
     return msgspec.structs.replace(disk, logical_id=Mirror.of(disk).moved(old, new, env.new_minor(new)).logical_id)
 
 
-def owed(env: Env, instance: Instance, node: Uuid, disk: Disk) -> Undo:
-    """The removal of an old half, or of an old volume of one."""
+def kept(env: Env, instance: Instance, node: Uuid, disk: Disk) -> Undo:
+    """The removal of an old half, or of an old volume of one, which may be the only good copy for a while."""
     call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request())
-    return owing.owed(env, node, call, f"remove the old half of a disk of {instance.name}")
+    names = " and ".join("/".join(map(str, volume.logical_id)) for volume in node_volumes(disk))
+    return owing.owed(env, node, call, f"remove the old volumes {names} of {instance.name}", until_good=instance.uuid)

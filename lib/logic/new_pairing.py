@@ -40,6 +40,7 @@ class Pairing(msgspec.Struct, frozen=True, kw_only=True):
     config: Config  # with `after`
     record: Resolve  # what becomes of the volumes that are not needed any more
     removals: list[Step]  # of them, for when the target has everything
+    given_up: Commit  # in their place when it may not have: they go as soon as it has
 
     def wait(self, moved: Instance | None = None, *, on_failure: OnFailure = OnFailure.UNDO) -> list[Step]:
         return mirrors.wait(self.config, moved or self.after, on_failure=on_failure)
@@ -88,7 +89,17 @@ def make(env: Env, instance: Instance, target: Node) -> Pairing:
         config=config.apply([Put(change.after)]),
         record=change.record,
         removals=change.removals,
+        given_up=change.given_up,
     )
+
+
+async def settle(env: Env, before: Instance) -> None:
+    """After the move of an instance that was so: what can go of the end that it has left goes now."""
+    after = env.config.instances[before.uuid]
+    for node in before.nodes:
+        if node not in after.nodes and not env.config.nodes[node].offline:
+            for line in await stale.settled(env, after, node):
+                env.report(line)
 
 
 def turned(env: Env, pairing: Pairing, target: Node) -> list[Step]:

@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeLeave
-from ganeti.logic import candidates, hosts, node_hooks
+from ganeti.logic import candidates, hosts, node_hooks, owing
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -46,7 +46,7 @@ class NodeRemove(LogicalUnit[OpNodeRemove, RemoveFacts]):
                     f"node {node.name} is {role} node of {len(held)} instances: " + ", ".join(held[:5]),
                     hint="move or remove them first",
                 )
-        debts = [what for holder, what in env.debts if holder == node.uuid]
+        debts = [owing.told(config, undo) for undo in env.debts if undo.node == node.uuid]
         if debts:
             env.warn(f"node {node.name} was still to undo: " + "; ".join(debts))
         return RemoveFacts(node=node)

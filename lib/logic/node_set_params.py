@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion
-from ganeti.logic import candidates, node_hooks, node_values
+from ganeti.logic import candidates, node_hooks, node_values, owing
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -190,7 +190,8 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
             env.warn(f"what node {node.name} still has to undo waits: {err}")
         else:
             for undo in left:
-                env.warn(f"node {node.name} has still to {undo.title} and could not")
+                why = "" if undo.until_good is not None else " and could not"
+                env.warn(f"node {node.name} has still to {owing.told(env.config, undo)}{why}")
 
 
 def changed(config: Config, old: Node, op: OpNodeSetParams) -> tuple[Node, tuple[tuple[str, str], ...]]:

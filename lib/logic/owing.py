@@ -9,15 +9,27 @@ import msgspec
 from ganeti.calls.base import ChangingCall
 from ganeti.calls.base import encode as encode_call
 from ganeti.logic.base import Env
+from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
 from ganeti.model.types import Uuid
 
 
-def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str) -> Undo:
+def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str, *, until_good: Uuid | None = None) -> Undo:
     """`call` as it was, or would have been, made, for a commit's debts or recoveries.
+
+    `until_good`: not before all disks of that instance are complete on its primary node.
 
     Only a call that takes something back may fail and be tried again, so it comes as one that takes itself back; the
     node also waits for the first one, or refuses it, should it still be on its way.
     """
     again = msgspec.structs.replace(call, request=env.new_request(), undoes=call.request)
-    return Undo(node=node, call=encode_call(again), effect=call.request, title=title)
+    return Undo(node=node, call=encode_call(again), effect=call.request, title=title, until_good=until_good)
+
+
+def told(config: Config, undo: Undo) -> str:
+    """What it is and what it waits for, besides its node."""
+    instance = config.instances.get(undo.until_good) if undo.until_good is not None else None
+    if instance is None:
+        return undo.title
+    primary = config.nodes[instance.primary_node].name
+    return f"{undo.title}, when the disks of {instance.name} are active and complete on {primary}"

@@ -1,7 +1,8 @@
-"""Guests that may still run on a node that was away when their instances were started elsewhere.
+"""What instances have left on nodes that they do not use any more: guests that may still run, old volumes.
 
-Nobody can stop them there and then. What can be done is written down in the same batch that makes another node the
-primary: a debt of the node, paid before it gets any other changing call.
+A node that is away cannot be told. What is to be done is written down in the same batch that makes another node take
+its place: a debt of the node, paid before it gets any other changing call. Old volumes of mirrors that may hold the
+only good copy are kept longer: until the primary node has all of the data.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.instance import InstanceStop
+from ganeti.calls.volume import VolumeRemove
 from ganeti.logic import owing
 from ganeti.logic.base import Env
+from ganeti.model.disks import names
 from ganeti.model.jobs import Undo
 from ganeti.model.objects import Instance, Node
 from ganeti.model.types import Uuid
@@ -31,17 +34,24 @@ def debt(env: Env, instance: Instance, node: Node) -> Undo:
 
 
 async def check_settled(env: Env, instance: Instance, node: Uuid) -> None:
-    """Before the instance may run on the node: what it left there earlier is gone, and will not be ended later instead.
+    """Before the instance may run on the node or have disks there: what it left there earlier is gone, and will not
+    be ended or removed later instead.
 
     Raises ExecError, RpcError.
     """
     left = [undo for undo in await env.settle(node) if _is_about(undo, instance)]
-    if left:
-        name = env.config.nodes[node].name
+    if not left:
+        return
+    name, text = env.config.nodes[node].name, owing.told(env.config, left[0])
+    if left[0].until_good is not None:
         raise errors.ExecError(
-            f"node {name} has still to {left[0].title} and could not",
-            hint="its node daemon's log says why; nothing was changed",
+            f"node {name} has still to {text}: until then they may be the only good copy",
+            hint=f"gnt-instance activate-disks {instance.name} makes them active; nothing was changed",
         )
+    raise errors.ExecError(
+        f"node {name} has still to {text} and could not",
+        hint="its node daemon's log says why; nothing was changed",
+    )
 
 
 def _is_about(undo: Undo, instance: Instance) -> bool:
@@ -49,4 +59,19 @@ def _is_about(undo: Undo, instance: Instance) -> bool:
         call = decode_call(undo.call)
     except codec.CodecError:
         return True  # of another version: it may be
+    if isinstance(call, VolumeRemove):
+        return call.owner == instance.uuid and bool(names([call.disk]) & names(instance.disks))
     return isinstance(call, InstanceStop) and call.uuid == instance.uuid
+
+
+async def settled(env: Env, instance: Instance, node: Uuid) -> list[str]:
+    """Have the node remove old volumes of the instance now; lines about those that stay for now."""
+    try:
+        left = await env.settle(node)
+    except errors.RpcError as err:
+        return [f"old volumes of {instance.name} are removed later: {err}"]
+    return [
+        f"not done yet, will be by itself: {owing.told(env.config, undo)}"
+        for undo in left
+        if undo.until_good == instance.uuid
+    ]

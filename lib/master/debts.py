@@ -1,4 +1,9 @@
-"""Undos that wait for their node. They run before any other changing call when the node is back."""
+"""Undos that wait for their node. They run before any other changing call when the node is back.
+
+In the order in which they came: one that the node fails at holds up later ones about the same volumes, which it may
+have to be done before. What may be the only good copy of a disk (`Undo.until_good`) is asked for now and then, and
+becomes an ordinary debt when it is not any more.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,10 @@ from ganeti import errors
 from ganeti.calls.base import Call, ChangingCall
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Progress, Rpc
-from ganeti.master import links
+from ganeti.master import links, spares
 from ganeti.master.commits import Committer
 from ganeti.master.state import State, row
+from ganeti.model.disks import VolumeName, is_mirror
 from ganeti.model.jobs import Debt, Flags, Undo
 from ganeti.model.objects import Disk, Node
 from ganeti.model.types import JobId, Uuid
@@ -80,26 +86,38 @@ class DebtPayer:
 
     async def pay(self, node: Uuid) -> None:
         """Run what the node owes. Raises RpcError when it cannot be reached."""
-        if self._committer is None or not self._owes(node):
+        if self._committer is None or not self._due(node):
             return
         async with self._busy.setdefault(node, asyncio.Lock()):
-            for debt in self._owes(node):
+            failed: set[VolumeName] = set()
+            for debt in self._due(node):
                 try:
-                    await self._rpc.one(node, decode_call(debt.undo.call))
+                    call = decode_call(debt.undo.call)
+                except codec.CodecError as err:
+                    log.warning("debt of job %s cannot be read: %s", debt.job, err)
+                    continue
+                if spares.is_in_use(call, node, self._state.config):
+                    log.warning("debt of job %s is dropped, its volumes are used again: %s", debt.job, debt.undo.title)
+                    await self._write(debt, None, f"used again: {debt.undo.title}")
+                    continue
+                about = links.volumes(call)
+                if about & failed:
+                    failed |= about
+                    continue
+                try:
+                    await self._rpc.one(node, call)
                 except errors.RpcError as err:
                     if err.kind != "failed":
                         raise
                     log.warning("debt of job %s stays: %s: %s", debt.job, debt.undo.title, err)
-                    continue
-                except codec.CodecError as err:
-                    log.warning("debt of job %s cannot be read: %s", debt.job, err)
+                    failed |= about
                     continue
                 log.info("undone at last: %s (job %s)", debt.undo.title, debt.job)
-                note = Note(actor="debt", job=debt.job, reason=debt.undo.title)
-                await self._committer.commit(note, writes=[row("debt", str(debt.serial), None)])
+                await self._write(debt, None, debt.undo.title)
 
     async def settle(self, node: Uuid) -> Sequence[Undo]:
-        """Pay, then tell what the node could not do. Raises RpcError when it cannot be reached."""
+        """Pay, then tell what the node could not do or has to keep. Raises RpcError when it cannot be reached."""
+        await self._judge([debt for debt in self._spares() if debt.node == node])
         await self.pay(node)
         return tuple(debt.undo for debt in self._owes(node))
 
@@ -108,19 +126,60 @@ class DebtPayer:
         for debt in self._state.debts.values():
             if node is None or debt.node == node:
                 try:
-                    yield from links.mirrors(decode_call(debt.undo.call))
+                    yield from filter(is_mirror, links.disks(decode_call(debt.undo.call)))
                 except codec.CodecError:
                     continue  # of another version; told about when it is tried
 
     def _owes(self, node: Uuid) -> list[Debt]:
         return sorted((d for d in self._state.debts.values() if d.node == node), key=lambda debt: debt.serial)
 
+    def _due(self, node: Uuid) -> list[Debt]:
+        instances = self._state.config.instances if self._state.debts else {}
+        return [d for d in self._owes(node) if d.undo.until_good is None or d.undo.until_good not in instances]
+
+    # What may be the only good copy
+
+    def _spares(self) -> list[Debt]:
+        return [debt for debt in self._state.debts.values() if debt.undo.until_good is not None]
+
+    async def _judge(self, debts: Sequence[Debt]) -> None:
+        """Those whose disks are complete are due from now on: it stays so, whatever happens to the disks later."""
+        if self._committer is None:
+            return
+        by_instance: dict[Uuid, list[Debt]] = {}
+        for debt in debts:
+            if debt.undo.until_good is not None:
+                by_instance.setdefault(debt.undo.until_good, []).append(debt)
+        answers = await asyncio.gather(
+            *(spares.is_complete(uuid, lambda: self._state.config, self._rpc) for uuid in by_instance)
+        )
+        for found, is_good in zip(by_instance.values(), answers, strict=True):
+            for debt in found if is_good else ():
+                due = msgspec.structs.replace(debt, undo=msgspec.structs.replace(debt.undo, until_good=None))
+                await self._write(debt, due, f"not needed any more: {debt.undo.title}")
+
+    async def _write(self, debt: Debt, new: Debt | None, reason: str) -> None:
+        assert self._committer is not None
+        if debt.serial in self._state.debts:  # paid by somebody else meanwhile
+            note = Note(actor="debt", job=debt.job, reason=reason)
+            await self._committer.commit(note, writes=[row("debt", str(debt.serial), new)])
+
     async def keep_trying(self) -> None:
         """Runs as long as the mastership."""
         while True:
             await asyncio.sleep(INTERVAL_S)
-            for node in {debt.node for debt in self._state.debts.values()}:
-                try:
-                    await self.pay(node)
-                except errors.GanetiError as err:
-                    log.debug("debts of %s stay: %s", node, err)
+            await self.try_all()
+
+    async def try_all(self) -> None:
+        """Every node on its own: one that does not answer does not hold up the others."""
+        try:
+            await self._judge(self._spares())
+        except errors.GanetiError as err:
+            log.debug("what is kept stays so: %s", err)
+        await asyncio.gather(*(self._try(node) for node in {debt.node for debt in self._state.debts.values()}))
+
+    async def _try(self, node: Uuid) -> None:
+        try:
+            await self.pay(node)
+        except errors.GanetiError as err:
+            log.debug("debts of %s stay: %s", node, err)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from ganeti.master.debts import new_debts
 from ganeti.master.jobs import Jobs, Wish
 from ganeti.master.journal import Journal
 from ganeti.master.lockmanager import LockManager
+from ganeti.master.progress import ProgressLines
 from ganeti.master.reservations import Reservations
 from ganeti.master.state import State
 from ganeti.model.config import Config
@@ -39,8 +41,6 @@ from ganeti.store.api import Note
 
 #: how an effect ended that its node owes now
 OWED: Literal["owed"] = "owed"
-#: shortest time between two lines about the progress of one call, in seconds
-PROGRESS_S = 2.0
 #: a node that is asked how far it is may miss so many questions in a row, so many seconds apart
 MISSES, MISS_S = 10, 6.0
 #: what is to stop is told so again after so many seconds, until it has ended
@@ -90,6 +90,8 @@ class JobEnv:
         self._passed: dict[str, Any] = {}  # for the next step's call, by field
         # calls of this opcode that may still arrive or run; None: whatever the last master sent
         self.open_requests: set[RequestId] | None = set()
+        self._late: list[Undo] = []  # that refuse those
+        self._fenced: set[RequestId] = set()
 
     # What it sees
 
@@ -118,9 +120,8 @@ class JobEnv:
         return self._parts.rng
 
     @property
-    def debts(self) -> Sequence[tuple[Uuid, str]]:
-        """(node, what) of undos that wait for their node."""
-        return [(debt.node, debt.undo.title) for debt in self._parts.state.debts.values()]
+    def debts(self) -> Sequence[Undo]:
+        return [debt.undo for debt in self._parts.state.debts.values()]
 
     async def settle(self, node: Uuid) -> Sequence[Undo]:
         if all(debt.node != node for debt in self._parts.state.debts.values()):
@@ -286,23 +287,29 @@ class JobEnv:
             self._parts.jobs.change_op(self._job, self._index, steps_done=number)
 
     def _fences(self, later: Sequence[Step]) -> list[Undo]:
-        """For effects that have no undo: that their calls do not arrive when nobody expects them any more."""
-        effects = [effect for step in later for effect in (step.effects if isinstance(step, Parallel) else (step,))]
-        return [
-            Undo(
-                node=effect.node,
-                call=encode_call(RequestFence(request=self.new_request(), undoes=effect.call.request)),
-                effect=effect.call.request,
-                title=f"refuse a late call to {effect.title}",
-            )
-            for effect in effects
-            if isinstance(effect, Effect) and effect.undo is None
-        ]
+        """For effects that have no undo, up to the next commit, which renews the journal: that their calls do not
+        arrive when nobody expects them any more."""
+        found = []
+        for step in itertools.takewhile(lambda each: not isinstance(each, Commit), later):
+            for effect in step.effects if isinstance(step, Parallel) else (step,):
+                if isinstance(effect, Effect) and effect.undo is None and effect.call.request not in self._fenced:
+                    self._fenced.add(effect.call.request)
+                    found.append(self._fence(effect))
+        return found
+
+    def _fence(self, effect: Effect) -> Undo:
+        return Undo(
+            node=effect.node,
+            call=encode_call(RequestFence(request=self.new_request(), undoes=effect.call.request)),
+            effect=effect.call.request,
+            title=f"refuse a late call to {effect.title}",
+        )
 
     async def _step(self, step: Step, result: Any, later: Sequence[Step]) -> None:
         if isinstance(step, Commit):
             final = result if step.is_final else msgspec.UNSET
-            recoveries = (*step.recoveries, *self._fences(later))
+            self._fenced.clear()
+            recoveries = (*step.recoveries, *self._late, *self._fences(later))
             await self.commit(*step.changes, title=step.title, result=final, recoveries=recoveries, debts=step.debts)
         elif isinstance(step, Record):
             await self.journal(step.resolve, *self._fences(later))
@@ -320,7 +327,7 @@ class JobEnv:
                 step = msgspec.structs.replace(step, call=msgspec.structs.replace(step.call, **self._passed))
                 self._passed = {}
             effects = step.effects if isinstance(step, Parallel) else (step,)
-            await self._effects(effects)
+            await self._effects(effects, later)
 
     async def _wait(self, step: Wait) -> None:
         lines = ProgressLines(self.report, self._parts.clock)
@@ -350,10 +357,11 @@ class JobEnv:
         if problem:
             self.warn(f"could not {step.title}: {problem}")
 
-    async def _effects(self, effects: Sequence[Effect]) -> None:
+    async def _effects(self, effects: Sequence[Effect], later: Sequence[Step]) -> None:
         undos = [_undo(effect) for effect in effects if effect.undo is not None]
         if undos:
-            await self.journal(*undos)
+            # from now on there is a way back, and what has none must not come after it
+            await self.journal(*undos, *self._fences((Parallel(effects=tuple(effects)), *later)))
         else:
             await self.mark()
         # every one is waited for: an effect that is left running could not be undone
@@ -379,6 +387,7 @@ class JobEnv:
         except errors.RpcError as err:
             if self.open_requests is not None and _may_go_on(effect.call, err):
                 self.open_requests.add(effect.call.request)
+                self._late.append(self._fence(effect))
             if effect.on_failure is OnFailure.UNDO:
                 return errors.ExecError(f"could not {effect.title}: {err}")
             if effect.on_failure is OnFailure.OWE:
@@ -426,30 +435,6 @@ class JobEnv:
         """The opcode has its locks and runs."""
         stamp = self._parts.jobs.stamp()
         self._parts.jobs.change_op(self._job, self._index, status=Status.RUNNING, exec_timestamp=stamp)
-
-
-class ProgressLines:
-    """Tells how far a long call is, as its node puts it for people; seldom enough for a log that is stored."""
-
-    def __init__(self, report: Callable[[str], None], clock: Clock) -> None:
-        self._report = report
-        self._clock = clock
-        self._begun = self._told_at = clock.monotonic()
-        self._text = self._told = ""
-
-    def take(self, progress: Mapping[str, float | str]) -> None:
-        self._text = str(progress.get("text", ""))
-        now = self._clock.monotonic()
-        # the longer it takes, the less a moment matters
-        if now - self._told_at >= max(PROGRESS_S, (now - self._begun) / 20):
-            self._told_at = now
-            self.end()
-
-    def end(self) -> None:
-        """Tell the last that is known."""
-        if self._text and self._text != self._told:
-            self._told = self._text
-            self._report(f"  {self._text}")
 
 
 class _JobMembership:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ganeti import errors
+from ganeti.calls.base import Call
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.port import Rpc
 from ganeti.calls.task import RequestFence
 from ganeti.logic.base import RESOLVERS, Env
+from ganeti.master import links
 from ganeti.master.state import State, job_key, row
+from ganeti.model.disks import VolumeName
 from ganeti.model.jobs import JournalRecord, Recovery, Resolve, Undo
 from ganeti.model.locks import LockKey
 from ganeti.model.types import JobId, RequestId, Uuid
@@ -26,6 +30,28 @@ _SILENT = ("unreachable", "timeout")
 def is_fence(recovery: Recovery) -> bool:
     """Whether it only sees to it that a call which may still be on its way does nothing."""
     return isinstance(recovery, Undo) and recovery.call.get("call") == RequestFence.__struct_config__.tag
+
+
+class _Stuck:
+    """What cannot go on, because something that comes before it could not be done."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Uuid, errors.RpcError] = {}
+        self._volumes: dict[tuple[Uuid, VolumeName], errors.RpcError] = {}
+
+    def before(self, node: Uuid, call: Call[Any]) -> errors.RpcError | None:  # Any: the reply does not matter
+        """What it has to wait for."""
+        about = [(node, volume) for volume in links.volumes(call)]
+        found = self._nodes.get(node) or next((self._volumes[each] for each in about if each in self._volumes), None)
+        if found is not None:
+            self.add(node, call, found)
+        return found
+
+    def add(self, node: Uuid, call: Call[Any], err: errors.RpcError) -> None:
+        # while a call may still run there, nothing can be taken back
+        if err.kind in _SILENT or isinstance(call, RequestFence):
+            self._nodes[node] = err
+        self._volumes.update(dict.fromkeys(((node, volume) for volume in links.volumes(call)), err))
 
 
 class Undone:
@@ -84,14 +110,15 @@ class Journal:
         ]
 
     async def undo(self, env: Env, open_requests: Collection[RequestId] | None = None) -> Undone:
-        """Run the records backwards. What a node cannot do now is to become a debt of that node; one that does not
-        answer is asked once.
+        """Run the records backwards, after those that keep late calls out. What a node cannot do now is to become a
+        debt of that node; one that does not answer is asked once.
 
         `open_requests` are those whose end is not known; None: of none is it known.
         """
         done = Undone()
-        silent: dict[Uuid, errors.RpcError] = {}
-        for record in reversed(self.records):
+        stuck = _Stuck()
+        records = sorted(self.records, key=lambda record: (not is_fence(record.recovery), -record.serial))
+        for record in records:
             recovery = record.recovery
             done.writes.append(row("journal", self._key(record), None))
             if isinstance(recovery, Resolve):
@@ -99,10 +126,10 @@ class Journal:
                 continue
             if is_fence(recovery):
                 is_open = open_requests is None or recovery.effect in open_requests
-                if is_open and await self._take_back(recovery, silent) is not None:
+                if is_open and await self._take_back(recovery, stuck) is not None:
                     done.debts.append(recovery)
                 continue
-            failure = await self._take_back(recovery, silent)
+            failure = await self._take_back(recovery, stuck)
             if failure is None:
                 done.lines.append(f"undone: {recovery.title}")
                 continue
@@ -110,14 +137,15 @@ class Journal:
             done.lines.append(f"not undone yet, will be when the node can: {recovery.title} ({failure})")
         return done
 
-    async def _take_back(self, undo: Undo, silent: dict[Uuid, errors.RpcError]) -> errors.GanetiError | None:
-        if undo.node in silent:
-            return silent[undo.node]
+    async def _take_back(self, undo: Undo, stuck: _Stuck) -> errors.GanetiError | None:
         try:
-            await self._rpc.one(undo.node, decode_call(undo.call))
+            call = decode_call(undo.call)
+            before = stuck.before(undo.node, call)
+            if before is not None:
+                return before
+            await self._rpc.one(undo.node, call)
         except errors.RpcError as err:
-            if err.kind in _SILENT:
-                silent[undo.node] = err
+            stuck.add(undo.node, call, err)
             return err
         except (codec.CodecError, KeyError) as err:
             # written by another version of the program, or the node left the cluster meanwhile

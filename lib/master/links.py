@@ -14,7 +14,7 @@ from ganeti.calls.node import NodeInfo, NodeVerify
 from ganeti.calls.port import Progress, Rpc
 from ganeti.model import diskparams
 from ganeti.model.config import Config
-from ganeti.model.disks import Mirror, is_mirror
+from ganeti.model.disks import Mirror, VolumeName, is_mirror, names
 from ganeti.model.objects import Disk, Link, Node
 from ganeti.model.types import Uuid
 
@@ -101,14 +101,18 @@ def _link(disk: Disk, node: Uuid, config: Config) -> Link | None:
     )
 
 
-def mirrors(value: Any) -> Iterator[Disk]:  # Any: a call, or a part of one
-    """The mirrored disks that a call is about."""
+def disks(value: Any) -> Iterator[Disk]:  # Any: a call, or a part of one
+    """The disks that a call is about."""
     if isinstance(value, Disk):
-        if is_mirror(value):
-            yield value
+        yield value
     elif isinstance(value, tuple):
         for each in value:
-            yield from mirrors(each)
+            yield from disks(each)
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from mirrors(getattr(value, name))
+            yield from disks(getattr(value, name))
+
+
+def volumes(value: Any) -> frozenset[VolumeName]:  # Any: a call
+    """The volumes that a call is about, as they are called on a node."""
+    return names(disks(value))

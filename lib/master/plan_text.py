@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ganeti.calls.base import ChangingCall
-from ganeti.logic import steps
+from ganeti.logic import owing, steps
 from ganeti.logic.steps import Ask, Commit, Effect, Parallel, Step, Wait
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve, Undo
@@ -58,7 +58,8 @@ def _details(step: Step, config: Config) -> Iterator[str]:
         for recovery in step.recoveries:
             yield _recovery(recovery, config)
         for debt in step.debts:
-            yield f"when {_node(debt.node, config)} is back: {debt.title}"
+            when = f"when {_node(debt.node, config)} is back" if debt.until_good is None else _node(debt.node, config)
+            yield f"{when}: {owing.told(config, debt)}"
 
 
 def _recovery(recovery: Resolve | Undo, config: Config) -> str:

@@ -61,6 +61,15 @@ def node_volumes(disk: Disk) -> tuple[Disk, ...]:
     return disk.children if is_mirror(disk) else (disk,)
 
 
+#: how one node calls a volume: its template and logical id
+VolumeName = tuple[DiskTemplate, tuple[str | int, ...]]
+
+
+def names(disks: Iterable[Disk]) -> frozenset[VolumeName]:
+    """What takes space on a node for them is called so."""
+    return frozenset((volume.template, volume.logical_id) for disk in disks for volume in node_volumes(disk))
+
+
 def space(disk: Disk) -> MiB:
     """On each of its nodes."""
     return sum(volume.size for volume in node_volumes(disk))

@@ -88,13 +88,16 @@ class LogEntry(msgspec.Struct, frozen=True, array_like=True):
     message: Any  # Any: text, or an object for typed entries
 
 
-class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo"):
+class Undo(msgspec.Struct, frozen=True, kw_only=True, tag="undo", omit_defaults=True):
     """A node call as data that takes an effect back: unconditionally and idempotently."""
 
     node: Uuid
     call: dict[str, Any]  # Any: wire form of a `calls.ChangingCall` whose `undoes` names the effect
     effect: RequestId
     title: str
+    # of a debt: the instance whose disks must all be complete on its primary node before the call is made; until then
+    # what it removes may be the only good copy of them
+    until_good: Uuid | None = None
 
 
 class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
@@ -120,7 +123,10 @@ class JournalRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Debt(msgspec.Struct, frozen=True, kw_only=True):
-    """An undo that its node could not run yet. Runs before any other changing call when the node is back."""
+    """An undo that its node could not run yet. Runs before any other changing call when the node is back.
+
+    One with `undo.until_good` runs by itself when that is so, and hinders nothing meanwhile.
+    """
 
     serial: int  # unique in the cluster
     node: Uuid

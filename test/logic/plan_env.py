@@ -221,7 +221,7 @@ class PlanEnv:
         self.rpc = FakeRpc(lambda: self.config)
         self.membership = FakeMembership(self)
         self.rng = random.Random(1)
-        self.debts: list[tuple[Uuid, str]] = []
+        self.debts: list[Undo] = []
         self.unsettled: list[Undo] = []  # what nodes cannot undo even now
         self.log: list[str] = []
         self.warnings: list[str] = []

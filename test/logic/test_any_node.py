@@ -96,7 +96,7 @@ def test_a_dead_primary_gives_its_place(tmp_path: Path, waits: bool) -> None:
         assert len(cluster.state.debts) == 3
         node(cluster, 2).is_up = True
         await good(cluster, {**OFFLINE, "offline": False})
-        await cluster.debts.pay(node(cluster, 2).uuid)
+        await cluster.debts.settle(node(cluster, 2).uuid)
         assert not cluster.state.debts
         assert volumes(cluster) == [4, 0, 4]
         assert guests(cluster) == [1, 0, 0]

@@ -202,7 +202,7 @@ def test_a_dead_secondary_is_replaced_and_owes_its_volumes(tmp_path: Path) -> No
         assert len(cluster.state.debts) == 2
         node(cluster, 3).is_up = True
         await good(cluster, {**offline, "offline": False})
-        await cluster.debts.pay(node(cluster, 3).uuid)
+        await cluster.debts.settle(node(cluster, 3).uuid)
         assert node(cluster, 3).volumes() == ()
 
     on_cluster(tmp_path, body)
@@ -263,7 +263,7 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
         new = Mirror.of(web1(cluster).disks[0])
         assert new.port == old.port
         assert [cluster.nodes[uuid].name[:5] for uuid in web1(cluster).nodes] == ["node1", "node3"]
-        await cluster.debts.pay(node(cluster, 2).uuid)
+        await cluster.debts.settle(node(cluster, 2).uuid)
         assert node(cluster, 2).volumes() == ()
         assert not cluster.debris()
         await good(cluster, op("STARTUP"))

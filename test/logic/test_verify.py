@@ -26,6 +26,7 @@ from ganeti.logic.base import StateHolder
 from ganeti.logic.cluster_verify import check_holders
 from ganeti.logic.findings import CODES, Finding, Findings, line
 from ganeti.model.config import Config
+from ganeti.model.jobs import Undo
 from ganeti.model.locks import ALL, Level, LockKey
 from ganeti.model.objects import Cluster, Instance, Network, Nic, Put
 from ganeti.model.types import Uuid
@@ -294,7 +295,7 @@ def test_simulated_errors_make_everything_fail():
 
 def test_orphan_of_a_node_with_debts_is_a_warning():
     env = env_of(at=2, verify={"volumes": ("/srv/x",)})
-    env.debts = [(node_uuid(2), "create disk 0 of x")]
+    env.debts = [Undo(node=node_uuid(2), call={}, effect="1", title="create disk 0 of x")]
     assert execute(CODED, env) is True
     assert execute(OpClusterVerifyConfig(), env) is True
     assert any("to be undone when the node is back: create disk 0 of x" in text for text in lines(env))

@@ -21,8 +21,9 @@ QUICKLY_CAUGHT = (
     "a migration begun without its way to an end",
 )
 SEEDS = range(1, 16)
-#: found volumes that nobody owned: of a node that could not be told to remove them
-MENDED = (116, 182, 585, 783)
+#: found volumes or minors that nobody owned: of a node that could not be told to remove them, of a call without undo
+#: that ended after the way back, of undos that depend on one that failed
+MENDED = (116, 182, 585, 783, 1108, 1289, 1391, 1431, 1773, 1855)
 played = functools.cache(run)
 
 
@@ -35,7 +36,7 @@ def test_seed_when_played_then_nothing_is_violated(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", MENDED)
-def test_what_a_node_could_not_be_told_it_owes(seed: int) -> None:
+def test_seed_that_found_a_mistake_finds_it_no_more(seed: int) -> None:
     assert run(seed).violations == ()
 
 

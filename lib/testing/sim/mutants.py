@@ -12,7 +12,7 @@ from ganeti import errors
 from ganeti.calls.base import ChangingCall
 from ganeti.calls.store import AppendReply, StoreAppend
 from ganeti.logic.base import Env
-from ganeti.logic.steps import Effect
+from ganeti.logic.steps import Effect, Step
 from ganeti.master.commits import Committer
 from ganeti.master.endings import Endings
 from ganeti.master.env import JobEnv
@@ -129,8 +129,8 @@ class _RestlessEnv(JobEnv):
 class _TidyEnv(JobEnv):
     """The journal is dropped when the effects are done, before the operation is decided."""
 
-    async def _effects(self, effects: Sequence[Effect]) -> None:
-        await super()._effects(effects)
+    async def _effects(self, effects: Sequence[Effect], later: Sequence[Step]) -> None:
+        await super()._effects(effects, later)
         await self._parts.committer.commit(self._note, writes=self.journal_records.drop())
 
 

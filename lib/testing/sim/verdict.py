@@ -56,18 +56,29 @@ class Verdict:
             if instance.moving is not None or instance.blocked:
                 op = {"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": instance.name, "cleanup": True}
                 await self._run(master, op)
-        await self._until(
-            master,
-            lambda: not master.state.debts,
-            DEBTS_S,
-            lambda: "debts are not paid: " + ", ".join(debt.undo.title for debt in master.state.debts.values()),
-        )
+        for instance in sorted(master.state.config.instances.values(), key=lambda each: each.name):
+            kept = [debt for debt in master.state.debts.values() if debt.undo.until_good == instance.uuid]
+            if kept and not instance.disks_active:
+                # what may be the only good copy of its disks waits until they are active
+                for verb in ("ACTIVATE", "DEACTIVATE"):
+                    op = {"OP_ID": f"OP_INSTANCE_{verb}_DISKS", "instance_name": instance.name}
+                    await self._run(master, op)
+                    await self._debts(master)
+        await self._debts(master)
         await asyncio.sleep(5.0)  # what nobody waits for is committed
         await self._until(
             master,
             lambda: len({self._position(voter.node) for voter in master.leader.voters()}) == 1,
             LEVEL_S,
             lambda: "the copies do not become equal",
+        )
+
+    async def _debts(self, master: MasterProcess) -> None:
+        await self._until(
+            master,
+            lambda: not master.state.debts,
+            DEBTS_S,
+            lambda: "debts are not paid: " + ", ".join(debt.undo.title for debt in master.state.debts.values()),
         )
 
     async def _until(
@@ -95,6 +106,7 @@ class Verdict:
         self._unique(master.state.config)
         self._nodes(master)
         self._idle(master)
+        await self._readable(master)
         await self._remove_everything(master)
 
     # The store
@@ -285,6 +297,12 @@ class Verdict:
             self._blame(f"idle, and a lock is held or waited for: {row}")
         for job, records in master.state.journal.items():
             self._blame(f"idle, and job {job} has {len(records)} journal records")
+
+    async def _readable(self, master: MasterProcess) -> None:
+        """No mirror has lost its last good half."""
+        for instance in sorted(master.state.config.instances.values(), key=lambda each: each.name):
+            if any(map(is_mirror, instance.disks)) and instance.name not in self._partly_removed(master):
+                await self._run(master, {"OP_ID": "OP_INSTANCE_ACTIVATE_DISKS", "instance_name": instance.name})
 
     async def _remove_everything(self, master: MasterProcess) -> None:
         """Whatever happened: what is in the configuration can be removed, and then the nodes hold nothing."""

@@ -1,7 +1,7 @@
 """Lines about long calls in a job's log: few, and the last one always."""
 
 from ganeti.host.clock import SystemClock
-from ganeti.master.env import PROGRESS_S, ProgressLines
+from ganeti.master.progress import PROGRESS_S, ProgressLines
 
 
 class FakeClock(SystemClock):
