@@ -109,6 +109,8 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     storage: dict[str, str] = {}  # template → what is wrong, empty: nothing
     unreachable: dict[str, str] = {}  # node name → why its daemon cannot be reached from here
     volumes: tuple[str, ...] = ()  # logical paths of file volumes with our mark
+    strays: tuple[str, ...] = ()  # logical paths of what lies among our volumes without a mark of ours
+    strays_more: int = 0  # so many more of them are not told
     leftovers: tuple[str, ...] = ()  # our processes and run-time files of no running instance
     state_term: int = 0  # of the store copy, 0: none
     state_serial: int = 0
@@ -118,6 +120,8 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     authority_ends: float = 0.0  # of the cluster's certificate authority
     too_open: dict[str, str] = {}  # logical path of a file of ours → what is wrong with its owner or mode
     missing_bridges: tuple[str, ...] = ()
+    missing_devices: tuple[str, ...] = ()
+    missing_allocators: tuple[str, ...] = ()
     bad_programs: dict[str, str] = {}  # path → why it cannot be run
     bad_storage_paths: tuple[str, ...] = ()  # lines of the list of allowed directories
     minors: tuple[int, ...] = ()  # of mirrors, in use
@@ -133,8 +137,11 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     files: tuple[str, ...] = ()  # logical paths to hash
     hypervisors: dict[str, Params] = {}  # with their complete parameters
     templates: tuple[str, ...] = ()
+    strays_of: tuple[str, ...] = ()  # templates among whose volumes it shall look for what is none
     reach: dict[str, str] = {}  # node name → address whose node daemon it shall reach
     bridges: tuple[str, ...] = ()  # that it shall have
+    devices: tuple[str, ...] = ()  # network interfaces that it shall have
+    allocators: tuple[str, ...] = ()  # programs that it shall find
     programs: tuple[str, ...] = ()  # paths of what it shall be able to run
     mirrors: bool = False  # whether to look at mirrors
     volume_group: str = ""  # filled in on the way

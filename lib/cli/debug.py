@@ -51,7 +51,7 @@ def locks(session: Session, call: Call) -> int:
         raise errors.PrereqError("wrong_input", f"cannot wait {interval_s} seconds", hint="--interval is at least 1")
     while True:
         status = lists.show(session, call, _LISTING)
-        if interval_s is None:
+        if interval_s is None or status:  # a field that is not known now will not be known later
             return status
         session.world.out.flush()
         session.world.clock.sleep(interval_s)

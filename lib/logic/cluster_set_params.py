@@ -10,7 +10,17 @@ from ganeti import errors, paths
 from ganeti.calls.instance import HypervisorValidate
 from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
-from ganeti.logic import candidates, cluster_values, devices, guests, hooks, os_parameters, policies
+from ganeti.logic import (
+    candidates,
+    cluster_hosts,
+    cluster_values,
+    devices,
+    guests,
+    hooks,
+    master_ip,
+    os_parameters,
+    policies,
+)
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model import params, policy, policy_input
@@ -64,6 +74,7 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
         await self._check_os_parameters(env, new_config)
         for template in (DiskTemplate.FILE, DiskTemplate.SHAREDFILE):
             await self._check_directory(env, old, changed, template)
+        await cluster_hosts.check(env, changed, force=op.force)
         return ModifyFacts(changed=changed)
 
     def _hypervisors(self, config: Config) -> tuple[str, ...]:
@@ -183,7 +194,12 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
         return HookPlan(environment=environment, pre=master, post=master)
 
     def plan(self, facts: ModifyFacts, env: Env) -> Sequence[Step]:
-        return (Commit(title="change the cluster", changes=(Put(facts.changed),)),)
+        commit = Commit(title="change the cluster", changes=(Put(facts.changed),))
+        old = env.config.cluster
+        if master_ip.address_of(old) == master_ip.address_of(facts.changed):
+            return (commit,)
+        down, up = master_ip.moved(env, old, facts.changed)
+        return (down, commit, up)
 
     async def execute(self, facts: ModifyFacts, env: Env) -> None:
         await super().execute(facts, env)

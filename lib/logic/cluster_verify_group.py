@@ -29,6 +29,8 @@ FILES = (
     *(paths.ssconf(name).path for name in paths.SSCONF_NAMES),
 )
 #: how long a change that is just being distributed may make files differ
+#: templates whose volumes all nodes see
+_SHARED = frozenset({DiskTemplate.SHAREDFILE.value})
 _SETTLE_TRIES, _SETTLE_S = 20, 0.25
 
 
@@ -163,8 +165,12 @@ async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) 
         files=FILES,
         hypervisors={name: guests.cluster_hvparams(config, name) for name in config.cluster.enabled_hypervisors},
         templates=templates,
+        # what all nodes share is looked at once
+        strays_of=templates if uuid == config.cluster.master_node else tuple(sorted({*templates} - _SHARED)),
         reach={each.name: each.primary_ip for each in online},
         bridges=verify_host.bridges(config, node) if node.vm_capable else (),
+        devices=verify_host.devices(config, node),
+        allocators=verify_host.allocators(config, node),
         programs=verify_host.programs(config, node),
         mirrors=node.vm_capable and verify_host.uses_mirrors(config),
     )

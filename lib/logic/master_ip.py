@@ -27,6 +27,25 @@ def address_of(cluster: Cluster) -> MasterAddress:
     )
 
 
+def moved(env: Env, old: Cluster, new: Cluster) -> tuple[Effect, Effect]:
+    """The address goes down before a change and up after it; that it does not come up is only warned of."""
+    master, before, after = env.config.master, address_of(old), address_of(new)
+    request = env.new_request()
+    down = Effect(
+        title=f"take down {before.ip} on {master.name}",
+        node=master.uuid,
+        call=MasterIpDown(address=before, request=request),
+        undo=MasterIpUp(address=before, request=env.new_request(), undoes=request),
+    )
+    up = Effect(
+        title=f"bring up {after.ip} on {master.name}",
+        node=master.uuid,
+        call=MasterIpUp(address=after, request=env.new_request()),
+        on_failure=OnFailure.WARN,
+    )
+    return down, up
+
+
 def _hooks(config: Config) -> HookPlan:
     cluster, master = config.cluster, (config.cluster.master_node,)
     environment = {
@@ -79,8 +98,6 @@ class RenameFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @implements(OpClusterRename)
 class ClusterRename(LogicalUnit[OpClusterRename, RenameFacts]):
-    """The address goes down before the change and up after it; that it does not come up is only warned of."""
-
     def locks(self, config: Config) -> LockPlan:
         return LockPlan.of(cluster=exclusive(BIG))
 
@@ -107,20 +124,7 @@ class ClusterRename(LogicalUnit[OpClusterRename, RenameFacts]):
         return HookPlan(environment=environment, pre=master, post=every)
 
     def plan(self, facts: RenameFacts, env: Env) -> Sequence[Step]:
-        master, old, new = env.config.master, address_of(facts.old), address_of(facts.new)
-        request = env.new_request()
-        down = Effect(
-            title=f"take down {old.ip} on {master.name}",
-            node=master.uuid,
-            call=MasterIpDown(address=old, request=request),
-            undo=MasterIpUp(address=old, request=env.new_request(), undoes=request),
-        )
-        up = Effect(
-            title=f"bring up {new.ip} on {master.name}",
-            node=master.uuid,
-            call=MasterIpUp(address=new, request=env.new_request()),
-            on_failure=OnFailure.WARN,
-        )
+        down, up = moved(env, facts.old, facts.new)
         return (down, Commit(title=f"call the cluster {facts.new.name}", changes=(Put(facts.new),)), up)
 
     def result(self, facts: RenameFacts) -> str:

@@ -66,6 +66,12 @@ class DescribeCluster(LogicalUnit[OpClusterQuery, Answer]):
 @implements(OpClusterConfigQuery)
 class TellConfigValues(LogicalUnit[OpClusterConfigQuery, list[Any]]):
     async def check(self, env: Env) -> list[Any]:
+        known = env.questions.config_value_names()
+        unknown = [name for name in self.op.output_fields if name not in known]
+        if unknown:
+            raise errors.PrereqError(
+                "wrong_input", f"there is no value {unknown[0]!r}", hint="there are " + ", ".join(known)
+            )
         return env.questions.config_values(self.op.output_fields)
 
     def result(self, facts: list[Any]) -> list[Any]:

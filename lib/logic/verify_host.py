@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ganeti import errors, paths
 from ganeti.calls.node import VerifyReply
 from ganeti.calls.os import OsDefinition
+from ganeti.logic import placement
 from ganeti.logic.findings import Findings
 from ganeti.model import disks, params
 from ganeti.model.config import Config
@@ -46,6 +47,16 @@ def programs(config: Config, node: Node) -> tuple[str, ...]:
     return tuple(sorted(wanted))
 
 
+def devices(config: Config, node: Node) -> tuple[str, ...]:
+    """Network interfaces: a node that may become master carries the cluster's address."""
+    return (config.cluster.master_netdev,) if node.master_capable and config.cluster.master_netdev else ()
+
+
+def allocators(config: Config, node: Node) -> tuple[str, ...]:
+    name = config.cluster.default_iallocator
+    return (name,) if node.master_capable and name not in ("", placement.BUILTIN) else ()
+
+
 def uses_mirrors(config: Config) -> bool:
     return DiskTemplate.DRBD in config.cluster.enabled_disk_templates
 
@@ -54,6 +65,13 @@ def check_host(config: Config, node: Node, reply: VerifyReply, master: VerifyRep
     name = node.name
     missing = ", ".join(reply.missing_bridges)
     found.check(not missing, "ENODENET", name, f"bridges are missing: {missing}")
+    is_master = node.uuid == config.cluster.master_node
+    missing = ", ".join(reply.missing_devices)
+    text = f"the interface for the cluster's address is missing: {missing}"
+    found.check(not missing, "ENODENET", name, text, is_warning=not is_master)
+    missing = ", ".join(reply.missing_allocators)
+    text = f"the cluster's allocator is not installed: {missing}"
+    found.check(not missing, "ENODESETUP", name, text, is_warning=not is_master)
     for path, why in sorted(reply.bad_programs.items()):
         code = "ENODEUSERSCRIPTS" if path == MASTER_IP_SCRIPT else "ENODEOOBPATH"
         found.check(False, code, name, f"the program {path} cannot be run: {why}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -251,10 +251,29 @@ def check_orphans(config: Config, answers: Answers, found: Findings) -> Iterator
                 f"volume {path} belongs to no instance",
                 is_warning=node in answers.indebted,
             )
+        _strays(name, answers.verify[node], known, reserved, found)
         for uuid, guest in sorted((answers.running(node) or {}).items()):
             if uuid not in config.instances:
                 found.check(False, "ENODEORPHANINSTANCE", name, f"the guest {guest} belongs to no instance")
         yield
+
+
+def _strays(
+    node: str,
+    reply: VerifyReply | errors.RpcError,
+    known: Collection[str],
+    reserved: Sequence[re.Pattern[str]],
+    found: Findings,
+) -> None:
+    """What somebody put among our volumes: never touched, but it takes their room and their names."""
+    if isinstance(reply, errors.RpcError):
+        return
+    for path in reply.strays:
+        if path not in known and not any(pattern.match(path.removeprefix("/dev/")) for pattern in reserved):
+            text = f"{path} lies among the volumes and is not one of this cluster's"
+            found.check(False, "ENODEORPHANLV", node, text, is_warning=True)
+    if reply.strays_more:
+        found.check(False, "ENODEORPHANLV", node, f"and {reply.strays_more} more of that kind", is_warning=True)
 
 
 def check_takeover(config: Config, group: Uuid, answers: Answers, found: Findings) -> None:

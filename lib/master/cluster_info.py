@@ -94,6 +94,8 @@ def config_values(config: Config, flags: Flags) -> dict[str, Any]:
         "master_node": config.master.name,
         "drain_flag": flags.drained,
         "watcher_pause": flags.watcher_pause,
+        "volume_group_name": config.cluster.volume_group_name or None,
+        "maintain_node_health": config.cluster.maintain_node_health,
         "modify_ssh_setup": config.cluster.modify_ssh_setup,
         "ssh_key_type": "rsa",
         "ssh_key_bits": 2048,

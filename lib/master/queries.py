@@ -121,6 +121,9 @@ class Queries:
         values = cluster_info.config_values(self._state.config, self._state.flags)
         return [values.get(name) for name in fields]
 
+    def config_value_names(self) -> Sequence[str]:
+        return tuple(cluster_info.config_values(self._state.config, self._state.flags))
+
     def tags(self, kind: str, name: str) -> list[str]:
         """Raises PrereqError for an unknown kind or object."""
         config = self._state.config

@@ -60,6 +60,10 @@ def run(call: IallocatorRun, env: NodeEnv, context: Context) -> IallocatorReply:
         )
 
 
+def is_there(name: str, where: Paths) -> bool:
+    return bool(NAME.match(name)) and any(_can_run(f"{directory}/{name}") for directory in _directories(where))
+
+
 def _directories(where: Paths) -> Iterator[str]:
     """A virtual node has those of its own root first, then the host's."""
     for logical in where.iallocator_search_path:

@@ -12,7 +12,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files, net, partition, tls
-from ganeti.node import verify_files, verify_host
+from ganeti.node import iallocator, verify_files, verify_host
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import TrustFile
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _READABLE = (settings.DATA_DIR, settings.CONFIG_DIR)
 _REACH_S = 3.0
+#: told of one node: a directory may be full of what somebody keeps there
+MAX_STRAYS = 20
 _REACH_THREADS = 16
 
 
@@ -30,12 +32,15 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
     bundle = files.read_text(env.paths.local(paths.NODE_CERT))
     authority = files.read_text(env.paths.local(paths.CA_CERT))
     minors, drbd_problem = _minors(call, env)
+    strays = _strays(call.strays_of, call.volume_group, env)
     return VerifyReply(
         files=_hashes(call.files, env),
         hypervisors={name: _hypervisor(name, call, env) for name in call.hypervisors},
         storage={name: _storage(name, call.volume_group, env) for name in call.templates},
         unreachable=_unreachable(call.reach, env),
         volumes=_volumes(call.templates, env),
+        strays=strays[:MAX_STRAYS],
+        strays_more=len(strays[MAX_STRAYS:]),
         leftovers=_leftovers(call.hypervisors, env),
         state_term=state.term,
         state_serial=state.serial,
@@ -45,6 +50,8 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         authority_ends=tls.ends(authority) if authority else 0.0,
         too_open=verify_files.too_open(env.paths),
         missing_bridges=verify_host.missing_bridges(call.bridges, env.paths),
+        missing_devices=verify_host.missing_devices(call.devices),
+        missing_allocators=tuple(name for name in call.allocators if not iallocator.is_there(name, env.paths)),
         bad_programs=verify_host.bad_programs(call.programs, env.paths),
         bad_storage_paths=verify_host.bad_storage_paths(env.paths),
         minors=minors,
@@ -119,6 +126,18 @@ def _volumes(templates: Iterable[str], env: NodeEnv) -> tuple[str, ...]:
                 found.update(driver.volumes())
             except errors.GanetiError as err:
                 log.warning("volumes of %s: %s", template.value, err)
+    return tuple(sorted(found))
+
+
+def _strays(templates: Iterable[str], vg: str, env: NodeEnv) -> tuple[str, ...]:
+    wanted = set(templates)
+    found: set[str] = set()
+    for template, driver in env.storage.items():
+        if template.value in wanted:
+            try:
+                found.update(driver.strays(vg=vg))
+            except errors.GanetiError as err:
+                log.warning("strays of %s: %s", template.value, err)
     return tuple(sorted(found))
 
 

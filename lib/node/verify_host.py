@@ -7,21 +7,27 @@ import re
 from collections.abc import Iterable
 
 from ganeti import paths
-from ganeti.host import files
+from ganeti.host import files, net
 from ganeti.node.base import NodeEnv
 from ganeti.paths import Paths
 from ganeti.storage.file import places
 
 _HELPER = "/sys/module/drbd/parameters/usermode_helper"
 _VERSION = re.compile(r"version: (\S+)")
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,15}\Z")
 
 
 def missing_bridges(wanted: Iterable[str], where: Paths) -> tuple[str, ...]:
     """A virtual node has no network of its own: it needs none."""
     if where.is_virtual:
         return ()
-    return tuple(name for name in wanted if not _NAME.match(name) or not os.path.isdir(f"/sys/class/net/{name}/bridge"))
+    return tuple(
+        name for name in wanted if not net.DEVICE.match(name) or not os.path.isdir(f"/sys/class/net/{name}/bridge")
+    )
+
+
+def missing_devices(wanted: Iterable[str]) -> tuple[str, ...]:
+    """A virtual node has the host's."""
+    return tuple(name for name in wanted if not net.DEVICE.match(name) or not os.path.exists(f"/sys/class/net/{name}"))
 
 
 def bad_programs(wanted: Iterable[str], where: Paths) -> dict[str, str]:

@@ -117,3 +117,7 @@ class Storage(Protocol):
     def volumes(self) -> tuple[str, ...]:
         """Logical paths of all volumes that carry our mark."""
         ...
+
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        """Logical paths of what lies where our volumes lie and does not carry our mark."""
+        ...

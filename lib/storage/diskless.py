@@ -51,6 +51,9 @@ class DisklessStorage:
     def volumes(self) -> tuple[str, ...]:
         return ()
 
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        return ()
+
 
 def _has_none(disk: Disk) -> errors.StorageError:
     return errors.StorageError(f"disk {disk.uuid}: the template diskless has no volumes")

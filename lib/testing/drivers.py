@@ -210,6 +210,9 @@ class FailingStorage(_Failing):
     def volumes(self) -> tuple[str, ...]:
         return self._do("volumes", self.inner.volumes)
 
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        return self._do("strays", lambda: self.inner.strays(vg=vg))
+
 
 class FailingMirror:
     """The mirror half of a `FailingStorage`, whose plans it shares."""

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 import simplejson
 
+from ganeti.wire import words
+
 T = TypeVar("T")
 
 
@@ -75,7 +77,7 @@ def convert(untrusted: Any, form: type[T], *, strict: bool = True) -> T:
     try:
         return msgspec.convert(untrusted, form, strict=strict)
     except msgspec.ValidationError as err:
-        raise CodecError(str(err)) from err
+        raise CodecError(words.told(str(err), untrusted)) from err
 
 
 def decode(untrusted: bytes | str, form: type[T]) -> T:

@@ -157,13 +157,17 @@ def test_a_snapshot_that_was_left_behind_is_made_anew():
 
 def test_the_group_is_told_about_and_its_volumes_are_those_with_our_tag():
     vgs = "  xenvg|8188.00|7000.00|wz-pn-|4.00|2|1\n"
-    storage, tools = lvm(("vgs ...", vgs), ("vgs ...", vgs), ("vgs ...", vgs), ("lvs ...", lv()))
+    storage, tools = lvm(
+        ("vgs ...", vgs), ("vgs ...", vgs), ("vgs ...", vgs), ("lvs ...", lv()), ("lvs ... xenvg", lv())
+    )
     assert (storage.space(vg="xenvg").total, storage.space(vg="xenvg").free) == (8188, 7000)
     assert storage.verify(vg="xenvg") == (
         "volume group xenvg is too small (20480 MiB required, 8188 found); "
         "volume group xenvg has lost 1 of its 2 physical volumes"
     )
     assert storage.volumes() == ("/dev/xenvg/data1",)
+    assert storage.strays() == ()  # no group: nothing is asked
+    assert storage.strays(vg="xenvg") == ("/dev/xenvg/other",)
     assert storage.verify().startswith("no volume group is set")
     tools.assert_finished()
 

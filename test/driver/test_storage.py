@@ -14,6 +14,7 @@ from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.paths import FILE_STORAGE_PATHS, Paths
 from ganeti.storage import registry
 from ganeti.storage.base import NotOurs
+from ganeti.storage.file import places
 from ganeti.testing.drivers import FailingStorage
 
 OWNER = "instance-1"
@@ -393,3 +394,24 @@ def test_a_failing_storage_fails_as_planned_before_or_after_the_effect(node):
     assert failing.create(node.disk(), OWNER).exists
     with pytest.raises(AttributeError):
         failing.fail_next("creat", errors.StorageError("never"))
+
+
+def test_what_lies_among_the_volumes_without_a_mark_is_a_stray(node):
+    disk = node.disk()
+    assert node.storage.strays() == ()
+    node.storage.create(disk, OWNER)
+    assert node.storage.strays() == ()
+    stray = node.local(disk) + ".old"
+    with open(stray, "w", encoding="ascii"):
+        pass
+    os.symlink("/etc/passwd", os.path.join(os.path.dirname(os.path.dirname(stray)), "link"))
+    with open(node.local(disk) + places.MARK, "rb") as file:
+        being_written = file.read()
+    with open(os.path.join(os.path.dirname(stray), f".disk1{places.MARK}.a8_x7"), "wb") as file:
+        file.write(being_written)
+    logical = disk.logical_id[1]
+    home = logical.rsplit("/", 2)[0]
+    assert node.storage.strays() == (f"{home}/link", f"{logical}.old")
+    os.unlink(node.local(disk) + places.MARK)
+    assert logical in node.storage.strays()
+    assert os.path.exists(stray)

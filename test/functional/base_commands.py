@@ -130,6 +130,8 @@ STORY = (
     Step("gnt-cluster modify -B vcpus=1 -C 10 --enabled-hypervisors fake -H fake:migration_mode=live"),
     Step("gnt-cluster modify --vg-name no_such_group"),
     Step("gnt-cluster modify --vg-name default"),
+    Step("gnt-cluster modify --master-netdev nope0", status=1, says="no network interface nope0"),
+    Step("gnt-cluster modify --default-iallocator nope", status=1, says="no allocator 'nope'"),
     Step("gnt-cluster rename -f web9", says="web9.vc.example"),
     Step("gnt-cluster rename --force cluster.vc.example"),
     Step("gnt-os list --no-headers", says="busybox-linux"),

@@ -12,7 +12,16 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.calls.instance import Guest, GuestsReply, GuestState, HypervisorValidate, InstanceInfo, InstanceList
-from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply, NodeVersion, StorageInfo, VersionReply
+from ganeti.calls.node import (
+    HypervisorInfo,
+    NodeInfo,
+    NodeInfoReply,
+    NodeVerify,
+    NodeVersion,
+    StorageInfo,
+    VerifyReply,
+    VersionReply,
+)
 from ganeti.calls.os import OsDefinition, OsDiagnose, OsRename
 from ganeti.calls.renewal import Secrets, SecretsRead
 from ganeti.calls.volume import VolumeInfo, VolumeReply
@@ -136,6 +145,7 @@ class FakeRpc:
                 storage={name: StorageInfo(total=100_000, free=50_000) for name in call.templates},
             ),
             NodeVersion: self._version,
+            NodeVerify: VerifyReply(),
             VolumeInfo: lambda node, call: VolumeReply(path=str(call.disk.logical_id[1]), size=call.disk.size),
         }
 

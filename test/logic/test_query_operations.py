@@ -110,3 +110,9 @@ def test_the_cluster_and_values_of_its_configuration_are_told(tmp_path):
     assert (facts["name"], facts["enabled_hypervisors"]) == ("cluster.example.com", ["fake"])
     _, values = run(tmp_path / "second", OpClusterConfigQuery(output_fields=("drain_flag", "cluster_name")))
     assert values == [False, "cluster.example.com"]
+
+
+def test_a_value_that_is_not_known_is_refused_and_the_known_are_named(tmp_path):
+    status, answer = run(tmp_path, OpClusterConfigQuery(output_fields=("master_node", "nosuch")))
+    assert (status, answer[0]) == (Status.ERROR, "OpPrereqError")
+    assert "'nosuch'" in answer[1][0] and "volume_group_name" in str(answer)

@@ -181,6 +181,39 @@ def test_fault_of_a_node_is_an_error(verify, found):
 
 
 @pytest.mark.parametrize(
+    ("verify", "found"),
+    [
+        (
+            {"strays": ("/srv/ganeti/file-storage/notes",)},
+            "WARNING:ENODEORPHANLV:node:node2.example.com:/srv/ganeti/file-storage/notes lies among the volumes and is "
+            "not one of this cluster's",
+        ),
+        ({"strays_more": 7}, "WARNING:ENODEORPHANLV:node:node2.example.com:and 7 more of that kind"),
+        (
+            {"missing_devices": ("br9",)},
+            "WARNING:ENODENET:node:node2.example.com:the interface for the cluster's address is missing: br9",
+        ),
+        (
+            {"missing_allocators": ("nope",)},
+            "WARNING:ENODESETUP:node:node2.example.com:the cluster's allocator is not installed: nope",
+        ),
+    ],
+)
+def test_what_a_node_lacks_only_perhaps_is_a_warning(verify, found):
+    env = env_of(at=2, verify=verify)
+    assert execute(CODED, env) is True
+    assert lines(env) == ["  - " + found]
+
+
+def test_what_only_the_master_needs_is_an_error_there():
+    for verify in ({"missing_devices": ("br9",)}, {"missing_allocators": ("nope",)}):
+        env = env_of(at=1, verify=verify)
+        assert execute(CODED, env) is False
+        (line,) = lines(env)
+        assert line.startswith("  - ERROR:")
+
+
+@pytest.mark.parametrize(
     ("verify", "code"),
     [
         ({"leftovers": ("qemu 4711",)}, "ENODEHV"),

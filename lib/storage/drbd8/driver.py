@@ -143,6 +143,9 @@ class DrbdStorage:
     def volumes(self) -> tuple[str, ...]:
         return self._lower.volumes()
 
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        return self._lower.strays(vg=vg)
+
     # Mirror
 
     def assemble(self, disk: Disk, owner: Uuid) -> None:

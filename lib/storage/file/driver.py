@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _MIB = 1 << 20
 DRIVERS = ("loop", "blktap", "blktap2")
+#: a mark on its way, see `files.write_atomic`
+_BEING_WRITTEN = re.compile(rf"\..+{re.escape(places.MARK)}\.\w+\Z")
 
 MARKED = faults.register("storage.file.marked")  # the mark is there, the volume is not
 CREATED = faults.register("storage.file.created")  # the volume is there, perhaps without its size
@@ -165,17 +168,34 @@ class FileStorage:
 
     def volumes(self) -> tuple[str, ...]:
         found: set[str] = set()
-        for directory in self._directories():
-            local = self._paths.local(directory)
-            for place, _, names in os.walk(local):
-                inner = place[len(local) :]
-                for name in names:
-                    if not name.endswith(places.MARK) or name == places.MARK:
-                        continue
-                    text = files.read_text(os.path.join(place, name))
-                    if text is not None and mark.decode(text) is not None:
-                        found.add(f"{directory}{inner}/{name.removesuffix(places.MARK)}")
+        for logical, local, names in self._walk():
+            for name in names:
+                if not name.endswith(places.MARK) or name == places.MARK:
+                    continue
+                text = files.read_text(os.path.join(local, name))
+                if text is not None and mark.decode(text) is not None:
+                    found.add(f"{logical}/{name.removesuffix(places.MARK)}")
         return tuple(sorted(found))
+
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        """What has a name that only we give, of a file that is just being written, is none."""
+        found: set[str] = set()
+        for logical, local, names in self._walk():
+            for name in names:
+                if name.endswith(places.MARK) or _BEING_WRITTEN.match(name):
+                    continue
+                # looked at now: volumes come and go while the directory is listed
+                place = os.path.join(local, name)
+                if not os.path.lexists(place + places.MARK) and os.path.lexists(place):
+                    found.add(f"{logical}/{name}")
+        return tuple(sorted(found))
+
+    def _walk(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Each directory, logical and local, with the names of files in it."""
+        for directory in self._directories():
+            top = self._paths.local(directory)
+            for local, _, names in os.walk(top):
+                yield directory + local[len(top) :], local, names
 
     # Where it lies, and whether it may
 

@@ -216,6 +216,12 @@ class LvmStorage:
         with _told("cannot list the logical volumes"):
             return tuple(names.device(lv.vg, lv.name) for lv in self._list() if lv.mark is not None)
 
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        if not vg:
+            return ()
+        with _told("cannot list the logical volumes"):
+            return tuple(names.device(lv.vg, lv.name) for lv in self._list(vg) if lv.mark is None)
+
     # LVM's tools
 
     def _list(self, vg: str = "") -> tuple[parse.Lv, ...]:

@@ -65,6 +65,11 @@ class VirtualLvm:
         inside = f"{_HOME.path}/"
         return tuple("/dev/" + name.removeprefix(inside) for name in self._files.volumes() if name.startswith(inside))
 
+    def strays(self, *, vg: str = "") -> tuple[str, ...]:
+        inside = f"{_HOME.path}/{vg}/"
+        found = (name for name in self._files.strays() if name.startswith(inside))
+        return tuple(f"/dev/{vg}/{name.removeprefix(inside)}" for name in found)
+
 
 def _as_file(disk: Disk) -> Disk:
     vg, name = names.place(disk)

@@ -230,6 +230,9 @@ def test_locks_again_and_again_until_interrupted():
     assert ended.code == 1  # the clock of the test interrupts at the third sleep
     assert ended.out == "Name\nx\n" * 3
     assert run("gnt-debug", "locks", "--interval", "0").code == 1
+    unknown = rows([("bogus", "bogus", "unknown")], [None])
+    ended = run("gnt-debug", "locks", "--interval", "2", "-o", "bogus", master=Master(Query=unknown))
+    assert (ended.code, ended.err.count("bogus")) == (14, 1)  # said once
     assert FixedClock().slept == []
 
 

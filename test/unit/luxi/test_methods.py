@@ -70,7 +70,7 @@ def test_normalise_when_in_the_form_of_2_0(method: str, args: Any, expected: Any
     [
         ("Nonsense", [], "unknown method 'Nonsense'"),
         ("SubmitJob", [], "they are: ops"),
-        ("SubmitJob", ["x"], "Expected `array`"),
+        ("SubmitJob", ["x"], "a list is wanted"),
         ("SubmitJob", [[OP], "more"], "at most length 1"),
         ("CancelJob", [True], "not a job id"),
         ("CancelJob", [1.5], "not a job id"),
@@ -80,10 +80,10 @@ def test_normalise_when_in_the_form_of_2_0(method: str, args: Any, expected: Any
         ("CancelJob", [10**12], "not a job id"),
         ("CancelJob", {"job": 1}, "not a job id"),
         ("WaitForJobChange", [7, ["status"]], "timeout_s"),
-        ("Query", ["node", "name", None], "Expected `array`"),
+        ("Query", ["node", "name", None], "a list is wanted"),
         ("QueryClusterInfo", [1], "they are: none"),
-        ("QueryClusterInfo", None, "Expected `array`"),
-        ("SetDrainFlag", ["yes"], "Expected `bool`"),
+        ("QueryClusterInfo", None, "a list is wanted"),
+        ("SetDrainFlag", ["yes"], "true or false is wanted"),
     ],
 )
 def test_normalise_when_the_shape_is_wrong_then_it_says_what_was_wanted(method: str, args: Any, says: str) -> None:

@@ -16,7 +16,7 @@ from contextlib import closing
 
 import pytest
 
-from ganeti import errors, paths
+from ganeti import errors, paths, settings
 from ganeti.calls.catalogue import REGISTRY
 from ganeti.calls.node import (
     AddressProbe,
@@ -37,6 +37,7 @@ from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.node.catalogue import HANDLERS
 from ganeti.node.daemon import NodeDaemon, Options
+from ganeti.node.verify import MAX_STRAYS
 from ganeti.paths import Paths
 from ganeti.rpc import credentials, trust
 from ganeti.rpc.client import Client
@@ -165,6 +166,27 @@ def test_verify_tells_hashes_positions_and_who_cannot_be_reached(where, daemon):
     assert reply.state_serial == 0
     assert reply.unreachable.keys() == {"n2"}
     assert reply.storage == {"diskless": ""}
+
+
+def test_verify_tells_what_the_host_lacks_and_what_lies_among_the_volumes(where, daemon):
+    home = where.local(settings.FILE_STORAGE_DIR)
+    os.makedirs(home)
+    for number in range(MAX_STRAYS + 3):
+        with open(f"{home}/note{number:02}", "w", encoding="ascii"):
+            pass
+    program = where.local(f"{settings.IALLOCATOR_SEARCH_PATH[0]}/mine")
+    os.makedirs(os.path.dirname(program))
+    with open(program, "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\n")
+    os.chmod(program, 0o755)
+    wanted = NodeVerify(
+        devices=("lo", "nope0", "../net/lo"), allocators=("mine", "nope", "../mine"), strays_of=("file", "diskless")
+    )
+    (reply,) = ask(where, daemon.port, wanted)
+    assert reply.missing_devices == ("nope0", "../net/lo")
+    assert reply.missing_allocators == ("nope", "../mine")
+    assert reply.strays[0] == f"{settings.FILE_STORAGE_DIR}/note00"
+    assert (len(reply.strays), reply.strays_more) == (MAX_STRAYS, 3)
 
 
 @pytest.mark.parametrize("path", ["/etc/shadow", "/var/lib/ganeti/../../../etc/shadow"])

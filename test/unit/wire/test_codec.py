@@ -31,7 +31,7 @@ def test_loads_when_not_json_then_says_what(text: str | bytes, word: str) -> Non
 
 
 def test_decode_when_form_is_wrong_then_says_where() -> None:
-    with pytest.raises(codec.CodecError, match=r"\$\.x"):
+    with pytest.raises(codec.CodecError, match="x: a whole number"):
         codec.decode('{"x": "1"}', Point)
     with pytest.raises(codec.CodecError, match="unknown field"):
         codec.decode('{"x": 1, "z": 1}', Point)
