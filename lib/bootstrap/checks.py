@@ -11,6 +11,7 @@ import msgspec
 
 from ganeti import errors, paths, settings
 from ganeti.host import files, net
+from ganeti.model import ssh
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import HOST_NAME, MAC_PREFIX
 from ganeti.paths import Paths
@@ -54,6 +55,8 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     enabled_user_shutdown: bool = False
     modify_etc_hosts: bool = True
     modify_ssh_setup: bool = True
+    ssh_key_type: str = "rsa"
+    ssh_key_bits: int = 0  # 0: the usual length
 
 
 class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +121,10 @@ def check_values(request: InitRequest) -> None:
             f"{request.mac_prefix!r} cannot be a MAC prefix",
             hint="write three octets such as aa:00:00; the first must be even (no multicast)",
         )
+    try:
+        ssh.key_length(request.ssh_key_type, request.ssh_key_bits)
+    except ValueError as err:
+        raise errors.PrereqError("wrong_input", str(err)) from err
     if request.candidate_pool_size < 1:
         raise errors.PrereqError(
             "wrong_input", f"the candidate pool size is {request.candidate_pool_size}", hint="it is 1 or more"

@@ -45,7 +45,7 @@ _CARRIED: tuple[tuple[tuple[str, ...], File, re.Pattern[bytes], str], ...] = (
 )
 _NOT_CARRIED = {
     "server.pem": "certificates of nodes are made anew",
-    "known_hosts": "ssh goes by root's own known_hosts: the old file stays for that",
+    "known_hosts": "host keys are asked for anew, from each node that is added; the old keys of root stay in place",
     "queue/archive": "archived jobs stay where they are put aside",
 }
 

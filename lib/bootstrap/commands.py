@@ -11,6 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.bootstrap.checks import InitRequest
 from ganeti.host import files
+from ganeti.model import ssh
 from ganeti.model.types import Uuid
 from ganeti.ops.base import Parse
 from ganeti.ops.cluster import OpClusterDestroy, OpClusterPostInit
@@ -81,6 +82,10 @@ _INIT_OPTIONS = (
            parse=Parse.YES_NO, metavar="yes|no"),
     flag("modify_etc_hosts", "--no-etc-hosts", help="do not let the cluster edit the hosts file", const=False),
     flag("modify_ssh_setup", "--no-ssh-init", help="do not generate and distribute SSH keys", const=False),
+    option("ssh_key_type", "--ssh-key-type", help="kind of the nodes' SSH keys", choices=tuple(ssh.KINDS),
+           default="rsa"),
+    option("ssh_key_bits", "--ssh-key-bits", help="length of the nodes' SSH keys", kind="int", metavar="BITS",
+           default="2048, for ecdsa and ed25519 256"),
 )  # fmt: skip
 
 

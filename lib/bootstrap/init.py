@@ -22,7 +22,9 @@ from ganeti.model import params, policy, policy_input
 from ganeti.model.config import Config
 from ganeti.model.jobs import Flags
 from ganeti.model.objects import AnyObject, Cluster, Group, Node, Params, Put
+from ganeti.model.ssh import settings as ssh_settings
 from ganeti.model.types import Uuid
+from ganeti.node import ssh, ssh_files
 from ganeti.node.ssconf import write_ssconf
 from ganeti.ops.cluster import OpClusterSetParams
 from ganeti.paths import Paths
@@ -120,6 +122,8 @@ def first_objects(
         default_iallocator=request.default_iallocator,
         modify_etc_hosts=request.modify_etc_hosts,
         modify_ssh_setup=request.modify_ssh_setup,
+        ssh_key_type=request.ssh_key_type,
+        ssh_key_bits=request.ssh_key_bits,
         maintain_node_health=request.maintain_node_health,
         enabled_user_shutdown=request.enabled_user_shutdown,
         ca_certificate=authority,
@@ -217,14 +221,14 @@ def write_first_node(
     last_job: int = 0,
 ) -> None:
     """State, ssconf files and credentials of a cluster whose one voter is this node; the identity comes last."""
-    config = Config.load(objects)
+    config = _with_ssh_keys(Config.load(objects), where)
     me, hvparams = config.master, config.cluster.hvparams
     rest = tls.make_service(config.cluster.name, addresses=(config.cluster.master_ip, me.primary_ip), now=now)
     files.write(where, paths.RAPI_CERT, rest.bundle.encode("ascii"))
     flags = Flags(trust_serial=1, last_job=last_job)
     db.create(
         where.local(paths.STATE_DB),
-        [*(write_of(Put(obj)) for obj in objects), row("meta", FLAGS_KEY, flags), formats.write()],
+        [*(write_of(Put(obj)) for obj in config.objects()), row("meta", FLAGS_KEY, flags), formats.write()],
         voters=[me.uuid],
         now=now,
         note=note,
@@ -243,3 +247,13 @@ def write_first_node(
             confd_key=credentials.new_confd_key(),
         ),
     )
+
+
+def _with_ssh_keys(config: Config, where: Paths) -> Config:
+    """With root's new keys of this first node, if the cluster is to look after them."""
+    if not config.cluster.modify_ssh_setup:
+        return config
+    public = ssh.stage_pair(where, *ssh_settings(config.cluster))
+    ssh.use_pair(where, public)
+    me = msgspec.structs.replace(config.master, ssh_key=public, ssh_host_keys=ssh_files.host_keys(where))
+    return config.apply([Put(me)])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ganeti import paths
 from ganeti.bootstrap import daemons
 from ganeti.host import services
-from ganeti.node import hosts
+from ganeti.node import hosts, ssh_files
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
 
@@ -32,6 +32,7 @@ def remove_everything(where: Paths) -> None:
         daemons.stop(where, daemon)
     credentials.remove(where)
     hosts.keep(where, {})
+    ssh_files.forget(where)
     for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR):
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))

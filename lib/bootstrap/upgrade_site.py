@@ -10,7 +10,7 @@ import time
 from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.upgrade import Intent
-from ganeti.host import files
+from ganeti.host import files, ssh
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.ops.cluster import OpClusterRedistConf, OpClusterVerify
@@ -146,11 +146,9 @@ class RealSite:
         return True
 
     def _ssh(self, node: str, *command: str, timeout_s: float) -> str:
-        options = ["-oBatchMode=yes", "-oEscapeChar=none", "-oLogLevel=ERROR"]
+        login = ssh.login(self._paths, node)
         try:
-            return self._runner.run(
-                (*self._paths.ssh, *options, f"root@{node}", self._paths.remote(command)), timeout_s=timeout_s
-            ).stdout
+            return self._runner.run((*login, self._paths.remote(command)), timeout_s=timeout_s).stdout
         except errors.CommandFailed as err:
             raise errors.ExecError(f"node {node}: {' '.join(command)}: {err.message}") from err
 

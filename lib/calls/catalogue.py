@@ -14,6 +14,7 @@ from ganeti.calls import (
     power,
     provider,
     renewal,
+    ssh,
     store,
     task,
     volume,
@@ -22,7 +23,7 @@ from ganeti.calls.base import REGISTRY
 
 MODULES = (
     devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider, renewal,
-    store, task, volume,
+    ssh, store, task, volume,
 )  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

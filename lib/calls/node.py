@@ -61,6 +61,8 @@ class TrustPush(Call[None], frozen=True, tag="trust_push"):
 
 #: travels with the ssconf files, but is the watcher's own file
 WATCHER_PAUSE = "watcher_pause"
+#: travel with the ssconf files: what becomes the known_hosts file, and a part of root's authorized_keys
+SSH_KNOWN_HOSTS, SSH_AUTHORIZED = "ssh_known_hosts", "ssh_authorized"
 
 
 @call(reply=int, time=Time.NORMAL, reserve=Reserve.QUORUM, has_effect=True)

@@ -9,6 +9,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.cli.session import Session
+from ganeti.host import ssh
 from ganeti.ops.instance import OpInstanceConsole, OpInstanceFailover, OpInstanceReinstall
 from ganeti.ops.verbs import Call, flag, verb
 from ganeti.ops.verbs import Session as AnySession
@@ -110,9 +111,8 @@ def console(session: AnySession, call: Call) -> int:
 def _ssh(session: Session, found: Mapping[str, Any]) -> tuple[str, ...]:
     """Any: JSON of OP_INSTANCE_CONSOLE."""
     paths = session.paths
-    options = ("-t", "-oBatchMode=yes", "-oLogLevel=ERROR")
-    target = f"{found['user']}@{found['host']}" if found["user"] else str(found["host"])
-    return (*paths.ssh, *options, target, paths.remote([str(word) for word in found["command"]]))
+    command = paths.remote([str(word) for word in found["command"]])
+    return (*ssh.login(paths, str(found["host"]), with_terminal=True), command)
 
 
 def _told(found: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.cli.session import Session as OwnSession
+from ganeti.host import ssh
 from ganeti.ops.base import Parse
 from ganeti.ops.verbs import Argument, Call, Session, flag, option, verb
 
@@ -50,11 +51,6 @@ def _targets(session: Session, call: Call) -> list[Target]:
     return sorted((target for target in found if not target.is_offline), key=lambda target: target.is_master)
 
 
-def _ssh(session: OwnSession, host: str, command: str) -> list[str]:
-    options = ["-oBatchMode=yes", "-oEscapeChar=none", "-oLogLevel=ERROR", "-oStrictHostKeyChecking=yes"]
-    return [*session.paths.ssh, *options, f"root@{host}", command]
-
-
 @verb(
     "gnt-cluster",
     "copyfile",
@@ -82,10 +78,11 @@ def copyfile(session: Session, call: Call) -> int:
     targets = [target for target in _targets(session, call) if not target.is_master]
 
     def copy(target: Target) -> str:
-        host = target.secondary_ip if call.given("replication") else target.name
+        address = target.secondary_ip if call.given("replication") else ""
+        login = ssh.login(session.paths, target.name, address=address)
         try:
             with open(local, "rb") as source:
-                session.world.runner.run_fed(_ssh(session, host, command), source=source, timeout_s=COPY_LIMIT_S)
+                session.world.runner.run_fed((*login, command), source=source, timeout_s=COPY_LIMIT_S)
         except (errors.CommandFailed, OSError) as err:
             return str(err)
         return ""
@@ -117,7 +114,9 @@ def command(session: Session, call: Call) -> int:
     words = " ".join(call.arguments)
     for target in _targets(session, call):
         try:
-            done = session.world.runner.run(_ssh(session, target.name, words), timeout_s=COMMAND_LIMIT_S, ok=range(256))
+            done = session.world.runner.run(
+                (*ssh.login(session.paths, target.name), words), timeout_s=COMMAND_LIMIT_S, ok=range(256)
+            )
             status, output = done.status, done.stdout + done.stderr
         except errors.CommandFailed as err:
             status, output = 255, f"{err}\n"

@@ -25,8 +25,9 @@ from ganeti.calls.renewal import (
     SecretsUnstage,
     SignReply,
 )
-from ganeti.logic import shared_secrets
+from ganeti.logic import cluster_values, shared_secrets, ssh_keys
 from ganeti.logic.base import Env, LogicalUnit, implements
+from ganeti.model import ssh
 from ganeti.model.config import Config
 from ganeti.model.locks import ALL, BIG, LockPlan, exclusive
 from ganeti.model.objects import Node, Put
@@ -63,10 +64,7 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewFacts]):
         return LockPlan.of(cluster=exclusive(BIG), nodes=exclusive(ALL))
 
     async def check(self, env: Env) -> RenewFacts:
-        if self.op.renew_ssh_keys:
-            raise errors.PrereqError(
-                "wrong_state", "this cluster does not look after SSH keys", hint="exchange them with your own tools"
-            )
+        self._check_ssh(env.config)
         online = [node.uuid for node in env.config.online_nodes]
         looks = await env.rpc.many(online, CertificateLook())
         silent = [look for look in looks.values() if isinstance(look, errors.RpcError)]
@@ -79,6 +77,27 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewFacts]):
         return RenewFacts(
             digests={node: look.digest for node, look in looks.items() if isinstance(look, CertificateReply)}
         )
+
+    def _check_ssh(self, config: Config) -> None:
+        op = self.op
+        if not op.renew_ssh_keys:
+            if op.ssh_key_type is not None or op.ssh_key_bits:
+                raise errors.PrereqError(
+                    "wrong_input", "a kind of SSH keys is given, but no new ones are wanted", hint="add --new-ssh-keys"
+                )
+            return
+        if not config.cluster.modify_ssh_setup:
+            raise errors.PrereqError(
+                "wrong_state",
+                "this cluster does not look after SSH keys: it was made with --no-ssh-init",
+                hint="exchange them with your own tools",
+            )
+        self._ssh_keys(config)
+
+    def _ssh_keys(self, config: Config) -> tuple[str, int]:
+        """Kind and length, in bits, of the new ones. Raises PrereqError."""
+        wanted = cluster_values.ssh_keys(config.cluster, self.op.ssh_key_type, self.op.ssh_key_bits or None)
+        return ssh.settings(msgspec.structs.replace(config.cluster, **wanted))
 
     async def execute(self, facts: RenewFacts, env: Env) -> None:
         op = self.op
@@ -95,6 +114,8 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewFacts]):
                         f"node {node.name} is offline and keeps its old certificate",
                         hint=f"when it is back: gnt-node add --readd {node.name}",
                     )
+        if op.renew_ssh_keys:
+            await ssh_keys.renew(env, *self._ssh_keys(env.config))
         if op.secrets:
             await self._put_secrets(env)
 

@@ -12,7 +12,7 @@ import msgspec
 from ganeti import errors
 from ganeti.hypervisor import parameters
 from ganeti.logic import guests
-from ganeti.model import diskparams, params, policy_input, ranges
+from ganeti.model import diskparams, params, policy_input, ranges, ssh
 from ganeti.model.config import Config
 from ganeti.model.objects import Cluster, Params
 from ganeti.model.types import MAC_PREFIX
@@ -81,6 +81,8 @@ def changed(config: Config, op: OpClusterSetParams) -> Cluster:
         values["hv_state_static"] = _state(old.hv_state_static, op.hv_state, _HV_STATE, tuple(parameters.HYPERVISORS))
     if op.disk_state is not None:
         values["disk_state_static"] = _state(old.disk_state_static, op.disk_state, _DISK_STATE, ())
+    if op.ssh_key_type is not None or op.ssh_key_bits is not None:
+        values |= ssh_keys(old, op.ssh_key_type, op.ssh_key_bits)
     if not (op.uid_pool is None and op.add_uids is None and op.remove_uids is None):
         values["uid_pool"] = _uid_pool(old, op)
     return msgspec.structs.replace(old, **values)
@@ -90,6 +92,17 @@ def is_empty(op: OpClusterSetParams) -> bool:
     """Whether nothing to change was given."""
     own = [name for name in op.__struct_fields__ if name not in (*COMMON_FIELDS, "force")]
     return all(getattr(op, name) is None for name in own)
+
+
+def ssh_keys(old: Cluster, kind: str | None, bits: int | None) -> dict[str, Any]:
+    """Another kind has its usual length unless one is given."""
+    chosen = kind or old.ssh_key_type
+    length = bits if bits is not None else old.ssh_key_bits if chosen == old.ssh_key_type else 0
+    try:
+        ssh.key_length(chosen, length)
+    except ValueError as err:
+        raise _wrong(str(err)) from err
+    return {"ssh_key_type": chosen, "ssh_key_bits": length}
 
 
 def _positive(wanted: int | None, what: str) -> int:

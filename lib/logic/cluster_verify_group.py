@@ -11,7 +11,7 @@ from ganeti import errors, paths
 from ganeti.calls.instance import InstanceList
 from ganeti.calls.node import NodeInfo, NodeVerify, NodeVersion, VerifyReply, VersionReply
 from ganeti.calls.os import OsDiagnose
-from ganeti.logic import disk_looks, findings, guests, verify_host, verify_nodes
+from ganeti.logic import disk_looks, findings, guests, verify_host, verify_nodes, verify_ssh
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.cluster_verify import in_slices, known_skips, tell
 from ganeti.logic.devices import FILE_TEMPLATES
@@ -25,6 +25,7 @@ from ganeti.ops.cluster import OpClusterVerifyGroup
 #: files that are the same on every node
 FILES = (
     paths.CA_CERT.path,
+    paths.KNOWN_HOSTS.path,
     *(file.path for file in paths.SHARED_SECRETS.values()),
     *(paths.ssconf(name).path for name in paths.SSCONF_NAMES),
 )
@@ -92,6 +93,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
             if isinstance(own, VerifyReply):
                 verify_host.check_host(config, node, own, answers.master_verify, found)
             is_well = told() and is_well
+        verify_ssh.check(config, online, await verify_ssh.ask(env, config, online, foreign=op.verify_clutter), found)
         verify_nodes.check_trust(config, answers, found)
         verify_host.check_definitions(config, answers.definitions, found)
         verify_host.check_exclusion(config, online, found)

@@ -10,7 +10,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion, VersionReply
-from ganeti.logic import candidates, checks, hosts, node_hooks, node_values, shared_secrets
+from ganeti.logic import candidates, checks, hosts, node_hooks, node_values, shared_secrets, ssh_keys
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -72,6 +72,9 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
                 secondary_ip=addresses[1],
                 certificate_digest=digest,
                 renewing_digest="",
+                ssh_key="",
+                ssh_renewing_key="",
+                ssh_host_keys=(),
                 offline=False,
                 drained=False,
                 powered=True,
@@ -130,6 +133,8 @@ class NodeAdd(LogicalUnit[OpNodeAdd, AddFacts]):
         await env.membership.publish_trust()
         await shared_secrets.share(env, [facts.node.uuid])
         await hosts.share(env)
+        # an old key may be in other hands: who is added again is trusted anew
+        await ssh_keys.learn(env, [facts.node.uuid], anew=True)
         if facts.is_candidate:
             try:
                 node = env.config.nodes[facts.node.uuid]

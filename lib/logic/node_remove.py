@@ -16,6 +16,11 @@ from ganeti.model.locks import BIG, LockPlan, exclusive
 from ganeti.model.objects import Delete, Node
 from ganeti.ops.node import OpNodeRemove
 
+_BY_HAND = (
+    "its data directory still holds certificates and must be emptied by hand; in root's authorized_keys there, remove "
+    "the lines that end with ganeti-cluster-node:NAME"
+)
+
 
 class RemoveFacts(msgspec.Struct, frozen=True, kw_only=True):
     node: Node
@@ -70,12 +75,12 @@ class NodeRemove(LogicalUnit[OpNodeRemove, RemoveFacts]):
             except errors.RpcError as err:
                 env.warn(
                     f"node {node.name} was removed but did not clean up after itself: {err}",
-                    hint="its data directory still holds certificates and must be emptied by hand",
+                    hint=_BY_HAND,
                 )
         else:
             env.warn(
                 f"node {node.name} is offline and was not told that it is removed",
-                hint="its data directory still holds certificates and must be emptied by hand",
+                hint=_BY_HAND,
             )
         await hosts.share(env)
         await candidates.fill_pool(env)

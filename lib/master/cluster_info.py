@@ -7,7 +7,7 @@ from typing import Any
 from ganeti import settings
 from ganeti.hypervisor import parameters
 from ganeti.master.filler import parameters_for
-from ganeti.model import diskparams, params, policy
+from ganeti.model import diskparams, params, policy, ssh
 from ganeti.model.config import Config
 from ganeti.model.jobs import Flags
 from ganeti.query import versions
@@ -52,6 +52,7 @@ def describe(config: Config) -> dict[str, Any]:
 
 def _facts(config: Config) -> dict[str, Any]:
     cluster = config.cluster
+    key_type, key_bits = ssh.settings(cluster)
     return {
         "software_version": settings.VERSION,
         "protocol_version": versions.PROTOCOL,
@@ -83,12 +84,13 @@ def _facts(config: Config) -> dict[str, Any]:
         "enabled_disk_templates": [template.value for template in cluster.enabled_disk_templates],
         "enabled_user_shutdown": cluster.enabled_user_shutdown,
         "modify_ssh_setup": cluster.modify_ssh_setup,
-        "ssh_key_type": "rsa",
-        "ssh_key_bits": 2048,
+        "ssh_key_type": key_type,
+        "ssh_key_bits": key_bits,
     }
 
 
 def config_values(config: Config, flags: Flags) -> dict[str, Any]:
+    key_type, key_bits = ssh.settings(config.cluster)
     return {
         "cluster_name": config.cluster.name,
         "master_node": config.master.name,
@@ -97,6 +99,6 @@ def config_values(config: Config, flags: Flags) -> dict[str, Any]:
         "volume_group_name": config.cluster.volume_group_name or None,
         "maintain_node_health": config.cluster.maintain_node_health,
         "modify_ssh_setup": config.cluster.modify_ssh_setup,
-        "ssh_key_type": "rsa",
-        "ssh_key_bits": 2048,
+        "ssh_key_type": key_type,
+        "ssh_key_bits": key_bits,
     }

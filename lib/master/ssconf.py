@@ -11,9 +11,9 @@ from typing import Any
 from immutables import Map
 
 from ganeti import errors, settings
-from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
+from ganeti.calls.node import SSH_AUTHORIZED, SSH_KNOWN_HOSTS, WATCHER_PAUSE, SsconfWrite
 from ganeti.calls.port import Rpc
-from ganeti.model import params
+from ganeti.model import params, ssh
 from ganeti.model.config import Config
 from ganeti.model.objects import Node, Params
 from ganeti.model.types import Uuid, nice_key
@@ -32,7 +32,10 @@ def _lines(items: list[str]) -> str:
 
 
 def render(config: Config, hvparams: Callable[[str], Params], *, instances: str | None = None) -> dict[str, str]:
-    """name → content. `instances` is a ready `instance_list` when no instance came, went or changed its name."""
+    """name → content, also what travels with the ssconf files.
+
+    `instances` is a ready `instance_list` when no instance came, went or changed its name.
+    """
     cluster = config.cluster
     nodes = sorted(config.nodes.values(), key=lambda node: nice_key(node.name))
 
@@ -77,6 +80,8 @@ def render(config: Config, hvparams: Callable[[str], Params], *, instances: str 
         "nodegroups": _lines([f"{group.uuid} {group.name}" for group in groups]),
         "networks": _lines([f"{network.uuid} {network.name}" for network in networks]),
         "ssh_ports": _lines([f"{node.name}={params.filled_nd(config, node).get('ssh_port', 22)}" for node in nodes]),
+        SSH_KNOWN_HOSTS: ssh.known_hosts(config),
+        SSH_AUTHORIZED: ssh.authorized(config),
     } | {
         f"hvparams_{name}": _lines([f"{key}={param(value)}" for key, value in sorted(hvparams(name).items())])
         if name in cluster.enabled_hypervisors

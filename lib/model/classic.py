@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ganeti.model import params, policy
+from ganeti.model import params, policy, ssh
 from ganeti.model.config import Config
 from ganeti.model.objects import Cluster, Disk, DiskTemplate, Group, Instance, Network, Nic, Node, Object, Params
 from ganeti.model.types import Uuid
@@ -108,6 +108,7 @@ def _cluster(config: Config, builtin: Mapping[str, Params]) -> dict[str, Any]:
     return {
         **{name: _plain(getattr(cluster, name)) if name in known else usual for name, usual in USUAL.items()},
         **{name: _plain(getattr(cluster, name)) for name in SAME},
+        **dict(zip(("ssh_key_type", "ssh_key_bits"), ssh.settings(cluster), strict=True)),
         **_common(cluster),
         "cluster_name": cluster.name,
         "master_node": cluster.master_node,

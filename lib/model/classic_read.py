@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ganeti import errors
-from ganeti.model import params, policy
+from ganeti.model import params, policy, ssh
 from ganeti.model.classic import SAME, USUAL, never_given
 from ganeti.model.classic_upgrade import Upgrade, table, wrong
 from ganeti.model.config import Config
@@ -134,6 +134,7 @@ class _Reader:
             "ipolicy": _overrides(raw["ipolicy"], policy.builtin()),
             "tcpudp_port_pool": raw.get("tcpudp_port_pool") or [],
         }
+        values |= _ssh_keys(values.get("ssh_key_type"), values.get("ssh_key_bits"))
         return self._make(Cluster, values, path)
 
     def _hvparams(self, sets: dict[str, Any], path: str) -> dict[str, Params]:
@@ -223,3 +224,11 @@ def _addresses(untrusted_block: Any, untrusted_bits: Any, path: str) -> list[str
     if len(untrusted_bits) > block.num_addresses:
         raise wrong(f"{path}.ext_reservations", f"it is longer than the {block.num_addresses} addresses")
     return [str(block[index]) for index, bit in enumerate(untrusted_bits) if bit == "1"]
+
+
+def _ssh_keys(kind: Any, bits: Any) -> dict[str, Any]:
+    """Any: JSON. Of another kind or length than ours, such as DSA: new keys are made as they usually are."""
+    lengths = ssh.KINDS.get(kind, ()) if isinstance(kind, str) else ()
+    if bits not in lengths:
+        return {"ssh_key_type": "rsa", "ssh_key_bits": 0}
+    return {"ssh_key_type": kind, "ssh_key_bits": 0 if bits == lengths[0] else bits}

@@ -99,6 +99,8 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     tcpudp_port_pool: tuple[int, ...] = ()
     modify_etc_hosts: bool = False
     modify_ssh_setup: bool = False
+    ssh_key_type: str = "rsa"  # of new keys
+    ssh_key_bits: int = 0  # 0: the usual length
     maintain_node_health: bool = False
     enabled_user_shutdown: bool = False
     ca_certificate: str = ""  # PEM; several while it is renewed, the oldest first; the key lies on the candidates
@@ -113,6 +115,9 @@ class Node(Object, frozen=True, kw_only=True, omit_defaults=True):
     group: Uuid
     certificate_digest: str = ""  # SHA-256 of the node's certificate, lower-case hex
     renewing_digest: str = ""  # of the certificate that takes its place: both are trusted until it has
+    ssh_key: str = ""  # public, of root there: `type base64`; empty: none is known
+    ssh_renewing_key: str = ""  # that takes its place: both are authorised until it has
+    ssh_host_keys: tuple[str, ...] = ()  # public, of its SSH server
     master_candidate: bool = False
     offline: bool = False
     drained: bool = False

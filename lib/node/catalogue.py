@@ -23,6 +23,7 @@ from ganeti.node import (
     providers,
     renewal,
     ssconf,
+    ssh,
     store,
     streams,
     tasks,
@@ -35,8 +36,8 @@ from ganeti.node.base import HANDLERS
 
 MODULES = (
     address, delay, devices, exports, freezing, guests, hooks, hosts, iallocator, info, inventory, leave, master_ip,
-    mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, store, streams, tasks, trust,
-    verify, volume_copy, volumes,
+    mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, ssh, store, streams, tasks,
+    trust, verify, volume_copy, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

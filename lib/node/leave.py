@@ -9,7 +9,7 @@ import os
 from ganeti import paths
 from ganeti.calls.node import NodeLeave
 from ganeti.calls.store import StoreDrop
-from ganeti.node import hosts
+from ganeti.node import hosts, ssh_files
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.node.ending import Ending
 from ganeti.paths import Paths
@@ -25,6 +25,7 @@ def leave(call: NodeLeave, env: NodeEnv, context: Context) -> None:
     credentials.remove(env.paths)
     remove_files(env.paths)
     hosts.keep(env.paths, {})
+    ssh_files.forget(env.paths)
     log.info("this node has left the cluster; the daemon ends")
     env.service(Ending).set()
 

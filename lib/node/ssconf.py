@@ -10,9 +10,11 @@ from contextlib import ExitStack, contextmanager
 import msgspec
 
 from ganeti import errors, paths
-from ganeti.calls.node import WATCHER_PAUSE, SsconfWrite
+from ganeti.calls.node import SSH_AUTHORIZED, SSH_KNOWN_HOSTS, WATCHER_PAUSE, SsconfWrite
 from ganeti.host import faults, files
 from ganeti.host.clock import Clock, SystemClock
+from ganeti.model import ssh
+from ganeti.node import ssh_files
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
 from ganeti.rpc import identity
@@ -78,6 +80,11 @@ def _check(contents: Mapping[str, str]) -> None:
             raise errors.NodeFailure(f"{name[:80]!r} is not the name of an ssconf file")
         if len(text.encode()) > MAX_BYTES:
             raise errors.NodeFailure(f"ssconf file {name} would have more than {MAX_BYTES // 1024} KiB")
+    try:
+        ssh.parse_known_hosts(contents.get(SSH_KNOWN_HOSTS, ""))
+        ssh.parse_authorized(contents.get(SSH_AUTHORIZED, ""))
+    except ValueError as err:
+        raise errors.NodeFailure(str(err)) from err
 
 
 @contextmanager
@@ -116,6 +123,10 @@ def _forget(where: Paths) -> None:
 
 
 def _replace(where: Paths, name: str, text: str) -> bool:
+    if name == SSH_KNOWN_HOSTS:
+        return ssh_files.write_known_hosts(where, text)
+    if name == SSH_AUTHORIZED:
+        return ssh_files.authorize(where, ssh.parse_authorized(text))
     file = paths.WATCHER_PAUSE if name == WATCHER_PAUSE else paths.ssconf(name)
     if files.read_text(where.local(file)) == text:
         return False

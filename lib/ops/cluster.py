@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from ganeti.model.objects import Params
 from ganeti.ops.base import Cli, OpCode, Parse, Rest, operation, opt
+from ganeti.ops.crypto import SshKeyType
 from ganeti.ops.ipolicy import BOUNDS_OPTION, POLICY_OPTIONS
 
 
@@ -174,6 +175,14 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     ] = None
     modify_etc_hosts: Annotated[
         bool | None, opt("--modify-etc-hosts", help="whether the cluster edits the hosts file", parse=Parse.YES_NO)
+    ] = None
+    ssh_key_type: Annotated[
+        SshKeyType | None,
+        opt("--ssh-key-type", help="kind of SSH keys that are made from now on; see renew-crypto", metavar="TYPE"),
+    ] = None
+    ssh_key_bits: Annotated[
+        int | None,
+        opt("--ssh-key-bits", help="length of SSH keys that are made from now on", metavar="BITS"),
     ] = None
     reserved_lvs: Annotated[
         tuple[str, ...] | None,

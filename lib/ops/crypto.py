@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from ganeti.ops.base import Cli, OpCode, operation, opt
 
+#: existing clients may name DSA; it is refused with the reason
+SshKeyType = Literal["rsa", "dsa", "ecdsa", "ed25519"]
 #: that may be renewed by what waits on the master's node
 Secret = Literal["rapi.pem", "hmac.key", "cluster-domain-secret", "spice.pem", "spice-ca.pem"]
 
@@ -24,11 +26,12 @@ class OpClusterRenewCrypto(OpCode, frozen=True, tag="OP_CLUSTER_RENEW_CRYPTO"):
     ] = False
     renew_ssh_keys: Annotated[bool, opt("--new-ssh-keys", help="new SSH keys on all nodes")] = False
     ssh_key_type: Annotated[
-        Literal["rsa", "dsa", "ecdsa", "ed25519"] | None,
-        opt("--ssh-key-type", help="kind of the new SSH keys", metavar="TYPE"),
+        SshKeyType | None,
+        opt("--ssh-key-type", help="kind of the new SSH keys, now and from now on", metavar="TYPE"),
     ] = None
     ssh_key_bits: Annotated[
-        int, opt("--ssh-key-bits", help="length of the new SSH keys", metavar="BITS", ge=0, le=16384)
+        int,
+        opt("--ssh-key-bits", help="length of the new SSH keys, now and from now on", metavar="BITS", ge=0, le=16384),
     ] = 0
     secrets: Annotated[
         tuple[Secret, ...], Meta(description="secret files whose new contents wait on the master's node")

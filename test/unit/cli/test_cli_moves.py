@@ -111,7 +111,8 @@ def test_console_shows_the_command():
     ended = run("gnt-instance", "console", "--show-cmd", "web1", master=job_master(SERIAL))
     assert ended.code == 0
     assert ended.out == (
-        "ssh -t -oBatchMode=yes -oLogLevel=ERROR root@node2.example.com 'exec ganeti-kvm-console web1'\n"
+        "ssh -t -oBatchMode=yes -oEscapeChar=none -oLogLevel=ERROR -oStrictHostKeyChecking=yes "
+        "root@node2.example.com 'exec ganeti-kvm-console web1'\n"
     )
 
 

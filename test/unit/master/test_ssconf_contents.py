@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ganeti import paths, settings
-from ganeti.calls.node import WATCHER_PAUSE
+from ganeti.calls.node import SSH_AUTHORIZED, SSH_KNOWN_HOSTS, WATCHER_PAUSE
 from ganeti.master.ssconf import render
 from ganeti.model.config import Config
 from ganeti.model.objects import Cluster, Group, Instance, Network, Node, Put
@@ -106,7 +106,7 @@ def test_content(name):
 
 def test_there_are_no_others():
     assert set(EXPECTED) == set(paths.SSCONF_NAMES)
-    assert set(rendered()) == set(EXPECTED)
+    assert set(rendered()) == {*EXPECTED, SSH_AUTHORIZED, SSH_KNOWN_HOSTS}
     assert WATCHER_PAUSE not in EXPECTED
 
 
