@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from ganeti import errors, paths, settings
 from ganeti.host import files, running, starting
 from ganeti.host.starting import Daemon
 from ganeti.paths import Paths
 from ganeti.rpc import identity
+from ganeti.store import reading
+from ganeti.wire import codec
 
 NAME = "ganeti-daemons"
 ACTIONS = ("start", "stop", "restart", "status", "reopen", "wanted")
@@ -21,6 +25,12 @@ _NOT_MASTER = 11
 EXIT_UNWANTED = 1
 #: of `status`: one that should run does not
 EXIT_DOWN = 3
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    """Of the cluster's row, whatever else a version has in it."""
+
+    master_node: str
 
 
 class Control:
@@ -69,10 +79,19 @@ class Control:
         if not daemon.on_master_only or os.path.exists(self._paths.local(paths.once_file(daemon.name))):
             return True
         named = (files.read_text(self._paths.local(paths.ssconf("master_node"))) or "").strip()
-        return not named or named == me.node
+        return not named or named == me.node or self._is_recorded(me.uuid)
+
+    def _is_recorded(self, uuid: str) -> bool:
+        """As master in this node's copy of the state, if it has one: the file comes a little later."""
+        try:
+            rows = reading.look_rows(self._paths.local(paths.STATE_DB), "object", prefix="cluster/")
+            return any(codec.unpack(value.encode(), _Recorded).master_node == uuid for _, value in rows)
+        except (errors.StoreError, codec.CodecError):
+            return False  # the daemon's own start tells what is wrong with it
 
     def _begin(self, daemon: Daemon) -> None:
-        if self._is_running(daemon.name):
+        # where another node is the master, the whole program need not be loaded to hear that
+        if self._is_running(daemon.name) or not self._is_wanted(daemon):
             return
         try:
             self._start(daemon.name)

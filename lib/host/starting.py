@@ -52,7 +52,8 @@ DAEMONS = (
 )
 LOG_NAMES = {daemon.name: daemon.log_name for daemon in DAEMONS}
 
-START_LIMIT_S = 30.0
+#: a machine that boots, or a busy one, needs its time
+START_LIMIT_S = 90.0
 #: with which a daemon ends, or is not even started, where it is not wanted
 EXIT_NOT_WANTED = 11
 #: how much of a log's end is looked at

@@ -108,7 +108,6 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
     async def _cleanup(self, env: Env, instance: Instance) -> FailoverFacts:
         if self.op.target_node or self.op.iallocator:
             raise errors.PrereqError("wrong_input", "a clean-up takes no target: it looks where the instance runs")
-        checks.not_moving(instance)
         # both ends of a migration may hold a part of it: that is for its own clean-up
         checks.not_moving(instance)
         right = await whereabouts.corrected(env, instance)

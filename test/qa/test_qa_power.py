@@ -1,82 +1,19 @@
 """A node loses power in the middle of a step: nothing is lost, and nothing is left when it is back."""
 
 import re
-import subprocess
 
 import pytest
-from qa.conftest import BED, wait_until
-from qa.test_qa_life import ADD, ADDRESS, ARGS, NAME, tick
-
-#: written to the disk from outside; the guest writes elsewhere
-PATTERN = "seq 1 200000 | head -c 1048576"
-PLACE = "bs=65536 count=16 seek=64"
-READ = "bs=65536 count=16 skip=64"
-
-
-class Running:
-    """A command of ours on node 1 that goes on while something else happens."""
-
-    def __init__(self, bed, *words):
-        self._bed, self.words = bed, words
-        self._process = subprocess.Popen(
-            [f"{BED}/ssh", "1", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def end(self):
-        """(exit status, output)."""
-        text, _ = self._process.communicate()
-        print("node1#", *self.words, f"  [exit {self._process.returncode}]\n{text}")
-        return self._process.returncode, text
-
-
-def is_gone(bed):
-    return all(not any(rest) for rest in bed.is_empty().values())
+from qa.conftest import wait_until
+from qa.mirrored import Running, check_content, check_mirror, home, is_gone, make, remove
+from qa.test_qa_life import ADDRESS, NAME
 
 
 @pytest.fixture(scope="module")
 def guest(cluster):
-    """It runs on node 1, its mirror is on node 2; its disk has a pattern."""
-    bed = cluster
-    bed.ok(
-        1, *ADD, "-t", "drbd", "--disk", "0:size=128m", "-n", "node1:node2", "-B", "memory=128", "--no-start",
-        "-H", f"xen-pvm:kernel_args={ARGS}", "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
-    )  # fmt: skip
-    bed.ok(1, "gnt-instance", "activate-disks", NAME)
-    ((minor, _),) = bed.minors(1).items()
-    bed.ok(1, f"{PATTERN} | dd of=/dev/drbd{minor} {PLACE} iflag=fullblock conv=notrunc,nocreat,fsync 2>/dev/null")
-    bed.ok(1, "gnt-instance", "start", NAME)
-    wait_until("the guest answers", lambda: bed.answers(ADDRESS))
-    yield bed
-    bed.ok(1, "gnt-instance", "remove", "-f", "--shutdown-timeout=5", NAME)
-    assert is_gone(bed), bed.is_empty()
-
-
-def home(bed):
-    """Node of the guest, other node, minor on the first."""
-    first, second = bed.ok(1, "gnt-instance", "list", "--no-headers", "-o", "pnode,snodes", NAME).split()
-    node = int(first[4])
-    ((minor, _),) = bed.minors(node).items()
-    return node, int(second[4]), minor
-
-
-def check_content(bed, node, minor):
-    wanted = bed.ok(1, f"{PATTERN} | md5sum").split()[0]
-    found = bed.ok(node, f"dd if=/dev/drbd{minor} {READ} iflag=direct 2>/dev/null | md5sum").split()[0]
-    assert found == wanted, "the content is another one"
-    before = tick(bed, node, minor)
-    wait_until("it goes on writing", lambda: tick(bed, node, minor) > before)
-
-
-def check_mirror(bed):
-    """In sync, and both halves have the same bytes, as the volumes below tell."""
-    node, other, minor = home(bed)
-    wait_until("in sync", lambda: bed.minors(node).get(minor, ("", "", ""))[::2] == ("Connected", "UpToDate/UpToDate"))
-    sums = []
-    for each in (node, other):
-        volume = next(name for name in bed.volumes(each) if name.endswith("_data"))
-        sums.append(bed.ok(each, f"dd if=/dev/xenvg/{volume} {READ} iflag=direct 2>/dev/null | md5sum"))
-    assert sums[0] == sums[1], sums
-    return node, other
+    """It runs on node 1, its mirror is on node 2."""
+    make(cluster, "node1:node2")
+    yield cluster
+    remove(cluster)
 
 
 def test_the_secondary_of_a_new_instance_loses_power(cluster):

@@ -1,5 +1,8 @@
 """ganeti-daemons."""
 
+import contextlib
+import os
+
 import pytest
 
 from ganeti import errors, paths
@@ -8,6 +11,9 @@ from ganeti.host import files
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.identity import Identity
+from ganeti.store.api import Batch, Write
+from ganeti.store.batch import seal
+from ganeti.store.db import Database
 
 
 class Host:
@@ -68,6 +74,24 @@ def test_master_daemon_that_is_not_wanted_here_is_no_error(tmp_path):
     host.refusals["ganeti-masterd"] = 1
     with pytest.raises(errors.ExecError):
         host.run("restart", "ganeti-masterd")
+
+
+def test_nothing_of_the_master_is_tried_where_another_node_is_named(tmp_path):
+    host = Host(tmp_path)
+    files.write(host.paths, paths.ssconf("master_node"), b"node2\n")
+    assert host.run("restart") == 0
+    assert host.running == {"ganeti-noded", "ganeti-confd"}
+
+
+def test_the_state_of_this_node_is_newer_than_its_file(tmp_path):
+    host = Host(tmp_path)
+    files.write(host.paths, paths.ssconf("master_node"), b"node2\n")
+    os.makedirs(os.path.dirname(host.paths.local(paths.STATE_DB)))
+    with contextlib.closing(Database.open(host.paths.local(paths.STATE_DB))) as database:
+        for serial, (master, wanted) in enumerate((("u2", False), ("u1", True)), 1):
+            write = Write("object", "cluster/c", f'{{"name":"c","master_node":"{master}"}}')
+            database.apply([seal(Batch(1, serial, 0.0, (write,)), database.position.hash)])
+            assert wants_master(host) is wanted
 
 
 def test_status_tells_when_the_node_daemon_is_missing(tmp_path):
