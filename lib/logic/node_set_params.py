@@ -123,7 +123,9 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
             "DRAINED": str(op.drained),
             **node_hooks.abilities(op.master_capable, op.vm_capable),
         }
-        nodes = tuple(dict.fromkeys((config.cluster.master_node, facts.old.uuid)))
+        # one that is marked offline is likely dead: waiting for it would only keep its instances down longer
+        ends = () if facts.new.offline else (facts.old.uuid,)
+        nodes = tuple(dict.fromkeys((config.cluster.master_node, *ends)))
         return node_hooks.plan(facts.old, extra, pre=nodes, post=nodes)
 
     def plan(self, facts: ModifyFacts, env: Env) -> Sequence[Step]:

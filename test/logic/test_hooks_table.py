@@ -264,6 +264,11 @@ def test_a_node_that_leaves_runs_its_post_hooks_before():
     assert plan_of(OpNodeRemove(node_name="node3"), world(instance())).leaving == (node_uuid(3),)
 
 
+def test_a_node_that_is_given_up_is_not_waited_for():
+    found = plan_of(OpNodeSetParams(node_name="node3", offline=True), PlanEnv(make_config()))
+    assert (numbers(found.pre), numbers(found.post)) == ({1}, {1})
+
+
 def test_the_end_of_a_cluster_is_told_on_its_master():
     env = PlanEnv(make_config(nodes=[make_node(1)]))
     found = plan_of(OpClusterDestroy(), env)

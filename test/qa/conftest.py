@@ -75,7 +75,7 @@ class Bed:
 
     def power_on(self, node):
         subprocess.run([f"{BED}/up", "3"], check=True, capture_output=True, timeout=LIMIT_S)
-        self.call(node, "ganeti-daemons start ganeti-noded")
+        self.call(node, "ganeti-daemons start")
 
     # Independent views
 

@@ -124,7 +124,7 @@ def test_its_primary_loses_power(cluster):
     assert bed.domains(2) == [NAME]
     wait_until("it answers on the other node", lambda: bed.answers(ADDRESS))
     bed.power_on(3)
-    bed.ok(1, "gnt-node", "modify", "--offline=no", "node3")
+    bed.ok(1, "gnt-node", "modify", "--offline=no", "-f", "node3")
     bed.ok(1, "gnt-instance", "activate-disks", NAME)
     wait_until(
         "in sync again",

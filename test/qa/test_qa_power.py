@@ -95,7 +95,7 @@ def test_the_source_of_a_migration_loses_power(guest):
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
     check_content(bed, other, home(bed)[2])
     bed.power_on(node)
-    bed.ok(1, "gnt-node", "modify", "--offline=no", f"node{node}")
+    bed.ok(1, "gnt-node", "modify", "--offline=no", "-f", f"node{node}")
     bed.ok(1, "gnt-instance", "activate-disks", NAME)
     check_mirror(bed)
     assert bed.domains(node) == []
