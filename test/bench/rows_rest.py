@@ -33,11 +33,16 @@ async def _fetch(session: aiohttp.ClientSession, url: str) -> tuple[float, int]:
     return time.perf_counter() - began, len(raw)
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(*, is_kept: bool) -> aiohttp.ClientSession:
+    """`is_kept`: one connection for many requests, else a handshake for each."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), auto_decompress=False)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0),
+        headers={"Connection": "keep-alive"} if is_kept else None,
+        auto_decompress=False,
+    )
 
 
 def bulk(bench: Bench, size: int) -> list[Result]:
@@ -48,7 +53,7 @@ def bulk(bench: Bench, size: int) -> list[Result]:
         raise RuntimeError("no REST daemon runs")
 
     async def main() -> tuple[list[float], int]:
-        async with _session() as session:
+        async with _session(is_kept=False) as session:
             url = f"https://{master.address}:5080/2/instances?bulk=1"
             found = [await _fetch(session, url) for _ in range(5)]
         return sorted(taken for taken, _ in found), found[0][1]
@@ -63,8 +68,8 @@ def bulk(bench: Bench, size: int) -> list[Result]:
     ]
 
 
-def polling(bench: Bench) -> list[Result]:
-    """Each client has a connection of its own and asks for the same job again and again."""
+def polling(bench: Bench, *, is_kept: bool) -> list[Result]:
+    """Clients that ask for the same job again and again, each for itself."""
     master = bench.cluster(0).master()
     with bench.client(0) as client:
         job = client.call("SubmitJob", [{"OP_ID": "OP_TEST_DELAY", "duration": 60.0, "on_master": True}])
@@ -77,7 +82,7 @@ def polling(bench: Bench) -> list[Result]:
         return found
 
     async def main() -> tuple[list[float], float]:
-        async with _session() as session:
+        async with _session(is_kept=is_kept) as session:
             await asyncio.gather(*(_fetch(session, f"https://{master.address}:5080/version") for _ in range(CLIENTS)))
             began = time.perf_counter()
             found = await asyncio.gather(*(one(session) for _ in range(CLIENTS)))
@@ -87,14 +92,16 @@ def polling(bench: Bench) -> list[Result]:
     taken, rate = asyncio.run(main())
     with bench.client(0) as client:
         client.call("CancelJob", job, True)
+    mark = "rest_poll_kept" if is_kept else "rest_poll"
     return [
-        Result(f"rest_poll_{name}", taken[min(int(len(taken) * part), len(taken) - 1)] * 1000, "ms")
+        Result(f"{mark}_{name}", taken[min(int(len(taken) * part), len(taken) - 1)] * 1000, "ms")
         for name, part in (("median", 0.5), ("p90", 0.9), ("p99", 0.99), ("longest", 1.0))
-    ] + [Result("rest_poll_rate", rate, "per s", more_is_better=True)]
+    ] + [Result(f"{mark}_rate", rate, "per s", more_is_better=True)]
 
 
 ROWS = (
-    Row("rest_poll", f"{CLIENTS} REST clients that poll a job", 0, polling),
+    Row("rest_poll", f"{CLIENTS} REST clients that poll a job", 0, partial(polling, is_kept=False)),
+    Row("rest_poll_kept", f"{CLIENTS} of them that keep their connections", 0, partial(polling, is_kept=True)),
     *(
         Row(f"rest_bulk_{SIZES[size]}", f"REST bulk list of {size:,} instances", size, partial(bulk, size=size))
         for size in SIZES
