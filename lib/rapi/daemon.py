@@ -11,6 +11,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -22,6 +23,7 @@ from ganeti.luxi import client as luxi_client
 from ganeti.luxi.aio import AsyncClient
 from ganeti.paths import Paths
 from ganeti.rapi import access, catalogue
+from ganeti.rapi.listening import Listener, listening_sockets
 from ganeti.rapi.measure import Measures
 from ganeti.rapi.serving import Limits, Service
 from ganeti.rapi.users import Users
@@ -31,10 +33,6 @@ from ganeti.rpc.identity import Identity
 log = logging.getLogger(__name__)
 
 EXIT_NOT_MASTER = 11
-_BACKLOG = 1024
-_HANDSHAKE_S = 10.0
-#: for the client's end of a connection that we close
-_GOODBYE_S = 5.0
 #: for answers that are under way at the end
 _GRACE_S = 5.0
 
@@ -146,7 +144,8 @@ class _Daemon:
             loop.call_soon_threadsafe(self._reload, found, users, stop)
 
         watcher = FileWatcher([self._users_file, self._certificate, self._master_file], changed)
-        listening = await self._listen(service, server)
+        listening = self._listen(service, server)
+        listening.start()
         watcher.start()
         background = [
             asyncio.create_task(service.sweep(server), name="sweep"),
@@ -161,31 +160,30 @@ class _Daemon:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            listening.close()
+            await listening.close()
             server.pre_shutdown()
             await server.shutdown(_GRACE_S)
             luxi.close()
         return self._status
 
-    async def _listen(self, service: Service, server: web.Server) -> asyncio.Server:
+    def _listen(self, service: Service, server: web.Server) -> Listener:
         address = self._options.address or (self._me.address if self._paths.is_virtual else None)
         try:
-            return await asyncio.get_running_loop().create_server(
-                service.protocols(server),
-                address,
-                self._options.port,
-                ssl=self._context,
-                ssl_handshake_timeout=_HANDSHAKE_S if self._context else None,
-                ssl_shutdown_timeout=_GOODBYE_S if self._context else None,
-                backlog=_BACKLOG,
-                reuse_address=True,
-            )
+            sockets = listening_sockets(address, self._options.port)
         except OSError as err:
             raise errors.PrereqError(
                 "environment_error",
                 f"cannot listen on {address or 'any address'}, port {self._options.port}: {err.strerror or err}",
                 hint="another program may have the port; -p chooses another one",
             ) from err
+        return Listener(
+            sockets,
+            server,
+            partial(service.protocol, server),
+            partial(service.drop_idle, server),
+            most=self._options.limits.connections,
+            context=self._context,
+        )
 
     def _reload(self, found: frozenset[str], users: Users, stop: asyncio.Event) -> None:
         if self._users_file in found:

@@ -32,7 +32,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 8 << 20
     line_bytes: int = 8192
     header_bytes: int = 16384
-    connections: int = 1000
+    # at once, handshakes included; each costs 256 KiB of memory by TLS
+    connections: int = 500
     # for the whole header of a request, or its start on a connection that is kept
     header_s: float = 15.0
     body_s: float = 60.0
@@ -66,27 +67,19 @@ class Service:
     def server(self) -> web.Server:
         return web.Server(self._handle)
 
-    def protocols(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """Makes the protocol of each new connection."""
-
-        loop, logger = asyncio.get_running_loop(), _http_log()
-
-        def connection() -> asyncio.Protocol:
-            if len(server.connections) >= self.limits.connections:
-                return _Refusing()
-            return _Connection(
-                server,
-                loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # we write our own
-                logger=logger,
-                keepalive_timeout=self.limits.header_s,
-                max_line_size=self.limits.line_bytes,
-                max_field_size=self.limits.header_bytes,
-                lingering_time=2.0,
-                auto_decompress=False,
-            )
-
-        return connection
+    def protocol(self, server: web.Server) -> asyncio.Protocol:
+        """Of a new connection."""
+        return _Connection(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # we write our own
+            logger=_http_log(),
+            keepalive_timeout=self.limits.header_s,
+            max_line_size=self.limits.line_bytes,
+            max_field_size=self.limits.header_bytes,
+            lingering_time=2.0,
+            auto_decompress=False,
+        )
 
     async def sweep(self, server: web.Server, *, every_s: float = 1.0) -> None:
         """Endless."""
@@ -100,6 +93,16 @@ class Service:
                 if now - since > self.limits.header_s and connection.transport is not None:
                     log.info("a connection without a whole request is closed")
                     connection.transport.abort()
+
+    def drop_idle(self, server: web.Server, longer_than_s: float) -> bool:
+        """End one connection that has been without a request for so long; whether there was one."""
+        now, open_now = asyncio.get_running_loop().time(), set(server.connections)
+        for connection, since in self._waiting.items():
+            if now - since > longer_than_s and connection in open_now and connection.transport is not None:
+                del self._waiting[connection]
+                connection.transport.abort()
+                return True
+        return False
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -233,13 +236,6 @@ def _http_log() -> logging.Logger:
     if not found.filters:
         found.addFilter(without_traceback)
     return found
-
-
-class _Refusing(asyncio.Protocol):
-    """Of a connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _wait_wish(header: str) -> float:

@@ -2,11 +2,18 @@
 
 import asyncio
 import contextlib
+import functools
+import socket
+import ssl
+import time
 
 import pytest
 import simplejson
 from unit.rapi.kit import TABLE, Master
 
+from ganeti.host import tls
+from ganeti.rapi.daemon import server_context
+from ganeti.rapi.listening import Listener, listening_sockets
 from ganeti.rapi.serving import Limits, Service
 from ganeti.rapi.users import Users
 
@@ -15,23 +22,32 @@ GOOD = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
 KEPT = GOOD.replace(b"Host", b"Connection: keep-alive\r\nHost")
 
 
-def serve(tmp_path, limits, body, master=None):
-    """Runs `body(port, service)` beside a server of this process."""
+def serve(tmp_path, limits, body, master=None, context=None):
+    """Runs `body(port)` beside a server of this process."""
 
     async def main():
         loop = asyncio.get_running_loop()
         users = Users(str(tmp_path / "users"), require_authentication=False, monotonic=loop.time)
         service = Service(TABLE, master or Master(), users, limits=limits)
         server = service.server()
-        listening = await loop.create_server(service.protocols(server), "127.0.0.1", 0)
+        sockets = listening_sockets("127.0.0.1", 0)
+        listening = Listener(
+            sockets,
+            server,
+            functools.partial(service.protocol, server),
+            functools.partial(service.drop_idle, server),
+            most=service.limits.connections,
+            context=context,
+        )
+        listening.start()
         sweeping = asyncio.create_task(service.sweep(server, every_s=0.05))
         try:
             async with asyncio.timeout(LIMIT_S):
-                await body(listening.sockets[0].getsockname()[1])
+                await body(sockets[0].getsockname()[1])
         finally:
             sweeping.cancel()
             await asyncio.gather(sweeping, return_exceptions=True)
-            listening.close()
+            await listening.close()
             await server.shutdown(1.0)
 
     asyncio.run(main())
@@ -50,6 +66,16 @@ async def until_closed(reader, writer, drip=b""):
                     found += await reader.read(1000)
     writer.close()
     return found
+
+
+async def tried(port, context=None):
+    """The answer; nothing when the connection was refused."""
+    with contextlib.suppress(OSError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        with contextlib.closing(writer):
+            writer.write(GOOD)
+            return await reader.read(1000)
+    return b""
 
 
 def test_header_that_drips_is_cut_off_while_others_are_served(tmp_path):
@@ -120,6 +146,48 @@ async def answer_to(port, text):
     head, _, body = (await until_closed(reader, writer)).partition(b"\r\n\r\n")
     lines = head.decode("ascii").split("\r\n")
     return int(lines[0].split()[1]), simplejson.loads(body), [line.lower() for line in lines[1:]]
+
+
+def test_handshake_that_does_not_come_counts_as_a_connection(tmp_path):
+    """Else a stranger could make the daemon spend any amount of memory."""
+    made = tls.make_service("rest", addresses=("127.0.0.1",), now=time.time())
+    bundle = tmp_path / "rapi.pem"
+    bundle.write_text(made.bundle)
+
+    async def body(port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        refused = await asyncio.open_connection("127.0.0.1", port)
+        assert await until_closed(*refused) == b""
+        for _, writer in silent:
+            writer.close()
+        context = ssl.create_default_context(cafile=str(bundle))
+        while b" 200 " not in await tried(port, context):  # until the end of the others has been noticed
+            pass
+
+    serve(tmp_path, Limits(connections=3), body, context=server_context(str(bundle)))
+
+
+def test_silent_client_gives_its_place_to_a_new_one(tmp_path):
+    """Strangers who say nothing do not keep others out."""
+
+    async def body(port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        while b" 200 " not in await tried(port):  # until the first one has been silent for long enough
+            pass
+        for _, writer in silent:
+            writer.close()
+
+    serve(tmp_path, Limits(connections=3, header_s=100.0), body)
+
+
+def test_all_addresses_are_listened_on_by_a_socket_for_each_family():
+    sockets = listening_sockets(None, 0)
+    with contextlib.ExitStack() as stack:
+        for one in sockets:
+            stack.callback(one.close)
+        assert socket.AF_INET in {one.family for one in sockets}
+        with pytest.raises(OSError, match="in use"):
+            listening_sockets("127.0.0.1", sockets[0].getsockname()[1])
 
 
 @pytest.mark.parametrize(
