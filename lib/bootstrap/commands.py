@@ -76,7 +76,7 @@ _INIT_OPTIONS = (
            choices=("4", "6"), default="4"),
     option("default_iallocator", "-I", "--default-iallocator", help="allocator used when a command names none",
            metavar="NAME", default="builtin"),
-    option("maintain_node_health", "--maintain-node-health", help="the watcher may stop unknown instances",
+    option("maintain_node_health", "--maintain-node-health", help="the watcher ends guests that belong to no instance",
            parse=Parse.YES_NO, metavar="yes|no"),
     option("enabled_user_shutdown", "--user-shutdown", help="a shutdown from inside the guest is meant",
            parse=Parse.YES_NO, metavar="yes|no"),

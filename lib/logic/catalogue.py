@@ -17,6 +17,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     disk_activation,
     group_assign_nodes,
     group_change,
+    group_end_strays,
     group_names,
     group_settings,
     instance_console,

@@ -39,6 +39,16 @@ class OpGroupVerifyDisks(OpCode, frozen=True, tag="OP_GROUP_VERIFY_DISKS"):
     is_strict: bool = True
 
 
+@operation(summary="group_name")
+class OpGroupEndStrays(OpCode, frozen=True, tag="OP_GROUP_END_STRAYS"):
+    """End the guests on nodes of a group that this product started and that belong to no instance.
+
+    Result: (node, guest) of each.
+    """
+
+    group_name: GroupName
+
+
 @operation(cli=Cli(tool="gnt-cluster", verb="repair-disk-sizes", custom=True, common=("dry_run", "priority")))
 class OpClusterRepairDiskSizes(OpCode, frozen=True, tag="OP_CLUSTER_REPAIR_DISK_SIZES"):
     """Make the recorded sizes of disks what they really are. Without names: of all instances.

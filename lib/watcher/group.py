@@ -48,6 +48,9 @@ class GroupRun:
         lines = "".join(f"{seen.name} {seen.status}\n" for seen in instances)
         files.write(self._paths, paths.watcher_status(self._group), lines.encode())
         self._forget(instances, nodes)
+        (may_end_strays,) = self._master.values("maintain_node_health")
+        if may_end_strays:
+            self._end_strays()
         started = self._restart(instances)
         activated = self._after_boots(instances, nodes, started)
         if self._verify_disks:
@@ -125,6 +128,15 @@ class GroupRun:
         open_nodes = {node for seen in wanted if seen.name in failed for node in seen.secondaries}
         self._boots.update({name: boot for name, boot in fresh.items() if name not in open_nodes})
         return {seen.name for seen in wanted} - failed
+
+    def _end_strays(self) -> None:
+        op = {"OP_ID": "OP_GROUP_END_STRAYS", "group_name": self._name}
+        outcome = self._master.run({"strays": [op]}, "end guests of no instance")["strays"]
+        if outcome.results is None:
+            log.error("guests of no instance are not looked for: %s", outcome.why)
+            return
+        for node, guest in outcome.results[0]:
+            log.warning("%s: the guest %s belonged to no instance and was ended", node, guest)
 
     def _repair_disks(self, skip: set[str]) -> None:
         op = {"OP_ID": "OP_GROUP_VERIFY_DISKS", "group_name": self._name, "is_strict": self._strict}

@@ -21,12 +21,13 @@ class FakeMaster:
 
     def __init__(self, clock, *, drained=False, name="node1"):
         self.clock = clock
-        self.values = {"master_node": name, "drain_flag": drained}
+        self.values = {"master_node": name, "drain_flag": drained, "maintain_node_health": False}
         self.instances = {}  # name → status
         self.secondaries = {}
         self.nodes = {"node1": "boot-a", "node2": "boot-b"}
         self.groups = [(GROUP, "default", 2)]
         self.disks = [{}, [], {}]
+        self.strays = []
         self.failing, self.endless = set(), set()
         self.jobs = {}
         self.reasons = []
@@ -91,7 +92,8 @@ class FakeMaster:
                 return self._status(job)
             if self._status(job) == "error":
                 return [["OpExecError", ["it broke"]]]
-            return [self.disks if self.jobs[job]["OP_ID"] == "OP_GROUP_VERIFY_DISKS" else None]
+            results = {"OP_GROUP_VERIFY_DISKS": self.disks, "OP_GROUP_END_STRAYS": self.strays}
+            return [results.get(self.jobs[job]["OP_ID"])]
 
         return [[value(job, field) for field in fields] for job in ids]
 
