@@ -110,9 +110,10 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     hypervisors: dict[str, str] = {}  # name → what is wrong with it, empty: nothing
     storage: dict[str, str] = {}  # template → what is wrong, empty: nothing
     unreachable: dict[str, str] = {}  # node name → why its daemon cannot be reached from here
-    volumes: tuple[str, ...] = ()  # logical paths of file volumes with our mark
     strays: tuple[str, ...] = ()  # logical paths of what lies among our volumes without a mark of ours
     strays_more: int = 0  # so many more of them are not told
+    volumes: tuple[str, ...] = ()  # logical paths of volumes with our mark
+    origins: dict[str, str] = {}  # of these the names of the instances that they were made for, where that is known
     leftovers: tuple[str, ...] = ()  # our processes and run-time files of no running instance
     state_term: int = 0  # of the store copy, 0: none
     state_serial: int = 0

@@ -47,6 +47,7 @@ class LostVolume(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # without the volume group
     owner: Uuid | None = None  # the instance, by its mark; None: without one
     disk: Uuid | None = None
+    origin: str = ""  # the instance's name when the volume was made or the instance renamed, for people
 
 
 class StorageLoss(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ class VolumeCreate(ChangingCall[VolumeReply], frozen=True, tag="volume_create"):
     disk: Disk
     owner: Uuid  # instance
     together: int = 0  # MiB that the instance gets on this node now, this included: best on one physical disk
+    origin: str = ""  # the instance's name, for people who look at the volumes
 
 
 @call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
@@ -62,6 +63,16 @@ class VolumeRename(ChangingCall[VolumeReply], frozen=True, tag="volume_rename"):
     disk: Disk  # as it is
     new: Disk  # as it shall be
     owner: Uuid
+
+
+@call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
+class VolumeGive(ChangingCall[None], frozen=True, tag="volume_give"):
+    """Mark the volume as one of instance `to`, called `origin`. Done already: fine. Undone by giving it back."""
+
+    disk: Disk
+    owner: Uuid  # whose it is; may be the same
+    to: Uuid
+    origin: str
 
 
 @call(reply=VolumeReply, time=Time.SLOW, reserve=Reserve.STORAGE)

@@ -92,6 +92,7 @@ class InstanceRename(LogicalUnit[OpInstanceRename, RenameFacts]):
     def _renames(facts: RenameFacts, env: Env) -> list[Step]:
         instance, renamed = facts.instance, facts.renamed
         steps = volumes.rename(env.config, env, instance, renamed)
+        steps += volumes.relabel(env.config, env, instance, renamed.name)
         title = f"rename {instance.name} to {renamed.name}"
         steps.append(Commit(title=title, changes=(Put(renamed),), is_final=True))
         return steps

@@ -70,7 +70,8 @@ async def judge(env: Env, node: Node, vg: str, loss: StorageLoss) -> Assessment:
 
 
 def _marked(volume: LostVolume) -> str:
-    return f" (it is marked as one of {volume.owner})" if volume.owner else ""
+    told = volume.origin or volume.owner
+    return f" (it is marked as one of {told})" if told else ""
 
 
 def _disks(config: Config, node: Uuid, vg: str) -> dict[str, LostDisk]:

@@ -103,7 +103,7 @@ def _create(env: Env, instance: Instance, node: Node, volume: Disk, together: in
     return Effect(
         title=f"create {'/'.join(str(part) for part in volume.logical_id)} on {node.name}",
         node=node.uuid,
-        call=VolumeCreate(disk=volume, owner=instance.uuid, together=together, request=request),
+        call=VolumeCreate(disk=volume, owner=instance.uuid, together=together, origin=instance.name, request=request),
         undo=VolumeRemove(disk=volume, owner=instance.uuid, request=env.new_request(), undoes=request),
     )
 
@@ -131,7 +131,7 @@ def elsewhere(
 
     def create(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
         return (
-            VolumeCreate(disk=disk, owner=instance.uuid, request=request),
+            VolumeCreate(disk=disk, owner=instance.uuid, origin=instance.name, request=request),
             VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request),
         )
 

@@ -58,6 +58,10 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         reply = self.verify.get(node)
         return frozenset(reply.volumes) if isinstance(reply, VerifyReply) else None
 
+    def origins(self, node: Uuid) -> Mapping[str, str]:
+        reply = self.verify.get(node)
+        return reply.origins if isinstance(reply, VerifyReply) else {}
+
 
 def role(config: Config, node: Node) -> str:
     if node.uuid == config.cluster.master_node:
@@ -243,12 +247,13 @@ def check_orphans(config: Config, answers: Answers, found: Findings) -> Iterator
         for path in sorted((answers.volumes(node) or frozenset()) - known):
             if any(pattern.match(path.removeprefix("/dev/")) for pattern in reserved):
                 continue
+            origin = answers.origins(node).get(path)
             # a node that has something to undo may still hold what the undo is about
             found.check(
                 False,
                 "ENODEORPHANLV",
                 name,
-                f"volume {path} belongs to no instance",
+                f"volume {path} belongs to no instance" + (f" (it was made for {origin})" if origin else ""),
                 is_warning=node in answers.indebted,
             )
         _strays(name, answers.verify[node], known, reserved, found)

@@ -13,6 +13,7 @@ from ganeti.calls.volume import (
     VolumeClose,
     VolumeCopy,
     VolumeCreate,
+    VolumeGive,
     VolumeGrow,
     VolumeRemove,
     VolumeRename,
@@ -25,8 +26,11 @@ from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
 from ganeti.model.config import Config
 from ganeti.model.disks import is_mirror, snapshot_of, space
 from ganeti.model.jobs import Undo
-from ganeti.model.objects import Disk, Instance
+from ganeti.model.objects import Disk, DiskTemplate, Instance
 from ganeti.model.types import MiB, RequestId, Uuid
+
+#: templates whose volumes have a place for the name of their instance
+_LABELLED = (DiskTemplate.PLAIN, DiskTemplate.DRBD)
 
 Make = Callable[[Disk, RequestId], tuple[ChangingCall[Any], ChangingCall[Any] | None]]
 
@@ -61,7 +65,7 @@ def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk]
 
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
         return (
-            VolumeCreate(disk=disk, owner=instance.uuid, together=together, request=request),
+            VolumeCreate(disk=disk, owner=instance.uuid, together=together, origin=instance.name, request=request),
             VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request(), undoes=request),
         )
 
@@ -152,6 +156,23 @@ def rename(config: Config, env: Env, instance: Instance, renamed: Instance) -> l
     if instance.disks == renamed.disks:
         return []
     return _on(config, env, instance, nodes=instance.nodes, verb="rename", make=make)
+
+
+def relabel(config: Config, env: Env, instance: Instance, name: str) -> list[Step]:
+    """Volumes that tell the name of their instance get a new one. People read it, so it is warned of where it fails."""
+
+    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], ChangingCall[Any]]:
+        def given(origin: str, undoes: RequestId | None, own: RequestId) -> VolumeGive:
+            owner = instance.uuid
+            return VolumeGive(disk=disk, owner=owner, to=owner, origin=origin, request=own, undoes=undoes)
+
+        return given(name, None, request), given(instance.name, request, env.new_request())
+
+    labelled = [disk for disk in instance.disks if disk.template in _LABELLED]
+    nodes = [node for node in instance.nodes if not config.nodes[node].offline]
+    if not labelled:
+        return []
+    return _on(config, env, instance, nodes=nodes, verb="label", make=make, only=labelled, on_failure=OnFailure.WARN)
 
 
 def grow(config: Config, env: Env, instance: Instance, disk: Disk, size: MiB) -> list[Step]:

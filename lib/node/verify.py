@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -41,6 +42,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         volumes=_volumes(call.templates, env),
         strays=strays[:MAX_STRAYS],
         strays_more=len(strays[MAX_STRAYS:]),
+        origins=_origins(call.templates, env),
         leftovers=_leftovers(call.hypervisors, env),
         state_term=state.term,
         state_serial=state.serial,
@@ -139,6 +141,16 @@ def _strays(templates: Iterable[str], vg: str, env: NodeEnv) -> tuple[str, ...]:
             except errors.GanetiError as err:
                 log.warning("strays of %s: %s", template.value, err)
     return tuple(sorted(found))
+
+
+def _origins(templates: Iterable[str], env: NodeEnv) -> dict[str, str]:
+    """What is not known of one is told with its volumes."""
+    found: dict[str, str] = {}
+    for template, driver in env.storage.items():
+        if template.value in set(templates):
+            with contextlib.suppress(errors.GanetiError):
+                found |= driver.origins()
+    return found
 
 
 def _leftovers(hypervisors: Iterable[str], env: NodeEnv) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from ganeti.calls.volume import (
     Look,
     VolumeClose,
     VolumeCreate,
+    VolumeGive,
     VolumeGrow,
     VolumeInfo,
     VolumeOpen,
@@ -22,7 +23,7 @@ from ganeti.calls.volume import (
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid
 from ganeti.node.base import Context, NodeEnv, handles
-from ganeti.storage.base import NotOurs, Storage
+from ganeti.storage.base import NotOurs, Storage, VolumeLost
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def local_path(disk: Disk, logical: str, env: NodeEnv) -> str:
 
 @handles(VolumeCreate)
 def create(call: VolumeCreate, env: NodeEnv, context: Context) -> VolumeReply:
-    return storage_of(call.disk, env).create(call.disk, call.owner, together=call.together)
+    return storage_of(call.disk, env).create(call.disk, call.owner, together=call.together, origin=call.origin)
 
 
 @handles(VolumeRemove)
@@ -128,6 +129,26 @@ def close(call: VolumeClose, env: NodeEnv, context: Context) -> None:
 @handles(VolumeRename)
 def rename(call: VolumeRename, env: NodeEnv, context: Context) -> VolumeReply:
     return storage_of(call.disk, env).rename(call.disk, call.new, call.owner)
+
+
+@handles(VolumeGive)
+def give(call: VolumeGive, env: NodeEnv, context: Context) -> None:
+    storage = storage_of(call.disk, env)
+    if call.undoes is not None and not _is_there(storage, call):
+        return
+    storage.give(call.disk, call.owner, to=call.to, origin=call.origin)
+
+
+def _is_there(storage: Storage, call: VolumeGive) -> bool:
+    """Whether a volume of one of the two is there: what is not cannot be given back either."""
+    for owner in (call.owner, call.to):
+        try:
+            return storage.info(call.disk, owner).exists
+        except NotOurs as err:
+            log.info("not of %s: %s", owner, err)
+        except VolumeLost:
+            return True
+    return False
 
 
 @handles(VolumeGrow)

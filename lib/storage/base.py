@@ -68,8 +68,10 @@ class Storage(Protocol):
         """None: the template is not mirrored."""
         ...
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         """Make and mark it. `together` MiB of the instance are to be made here now, this included: best side by side.
+
+        `origin` is the instance's name: where there is a place for it, people find it there.
 
         There already with our mark for this owner and disk: fine; anything else: NotOurs.
         """
@@ -89,6 +91,10 @@ class Storage(Protocol):
 
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         """Done already: fine."""
+        ...
+
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        """It is marked as one of instance `to`, called `origin`, which may be the same. Done already: fine."""
         ...
 
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
@@ -120,4 +126,8 @@ class Storage(Protocol):
 
     def strays(self, *, vg: str = "") -> tuple[str, ...]:
         """Logical paths of what lies where our volumes lie and does not carry our mark."""
+        ...
+
+    def origins(self) -> dict[str, str]:
+        """Names of the instances that these were made for, where that is kept: by logical path, for people only."""
         ...

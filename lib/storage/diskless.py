@@ -15,7 +15,7 @@ class DisklessStorage:
 
     mirror = None
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         raise _has_none(disk)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
@@ -33,6 +33,9 @@ class DisklessStorage:
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         raise _has_none(disk)
 
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        raise _has_none(disk)
+
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         raise _has_none(disk)
 
@@ -47,6 +50,9 @@ class DisklessStorage:
 
     def verify(self, *, vg: str = "") -> str:
         return ""
+
+    def origins(self) -> dict[str, str]:
+        return {}
 
     def volumes(self) -> tuple[str, ...]:
         return ()

@@ -174,8 +174,8 @@ class FailingStorage(_Failing):
         else:
             super().fail_next(method, error, after=after)
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
-        return self._do("create", lambda: self.inner.create(disk, owner, together=together))
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+        return self._do("create", lambda: self.inner.create(disk, owner, together=together, origin=origin))
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
         self._do("remove", lambda: self.inner.remove(disk, owner))
@@ -192,6 +192,9 @@ class FailingStorage(_Failing):
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         return self._do("rename", lambda: self.inner.rename(disk, new, owner))
 
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        self._do("give", lambda: self.inner.give(disk, owner, to=to, origin=origin))
+
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         return self._do("grow", lambda: self.inner.grow(disk, owner, size=size))
 
@@ -206,6 +209,9 @@ class FailingStorage(_Failing):
 
     def verify(self, *, vg: str = "") -> str:
         return self._do("verify", lambda: self.inner.verify(vg=vg))
+
+    def origins(self) -> dict[str, str]:
+        return self._do("origins", self.inner.origins)
 
     def volumes(self) -> tuple[str, ...]:
         return self._do("volumes", self.inner.volumes)

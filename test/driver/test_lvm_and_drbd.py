@@ -129,6 +129,48 @@ def test_rename_changes_name_and_tag_and_goes_on_where_it_was_interrupted():
     tools.assert_finished()
 
 
+def test_a_new_volume_tells_people_the_name_of_its_instance():
+    create = f"lvcreate ... --addtag {TAG} --addtag originstname+web1.example.com xenvg /dev/vdb"
+    storage, tools = lvm((LVS, EMPTY), (PVS, PV), (create, ""), SETTLE)
+    storage.create(DISK, "i-1", origin="web1.example.com")
+    tools.assert_finished()
+
+
+def test_a_volume_is_given_to_another_instance_and_back_and_a_repeat_changes_nothing():
+    other = "ganeti+i-2+d-1"
+    here, there = "originstname+web1", "originstname+db"
+    storage, tools = lvm(
+        (LVS, lv(tags=f"{TAG},originstname+web1,other")),
+        (f"lvchange --deltag {TAG} --deltag {here} --addtag {other} --addtag {there} xenvg/data1", ""),
+        (LVS, lv(tags=f"{other},originstname+db,other")),
+        (LVS, lv(tags=f"{other},originstname+db,other")),
+        (f"lvchange --deltag {other} --deltag {there} --addtag {TAG} --addtag {here} xenvg/data1", ""),
+        (LVS, lv(tags="ganeti+i-3+d-1")), (LVS, EMPTY),
+    )  # fmt: skip
+    storage.give(DISK, "i-1", to="i-2", origin="db")
+    storage.give(DISK, "i-1", to="i-2", origin="db")
+    storage.give(DISK, "i-2", to="i-1", origin="web1")
+    with pytest.raises(NotOurs, match="belongs to disk d-1 of instance i-3"):
+        storage.give(DISK, "i-1", to="i-2", origin="db")
+    with pytest.raises(errors.StorageError, match="is not there"):
+        storage.give(DISK, "i-1", to="i-2", origin="db")
+    tools.assert_finished()
+
+
+def test_an_older_volume_gets_the_name_when_its_instance_is_renamed():
+    storage, tools = lvm((LVS, lv()), ("lvchange --addtag originstname+web2 xenvg/data1", ""))
+    storage.give(DISK, "i-1", to="i-1", origin="web2")
+    tools.assert_finished()
+
+
+def test_names_of_instances_are_told_of_our_volumes_only():
+    theirs = "  xenvg|theirs|64.00|-wi-a-----|originstname+foreign|4.00|1|/dev/vdb(99)\n"
+    storage, tools = lvm(("lvs ...", lv(tags=f"{TAG},originstname+web1") + theirs), ("lvs ...", lv()))
+    assert storage.origins() == {"/dev/xenvg/data1": "web1"}
+    assert storage.origins() == {}
+    tools.assert_finished()
+
+
 def test_grow_rounds_up_to_extents_and_tries_to_keep_it_together():
     full = Answer(status=5, stderr="  Insufficient suitable contiguous allocatable extents\n")
     storage, tools = lvm(
@@ -372,6 +414,15 @@ def test_force_never_overwrites_a_half_that_has_data(tmp_path, proc, is_forced):
     else:
         with pytest.raises(errors.StorageError, match="the peer's would be overwritten"):
             storage.promote(MIRROR, "i-1", force=True)
+    tools.assert_finished()
+
+
+def test_both_volumes_of_a_half_are_given_to_another_instance(tmp_path):
+    storage, tools, _ = drbd(
+        tmp_path, (LVS, BOTH), ("lvchange ... --addtag originstname+db xenvg/disk0_data", ""),
+        (LVS, BOTH), ("lvchange ... --addtag originstname+db xenvg/disk0_meta", ""),
+    )  # fmt: skip
+    storage.give(MIRROR, "i-1", to="i-2", origin="db")
     tools.assert_finished()
 
 

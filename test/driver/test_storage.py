@@ -415,3 +415,19 @@ def test_what_lies_among_the_volumes_without_a_mark_is_a_stray(node):
     os.unlink(node.local(disk) + places.MARK)
     assert logical in node.storage.strays()
     assert os.path.exists(stray)
+
+
+def test_a_volume_is_given_to_another_instance_and_back(node):
+    disk = node.disk()
+    node.storage.create(disk, OWNER)
+    for _ in range(2):
+        node.storage.give(disk, OWNER, to="instance-2", origin="web2")
+    with pytest.raises(NotOurs):
+        node.storage.info(disk, OWNER)
+    with pytest.raises(NotOurs):
+        node.storage.give(disk, OWNER, to="instance-3", origin="web3")
+    node.storage.give(disk, "instance-2", to=OWNER, origin="web1")
+    assert node.storage.info(disk, OWNER).exists
+    node.storage.remove(disk, OWNER)
+    with pytest.raises(errors.StorageError, match="is not there"):
+        node.storage.give(disk, OWNER, to="instance-2", origin="web2")

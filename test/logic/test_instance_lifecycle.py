@@ -28,11 +28,12 @@ from ganeti import errors
 from ganeti.calls.instance import HypervisorValidate, InstanceInfo, InstanceStart, InstanceStop
 from ganeti.calls.os import OsDiagnose, OsRename
 from ganeti.calls.task import TaskPoll, TaskReply
-from ganeti.calls.volume import VolumeInfo, VolumeRemove, VolumeReply
+from ganeti.calls.volume import VolumeGive, VolumeInfo, VolumeRemove, VolumeReply
 from ganeti.logic.base import RESOLVERS
 from ganeti.logic.steps import Commit, OnFailure
 from ganeti.model.locks import Level, LockKey
-from ganeti.model.objects import AdminState, DiskTemplate
+from ganeti.model.objects import AdminState, Disk, DiskTemplate
+from ganeti.model.types import Uuid
 from ganeti.ops.base import OpCode
 from ganeti.ops.instance import (
     OpInstanceQueryData,
@@ -366,6 +367,20 @@ def test_rename_without_a_script_only_moves():
     env = down_env()
     env.rpc.answers[OsDiagnose] = (msgspec.structs.replace(BUSYBOX, scripts=("create",)),)
     assert shape(plan(rename(), env)) == ["parallel volume_rename", "commit put final"]
+
+
+def test_rename_labels_logical_volumes_anew_and_old_ones_too():
+    disk = Disk(uuid=Uuid("d"), template=DiskTemplate.PLAIN, size=64, logical_id=("xenvg", "d.disk0"))
+    env = down_env(disks=(disk,))
+    env.rpc.answers[OsDiagnose] = (msgspec.structs.replace(BUSYBOX, scripts=("create",)),)
+    steps = plan(rename(), env)
+    assert shape(steps) == ["parallel volume_give", "commit put final"]
+    (label,) = effects(steps)
+    owner = instance_of(env).uuid
+    assert (label.call.owner, label.call.to, label.call.origin) == (owner, owner, "web2.example.com")
+    assert label.on_failure is OnFailure.WARN
+    assert isinstance(label.undo, VolumeGive)
+    assert (label.undo.origin, label.undo.undoes) == ("web1.example.com", label.call.request)
 
 
 def test_rename_of_a_diskless_one_is_a_commit():

@@ -172,6 +172,11 @@ def test_verify_is_refused(op, code):
             {"volumes": ("/srv/ghost/disk0",)},
             "ERROR:ENODEORPHANLV:node:node2.example.com:volume /srv/ghost/disk0 belongs to no instance",
         ),
+        (
+            {"volumes": ("/dev/xenvg/x.disk0",), "origins": {"/dev/xenvg/x.disk0": "web9"}},
+            "ERROR:ENODEORPHANLV:node:node2.example.com:volume /dev/xenvg/x.disk0 belongs to no instance"
+            " (it was made for web9)",
+        ),
     ],
 )
 def test_fault_of_a_node_is_an_error(verify, found):

@@ -56,14 +56,14 @@ class DrbdStorage:
 
     # Storage
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         link = _link(disk)
         data, meta = _children(disk)
         with self._lock, _told(f"cannot create minor {link.minor}"):
             is_new = not all(self._lower.info(child, owner).exists for child in (data, meta))
             whole = max(together, data.size + meta.size)
-            self._lower.create(data, owner, together=whole)
-            path = self._lower.create(meta, owner, together=meta.size).path
+            self._lower.create(data, owner, together=whole, origin=origin)
+            path = self._lower.create(meta, owner, together=meta.size, origin=origin).path
             present = self._kernel.configured(link.minor)
             if present is not None:
                 if present.meta != path:
@@ -120,6 +120,10 @@ class DrbdStorage:
             raise errors.StorageError(f"disk {disk.uuid}: a mirror has no name of its own that could change")
         return self.info(new, owner)
 
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        for child in _children(disk):
+            self._lower.give(child, owner, to=to, origin=origin)
+
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         data, _ = _children(disk)
         grown = self._lower.grow(data, owner, size=size)
@@ -139,6 +143,9 @@ class DrbdStorage:
 
     def verify(self, *, vg: str = "") -> str:
         return "; ".join(each for each in (self._lower.verify(vg=vg), self._kernel.problem()) if each)
+
+    def origins(self) -> dict[str, str]:
+        return self._lower.origins()
 
     def volumes(self) -> tuple[str, ...]:
         return self._lower.volumes()

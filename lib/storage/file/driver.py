@@ -41,7 +41,7 @@ class FileStorage:
         self._paths = node_paths
         self._home = home
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         logical, local = self._locate(disk)
         wanted = mark.Mark(owner=owner, disk=disk.uuid)
         with _told(f"cannot create volume {logical}"):
@@ -113,6 +113,20 @@ class FileStorage:
                 self._move(old, local, is_marked=is_marked, old_mark=theirs, new_mark=ours, old_logical=old_logical)
         return self.open(new, owner)
 
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        logical, local = self._locate(disk)
+        theirs = mark.Mark(owner=to, disk=disk.uuid)
+        with _told(f"cannot give volume {logical} to another instance"):
+            self._guard(logical)
+            with suppress(NotOurs):  # it has the mark of another, perhaps the one that gives it
+                if self._is_ours(logical, theirs):
+                    return
+            if not self._is_ours(logical, mark.Mark(owner=owner, disk=disk.uuid)):
+                if os.path.lexists(local):
+                    raise NotOurs(f"{logical} has no mark of ours")
+                raise errors.StorageError(f"volume {logical} is not there", hint="it has to be recreated or restored")
+            files.write_atomic(local + places.MARK, mark.encode(theirs), mode=0o640)
+
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         found = self.open(disk, owner)
         if found.size < size:
@@ -165,6 +179,9 @@ class FileStorage:
             elif directory != self._home.path:
                 problems.append(f"directory {directory} does not exist")
         return "; ".join(problems)
+
+    def origins(self) -> dict[str, str]:
+        return {}
 
     def volumes(self) -> tuple[str, ...]:
         found: set[str] = set()

@@ -34,10 +34,14 @@ def vgs() -> Argv:
     return _report("vgs", VG_FIELDS)
 
 
-def lvcreate(vg: str, name: str, *, size: MiB, stripes: int, tag: str, pvs: Sequence[str]) -> Argv:
+def lvcreate(vg: str, name: str, *, size: MiB, stripes: int, tags: Sequence[str], pvs: Sequence[str]) -> Argv:
     # old signatures on the disk are not asked about: nobody is there to answer
     how = ("--yes", "--wipesignatures", "n", "--size", f"{size}m", "--stripes", str(stripes))
-    return ("lvcreate", *how, "--name", name, "--addtag", tag, vg, *pvs)
+    return ("lvcreate", *how, "--name", name, *_each("--addtag", tags), vg, *pvs)
+
+
+def _each(option: str, values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for value in values for word in (option, value))
 
 
 def lvcreate_snapshot(vg: str, name: str, *, of: str, size: MiB, tag: str) -> Argv:
@@ -53,8 +57,8 @@ def lvrename(vg: str, old: str, new: str) -> Argv:
     return ("lvrename", "--yes", vg, old, new)
 
 
-def retag(vg: str, name: str, *, old: str, new: str) -> Argv:
-    return ("lvchange", "--deltag", old, "--addtag", new, f"{vg}/{name}")
+def retag(vg: str, name: str, *, old: Sequence[str], new: Sequence[str]) -> Argv:
+    return ("lvchange", *_each("--deltag", old), *_each("--addtag", new), f"{vg}/{name}")
 
 
 def activate(vg: str, name: str) -> Argv:

@@ -41,7 +41,7 @@ class LvmStorage:
         # between the look at the free space and its taking nobody else may take it
         self._lock = threading.Lock()
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         vg, name = names.place(disk)
         mark = Mark(owner=owner, disk=disk.uuid)
         with self._lock, _told(f"cannot create logical volume {vg}/{name}"):
@@ -62,9 +62,10 @@ class LvmStorage:
                 near=near,
                 together=together,
             )
+            tags = (mark.tag, names.origin_tag(origin)) if origin else (mark.tag,)
             self._first_of(
                 [
-                    commands.lvcreate(vg, name, size=disk.size, stripes=way.stripes, tag=mark.tag, pvs=way.pvs)
+                    commands.lvcreate(vg, name, size=disk.size, stripes=way.stripes, tags=tags, pvs=way.pvs)
                     for way in ways
                 ]
             )
@@ -145,8 +146,23 @@ class LvmStorage:
                     self._change(commands.lvrename(vg, old_name, name))
                 there = source
             if there.mark != after:
-                self._change(commands.retag(vg, name, old=before.tag, new=after.tag))
+                self._change(commands.retag(vg, name, old=(before.tag,), new=(after.tag,)))
         return self.open(new, owner)
+
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        vg, name = names.place(disk)
+        before, after = Mark(owner=owner, disk=disk.uuid), Mark(owner=to, disk=disk.uuid)
+        with self._lock, _told(f"cannot change the tags of logical volume {vg}/{name}"):
+            present = self._list(vg)
+            there = next((lv for lv in present if lv.vg == vg and lv.name == name), None)
+            found = _ours(present, vg, name, after if there is not None and there.mark == after else before)
+            if found is None:
+                raise errors.StorageError(f"logical volume {vg}/{name} is not there")
+            wanted = (after.tag, *((names.origin_tag(origin),) if origin else ()))
+            old = tuple(tag for tag in found.tags if names.is_our_tag(tag) and tag not in wanted)
+            new = tuple(tag for tag in wanted if tag not in found.tags)
+            if old or new:
+                self._change(commands.retag(vg, name, old=old, new=new))
 
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         vg, name = names.place(disk)
@@ -211,6 +227,13 @@ class LvmStorage:
         if found is None:
             raise errors.StorageError(f"volume group {vg} missing")
         return found
+
+    def origins(self) -> dict[str, str]:
+        with _told("cannot list the logical volumes"):
+            told = {
+                names.device(lv.vg, lv.name): names.origin_of(lv.tags) for lv in self._list() if lv.mark is not None
+            }
+        return {path: origin for path, origin in told.items() if origin}
 
     def volumes(self) -> tuple[str, ...]:
         with _told("cannot list the logical volumes"):

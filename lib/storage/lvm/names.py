@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,6 +16,10 @@ _NAME = re.compile(r"[\w+.][\w+.-]{0,126}\Z", re.ASCII)
 _RESERVED = ("snapshot", "pvmove")
 _INTERNAL = ("_mlog", "_mimage", "_tdata", "_tmeta", "_rimage", "_rmeta", "_cdata", "_cmeta", "_vorigin", "_pmspare")
 _TAG = "ganeti"
+#: before the name of the instance, in a tag for people and their tools; nothing is decided by it
+ORIGIN = "originstname+"
+_BAD_IN_TAG = re.compile(r"[^\w+.-]", re.ASCII)
+_LONGEST_TAG = 128
 #: what lvm(8) allows in tags, but for our separator
 _PART = re.compile(r"[\w.-]{1,58}\Z", re.ASCII)
 
@@ -39,6 +44,20 @@ def mark_of(tags: str) -> Mark | None:
             case [first, owner, disk] if first == _TAG:
                 return Mark(owner=Uuid(owner), disk=Uuid(disk))
     return None
+
+
+def origin_tag(name: str) -> str:
+    """What tells people whose volume it is: the instance's name, as far as a tag can hold it."""
+    return _BAD_IN_TAG.sub("_", f"{ORIGIN}{name}")[:_LONGEST_TAG]
+
+
+def origin_of(tags: Sequence[str]) -> str:
+    """The instance's name in the tags; empty: none, as older volumes have it."""
+    return next((tag.removeprefix(ORIGIN) for tag in tags if tag.startswith(ORIGIN)), "")
+
+
+def is_our_tag(tag: str) -> bool:
+    return tag.startswith((f"{_TAG}+", ORIGIN))
 
 
 def place(disk: Disk) -> tuple[str, str]:

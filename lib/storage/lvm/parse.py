@@ -20,6 +20,7 @@ class Lv(msgspec.Struct, frozen=True, kw_only=True):
     size: float  # MiB
     attr: str
     mark: Mark | None = None
+    tags: tuple[str, ...] = ()
     extent: float = 4.0  # MiB
     stripes: int = 1
     pvs: tuple[str, ...] = ()
@@ -85,6 +86,7 @@ def lvs(report: str) -> tuple[Lv, ...]:
             size=_number("lvs", size),
             attr=attr,
             mark=mark_of(tags),
+            tags=tuple(tag for tag in tags.split(",") if tag),
             extent=_number("lvs", extent),
             stripes=int(_number("lvs", stripes)),
             pvs=_pvs(devices),

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ganeti import errors
 from ganeti.calls.power import LostVolume, StorageLoss
 from ganeti.host.run import Runner
-from ganeti.storage.lvm import commands, parse
+from ganeti.storage.lvm import commands, names, parse
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ def lost(runner: Runner, vg: str) -> StorageLoss:
             name=each.name,
             owner=each.mark.owner if each.mark is not None else None,
             disk=each.mark.disk if each.mark is not None else None,
+            origin=names.origin_of(each.tags),
         )
         for each in volumes
         if each.is_lost
@@ -48,8 +49,8 @@ def drop(runner: Runner, vg: str, agreed: Collection[str]) -> str:
     found = lost(runner, vg)
     if not found.missing:
         return ""
-    names = [volume.name for volume in found.volumes]
-    others = [name for name in names if name not in agreed]
+    gone = [volume.name for volume in found.volumes]
+    others = [name for name in gone if name not in agreed]
     if others:
         raise errors.StorageError(
             f"volume group {vg} would lose {', '.join(others)}, too, and nobody has agreed to that",
@@ -57,10 +58,10 @@ def drop(runner: Runner, vg: str, agreed: Collection[str]) -> str:
         )
     log.warning(
         "taking %s missing physical volumes out of volume group %s; volumes that go: %s",
-        found.missing, vg, ", ".join(names) or "none",
+        found.missing, vg, ", ".join(gone) or "none",
     )  # fmt: skip
     try:
-        runner.run(commands.reduce_missing(vg, force=bool(names)), timeout_s=_CHANGE_S)
+        runner.run(commands.reduce_missing(vg, force=bool(gone)), timeout_s=_CHANGE_S)
     except errors.CommandFailed as err:
         raise errors.StorageError(f"cannot repair volume group {vg}: {err}") from err
     return f"{found.missing} missing physical volumes were taken out of volume group {vg}"

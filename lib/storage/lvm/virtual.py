@@ -28,7 +28,7 @@ class VirtualLvm:
         self._files = FileStorage(node_paths, _HOME)
         self._home = node_paths.local(_HOME)
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0) -> VolumeReply:
+    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
         return self._files.create(_as_file(disk), owner)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
@@ -46,6 +46,9 @@ class VirtualLvm:
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         return self._files.rename(_as_file(disk), _as_file(new), owner)
 
+    def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
+        self._files.give(_as_file(disk), owner, to=to, origin=origin)
+
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         return self._files.grow(_as_file(disk), owner, size=size)
 
@@ -60,6 +63,9 @@ class VirtualLvm:
 
     def verify(self, *, vg: str = "") -> str:
         return "" if not os.path.lexists(self._home) or os.path.isdir(self._home) else f"{_HOME.path} is no directory"
+
+    def origins(self) -> dict[str, str]:
+        return {}
 
     def volumes(self) -> tuple[str, ...]:
         inside = f"{_HOME.path}/"

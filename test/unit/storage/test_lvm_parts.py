@@ -47,6 +47,22 @@ def test_a_tag_says_whose_it_is():
 
 
 @pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("web1.example.com", "originstname+web1.example.com"),
+        ("we b/1,x", "originstname+we_b_1_x"),
+        ("x" * 200, "originstname+" + "x" * 115),
+    ],
+)
+def test_the_tag_for_people_holds_what_lvm_takes_of_a_name(name, tag):
+    assert names.origin_tag(name) == tag
+    assert names.origin_of(("other", tag)) == tag.partition("+")[2]
+    assert names.mark_of(tag) is None
+    assert names.is_our_tag(tag)
+    assert not names.is_our_tag("other")
+
+
+@pytest.mark.parametrize(
     "name", ["", ".", "..", "-x", "a/b", "snapshot1", "pvmove0", "x_mlog", "x_rimage_0", "a" * 128]
 )
 def test_names_that_lvm_does_not_take_are_refused(name):
