@@ -279,11 +279,10 @@ def read(where: Paths, directory: str) -> ExportText | None:
         return None
     with _told(f"cannot read {directory}/{CONFIG}"):
         text = files.read_text(f"{local}/{CONFIG}", max_bytes=_MAX_CONFIG + 1)
-        sizes = {
-            entry.name: entry.stat().st_size
-            for entry in os.scandir(local)
-            if entry.is_file() and entry.name != FINISHED
-        }
+        with os.scandir(local) as entries:
+            sizes = {
+                entry.name: entry.stat().st_size for entry in entries if entry.is_file() and entry.name != FINISHED
+            }
     if text is None:
         return None
     if len(text) > _MAX_CONFIG:
