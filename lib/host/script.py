@@ -193,6 +193,8 @@ def run(
             _await_group(process.pid, command)
         groups.kill_group(process.pid)
         ended.set()
+        if mover is not None and mover.failure is not None:
+            raise mover.failure  # why the script has failed: nobody took its data
         if status == 0 and mover is not None:
             while not mover.done.wait(_POLL_S):
                 check()

@@ -313,7 +313,7 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
             title=f"remove what was kept of the disks of {facts.instance.name}",
             node=facts.instance.primary_node,
             call=self._thaw_call(facts, env, snapshots),
-            on_failure=OnFailure.WARN,
+            on_failure=OnFailure.OWE,
         )
 
     def _start_freezing(self, facts: ExportFacts, env: Env, stop: Effect, snapshots: dict[int, Disk]) -> list[Step]:
@@ -347,7 +347,7 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
                 title=f"remove the older export of {name} from {env.config.nodes[node].name}",
                 node=node,
                 call=ExportRemove(export=name, request=env.new_request()),
-                on_failure=OnFailure.WARN,
+                on_failure=OnFailure.OWE,
             )
             for node in facts.older
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ganeti import errors
 from ganeti.calls.export import FreezeCheck, FreezeDisks, Freezing, ThawDisks
 from ganeti.calls.instance import GuestSpec
-from ganeti.host import sparse
+from ganeti.host import faults, sparse
 from ganeti.hypervisor.base import DiskCopy
 from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.model.types import Uuid
@@ -17,6 +17,13 @@ from ganeti.node.base import Context, NodeEnv, handles
 
 #: storage that keeps a content at once
 _WITH_SNAPSHOTS = (DiskTemplate.PLAIN, DiskTemplate.DRBD)
+
+BEFORE_FREEZE = faults.register("snapshot.before_freeze")
+MADE = faults.register("snapshot.made")  # the first one is there; one that the hypervisor fills is still empty
+AFTER_FREEZE = faults.register("snapshot.after_freeze")
+BEFORE_THAW = faults.register("snapshot.before_thaw")
+DROPPED = faults.register("snapshot.dropped")  # nothing is copied any more
+AFTER_THAW = faults.register("snapshot.after_thaw")
 
 
 @handles(FreezeCheck)
@@ -42,12 +49,19 @@ def _way(disk: Disk, owner: Uuid, env: NodeEnv, *, can_copy: bool, prefers_copy:
 
 @handles(FreezeDisks)
 def freeze(call: FreezeDisks, env: NodeEnv, context: Context) -> None:
-    instance = call.spec.instance
-    if not call.by_hypervisor:
+    faults.hit(BEFORE_FREEZE)
+    if call.by_hypervisor:
+        _copy(call, env, context)
+    else:
         for index, snapshot in call.snapshots:
             disk = _disk(call.spec, index)
-            volumes.storage_of(disk, env).snapshot(disk, snapshot, instance.uuid, context)
-        return
+            volumes.storage_of(disk, env).snapshot(disk, snapshot, call.spec.instance.uuid, context)
+            faults.hit(MADE)
+    faults.hit(AFTER_FREEZE)
+
+
+def _copy(call: FreezeDisks, env: NodeEnv, context: Context) -> None:
+    instance = call.spec.instance
     copying = guests.hypervisor(instance.hypervisor, env).copying
     if copying is None:
         raise errors.NodeFailure(f"hypervisor {instance.hypervisor} cannot copy disks of running guests")
@@ -55,6 +69,7 @@ def freeze(call: FreezeDisks, env: NodeEnv, context: Context) -> None:
         storage = volumes.storage_of(snapshot, env)
         storage.remove(snapshot, instance.uuid)  # of an earlier try
         storage.create(snapshot, instance.uuid)
+        faults.hit(MADE)
     copies = _copies(call.spec, call.snapshots, env)
     copying.copy(instance.name, instance.uuid, copies, resume=call.resume, watch=context)
 
@@ -62,12 +77,15 @@ def freeze(call: FreezeDisks, env: NodeEnv, context: Context) -> None:
 @handles(ThawDisks)
 def thaw(call: ThawDisks, env: NodeEnv, context: Context) -> None:
     instance = call.spec.instance
+    faults.hit(BEFORE_THAW)
     copying = guests.hypervisor(instance.hypervisor, env).copying
     if copying is not None:
         copies = _copies(call.spec, call.snapshots, env)
         copying.drop(instance.name, instance.uuid, copies, resume=call.resume)
+    faults.hit(DROPPED)
     for _, snapshot in call.snapshots:
         volumes.storage_of(snapshot, env).remove(snapshot, instance.uuid)
+    faults.hit(AFTER_THAW)
 
 
 def _disk(spec: GuestSpec, index: int) -> Disk:

@@ -136,7 +136,7 @@ class Listener:
                 end = self._receive(channel, hello)
             except _Failure as err:
                 log.warning("stream %s: %s", hello.stream, err)
-                channel.send(codec.encode(Verdict(problem=_text(err))))
+                channel.send(codec.encode(Verdict(problem=f"at {_own_name(self._env)}: {_text(err)}")))
                 channel.linger(LINGER_S)
             else:
                 channel.send(codec.encode(Verdict(digest=end.digest)))
@@ -157,17 +157,18 @@ class Listener:
     def _to_dump(self, channel: Channel, hello: Hello, into: ToDump) -> End:
         env = self._env
         handle, path = exports.new_dump(env.paths, into.export, into.token, into.file)
-        with open(handle, "r+b", buffering=0):
+        with open(handle, "r+b", buffering=0), _told(f"cannot write the dump of disk {into.index}"):
             sink = sinks.DumpSink(handle)
             end = moving.receive(channel, hello, sink, runner=env.runner)
             sink.end()
-        exports.note_sum(path, end.length, end.digest)
+            exports.note_sum(path, end.length, end.digest)
         return end
 
     def _to_disk(self, channel: Channel, hello: Hello, into: ToDisk) -> End:
         env = self._env
         path = os_run.open_disks(into.spec, env)[into.index]
-        with open(os.open(path, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0) as file:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with open(handle, "r+b", buffering=0) as file, _told(f"cannot write disk {into.index}"):
             sink = sinks.DiskSink(file.fileno(), f"disk {into.index}")
             end = moving.receive(channel, hello, sink, runner=env.runner)
             faults.hit(BEFORE_END)
@@ -204,6 +205,19 @@ class Listener:
                     hint="give it at least the size that the exported disk had",
                 )
         return ends[0]
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Losing the connection is no OSError."""
+    try:
+        yield
+    except OSError as err:
+        raise errors.NodeFailure(f"{what}: {_text(err)}") from err
+
+
+def _own_name(env: NodeEnv) -> str:
+    return env.service(Identity).node
 
 
 def _size(path: str) -> int:

@@ -41,6 +41,7 @@ from ganeti.node import catalogue as node_catalogue
 from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.ops.base import OpCode
 from ganeti.paths import FAKE_DRBD_DIR, Paths
+from ganeti.rpc.identity import Identity
 from ganeti.storage import registry
 from ganeti.storage.drbd8.virtual import POWERED_OFF
 from ganeti.testing.drivers import FailingHypervisor, FailingStorage
@@ -84,7 +85,10 @@ class SimulatedNode:
             clock=SystemClock(),
             hypervisors={"fake": self.hypervisor},
             storage=self.storage,
-            services={"links": LoopbackLinks()},
+            services={
+                "links": LoopbackLinks(),
+                "identity": Identity(cluster="cluster.example.com", node=name, uuid=uuid, address="127.0.0.1"),
+            },
         )
         self._install_os()
 

@@ -15,9 +15,15 @@ EXPORTS = (
     *("export.before_remove", "export.hidden", "export.after_remove"),
     *("stream.before_end", "stream.after_end"),
 )
+#: passed by the node daemon of an instance that is exported while it runs
+SNAPSHOTS = (
+    *("snapshot.before_freeze", "snapshot.made", "snapshot.after_freeze"),
+    *("snapshot.before_thaw", "snapshot.dropped", "snapshot.after_thaw"),
+)
 #: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
 NODE_ONLY = (
     *EXPORTS,
+    *SNAPSHOTS,
     *("node.before_ssconf", "node.after_ssconf"),
     *("requests.before_begin", "requests.after_begin", "requests.before_end", "requests.after_end"),
     *("rpc.before_term", "rpc.after_term", "rpc.before_trust", "rpc.after_trust"),
