@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 #: hashes that are computed at once: each takes 32 MiB or more
 _HASHES = 2
+#: addresses share these at random
+_TURNS = 64
 _MAX_FILE = 1 << 20
 
 
@@ -35,6 +37,7 @@ class Users:
         self._failures = failures or Failures()
         self._verified = Verified()
         self._hashing = asyncio.Semaphore(_HASHES)
+        self._turns = tuple(asyncio.Lock() for _ in range(_TURNS))
         self._users: dict[str, User] = {}
         self.load()
 
@@ -48,6 +51,9 @@ class Users:
         self._users = auth.parse_users(text or "")
         self._verified.keep_only(self._users)
         log.info("%s users", len(self._users))
+        for user in self._users.values():
+            if user.rights - {auth.READ, auth.WRITE}:  # they are not shown: it may be a password with a blank
+                log.warning("user %s has rights that are neither read nor write", user.name)
 
     async def admit(self, header: str | None, rights: tuple[str, ...], address: str) -> User | None:
         """Who asks; None: nobody in particular. Raises HttpFailure 401, 403 or 429."""
@@ -65,17 +71,25 @@ class Users:
     async def _identified(self, header: str, address: str) -> User | None:
         found = auth.parse_header(header)
         user = self._users.get(found[0]) if found else None
-        if found and user and self._verified.knows(user, found[1]):
+        password = found[1] if found else ""
+        if user and self._verified.knows(user, password):
             return user
-        wait_s = self._failures.wait_s(address, self._monotonic())
-        if wait_s > 0:
-            raise HttpFailure(
-                429, "Too many wrong passwords came from this address", headers={"Retry-After": str(int(wait_s) + 1)}
-            )
-        if found and user and await self._is_right(user, found[1]):
-            self._verified.remember(user, found[1])
-            return user
-        self._failures.note(address, self._monotonic())
+        # one after the other, so that guesses that come together are counted, too; a client's other requests with the
+        # same password need no computation when it is their turn
+        async with self._turns[hash(address) % len(self._turns)]:
+            if user and self._verified.knows(user, password):
+                return user
+            wait_s = self._failures.wait_s(address, self._monotonic())
+            if wait_s > 0:
+                raise HttpFailure(
+                    429,
+                    "Too many wrong passwords came from this address",
+                    headers={"Retry-After": str(int(wait_s) + 1)},
+                )
+            if user and await self._is_right(user, password):
+                self._verified.remember(user, password)
+                return user
+            self._failures.note(address, self._monotonic())
         log.warning("wrong user or password from %s", address)
         return None
 

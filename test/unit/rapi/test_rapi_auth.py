@@ -1,5 +1,6 @@
 """Users, passwords, and addresses that guess."""
 
+import asyncio
 import base64
 import hashlib
 
@@ -7,6 +8,8 @@ import pytest
 
 from ganeti.rapi import auth
 from ganeti.rapi.auth import Failures, User, Verified
+from ganeti.rapi.failures import HttpFailure
+from ganeti.rapi.users import Users
 
 
 def basic(text):
@@ -84,3 +87,56 @@ def test_right_password_is_remembered_until_the_user_changes():
     assert not known.knows(User("anna", "y"), "pw")
     known.keep_only({})
     assert not known.knows(anna, "pw")
+
+
+def cheap_hash(password):
+    digest = hashlib.scrypt(password.encode(), salt=b"salt", n=2, r=1, p=1, dklen=16)
+    return "{scrypt}ln=1,r=1,p=1$" + "$".join(base64.b64encode(part).decode() for part in (b"salt", digest))
+
+
+def admitted(tmp_path, text, tries):
+    """What each of the tries, which come at one moment, is answered: a name or a status."""
+    file = tmp_path / "users"
+    file.write_text(text)
+
+    async def one(users, who):
+        try:
+            return (await users.admit(basic(who), ("write",), "192.0.2.1")).name
+        except HttpFailure as err:
+            return err.status
+
+    async def every():
+        users = Users(str(file), require_authentication=False, monotonic=lambda: 0.0)
+        return await asyncio.gather(*(one(users, who) for who in tries))
+
+    return asyncio.run(every())
+
+
+def test_guesses_that_come_together_are_counted(tmp_path):
+    text = f"anna {cheap_hash('secret')} write\n"
+    found = admitted(tmp_path, text, [f"anna:guess{number}" for number in range(40)])
+    assert sorted(found) == [401] * 10 + [429] * 30
+
+
+def test_many_first_requests_with_the_right_password_are_all_admitted(tmp_path):
+    text = f"anna {cheap_hash('secret')} write\nbob plain write\ncarl {cheap_hash('x')} read\n"
+    found = admitted(tmp_path, text, ["anna:secret"] * 30 + ["bob:plain"] * 30 + ["carl:x"])
+    assert found == ["anna"] * 30 + ["bob"] * 30 + [403]
+
+
+def test_file_that_cannot_be_read_changes_nothing_and_odd_rights_are_told_of(tmp_path, caplog):
+    async def course():
+        file = tmp_path / "users"
+        file.write_text("anna secret wirte\nbob secret read\n")
+        users = Users(str(file), require_authentication=False, monotonic=lambda: 0.0)
+        assert "user anna has rights that are neither" in caplog.text and "bob" not in caplog.text
+        file.unlink()
+        file.mkdir()
+        users.load()
+        assert (await users.admit(basic("bob:secret"), ("read",), "")).name == "bob"
+        file.rmdir()
+        users.load()
+        with pytest.raises(HttpFailure):
+            await users.admit(basic("bob:secret"), ("read",), "")
+
+    asyncio.run(course())
