@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from ganeti.rapi.failures import bad_request
 from ganeti.wire import codec
 
 MAX_KEY = 200
+#: what the master says of a job that is as it was
+NO_CHANGE = "nochange"
 
 
 class Query:
@@ -66,6 +69,21 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     resource: str = ""  # short name, for the reason trail
     is_about_cluster: bool = False  # the change is one of the cluster itself
     clock: Callable[[], float] = time.monotonic
+    ending: asyncio.Event | None = None  # set when the daemon is about to end: nobody waits any longer
+
+    async def news_of_job(self, job: int, fields: Sequence[str], known: Any, serial: Any, wait_s: float) -> Any:
+        """What the master says to WaitForJobChange, or `nochange` when the daemon ends first. Any: JSON."""
+        waiting = asyncio.ensure_future(
+            self.luxi.call("WaitForJobChange", job, list(fields), known, serial, max(wait_s, 0.0))
+        )
+        end = asyncio.ensure_future((self.ending or asyncio.Event()).wait())
+        try:
+            await asyncio.wait((waiting, end), return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else NO_CHANGE
+        finally:
+            for task in (waiting, end):
+                task.cancel()
+            await asyncio.gather(waiting, end, return_exceptions=True)
 
     @property
     def submission_key(self) -> str | None:

@@ -161,6 +161,7 @@ class _Daemon:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await listening.close()
+            service.ending.set()
             server.pre_shutdown()
             await server.shutdown(_GRACE_S)
             luxi.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti.rapi import schemas
-from ganeti.rapi.ask import Answer, Ask, answer, json_kind
+from ganeti.rapi.ask import NO_CHANGE, Answer, Ask, answer, json_kind
 from ganeti.rapi.auth import WRITE
 from ganeti.rapi.failures import HttpFailure, bad_request
 from ganeti.rapi.objects import BULK
@@ -91,8 +91,8 @@ async def wait_for_job_change(ask: Ask) -> Answer:
         raise bad_request(f"`previous_job_info` is a list or null, not {json_kind(info)}")
     if serial is not None and (not isinstance(serial, int) or isinstance(serial, bool)):
         raise bad_request(f"`previous_log_serial` is a whole number or null, not {json_kind(serial)}")
-    found = await ask.luxi.call("WaitForJobChange", int(ask.path["job_id"]), fields, info, serial, WAIT_S)
-    if found == "nochange":
+    found = await ask.news_of_job(int(ask.path["job_id"]), fields, info, serial, WAIT_S)
+    if found == NO_CHANGE:
         return answer(None)
     return answer({"job_info": found[0], "log_entries": found[1]})
 

@@ -63,6 +63,8 @@ class Service:
         # connections that wait for (the rest of) a request, and since when; missing: a request is being answered
         self._waiting: dict[Any, float] = {}  # Any: aiohttp's protocol objects, compared by identity
         self._busy: set[Any] = set()
+        #: set at the end: who waits for a job is answered at once
+        self.ending = asyncio.Event()
 
     def server(self) -> web.Server:
         return web.Server(self._handle)
@@ -173,6 +175,7 @@ class Service:
             wait_s=_wait_wish(headers.get("Prefer", "")),
             resource=route.name,
             is_about_cluster=route.takes_expected and not route.words,
+            ending=self.ending,
         )
 
     async def _body(self, request: web.BaseRequest) -> Any:  # Any: JSON; UNSET: there is none

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from ganeti import errors
 from ganeti.ops import base as ops
 from ganeti.rapi import tags
-from ganeti.rapi.ask import Answer, Ask, answer, json_kind
+from ganeti.rapi.ask import NO_CHANGE, Answer, Ask, answer, json_kind
 from ganeti.rapi.failures import HttpFailure, bad_request
+
+log = logging.getLogger(__name__)
 
 #: longest wait for a job's end that a client may ask for, in seconds
 MAX_WAIT_S = 60.0
@@ -49,7 +52,7 @@ async def job(ask: Ask, forms: Sequence[dict[str, Any]]) -> Answer:
     if not ask.wait_s:
         return answer(number)
     await _wait(ask, int(number))
-    return answer(number, Preference_Applied=f"wait={ask.wait_s:g}")
+    return answer(number, Preference_Applied=f"wait={min(ask.wait_s, MAX_WAIT_S):g}")
 
 
 async def _expected(ask: Ask) -> dict[str, Any] | None:
@@ -74,20 +77,26 @@ async def _expected(ask: Ask) -> dict[str, Any] | None:
 
 
 async def _wait(ask: Ask, number: int) -> None:
-    """Until the job has ended or the client's patience; a changed object is told of as such."""
-    limit = min(ask.wait_s, MAX_WAIT_S)
+    """Until the job has ended, the client's patience, this daemon or the master daemon.
+
+    Whatever it is, the job is there: the client gets its number. A changed object is told of as such.
+    """
     info: list[Any] | None = None
-    loop_time = ask.clock
-    deadline = loop_time() + limit
+    deadline = ask.clock() + min(ask.wait_s, MAX_WAIT_S)
     while True:
-        left = deadline - loop_time()
-        found = await ask.luxi.call("WaitForJobChange", number, ["status", "opresult"], info, 1 << 40, max(left, 0.0))
-        if found != "nochange":
-            info = found[0]
-            if info[0] in _FINAL:
-                break
-        if left <= 0:
+        left = deadline - ask.clock()
+        try:
+            found = await ask.news_of_job(number, ("status", "opresult"), info, 1 << 40, left)
+        except errors.LuxiError as err:
+            log.warning("cannot wait for job %s: %s", number, err)
             return
+        if found == NO_CHANGE:
+            if left <= 0 or (ask.ending is not None and ask.ending.is_set()):
+                return
+            continue
+        info = found[0]
+        if info[0] in _FINAL:
+            break
     for result in info[1]:
         if info[0] == "error" and isinstance(result, list) and len(result) == 2 and isinstance(result[1], list):
             error = errors.decode(result)

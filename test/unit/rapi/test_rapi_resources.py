@@ -1,11 +1,14 @@
 """What requests become operations, and what answers look like; all without a network."""
 
+import asyncio
+
 import msgspec
 import pytest
 from unit.rapi.kit import TABLE, Master, answer, ask, failure
 
 from ganeti import errors
 from ganeti.rapi import failures
+from ganeti.rapi.ask import Ask, Query
 from ganeti.rapi.objects import INSTANCE
 
 WEB = "/2/instances/web1.example.com"
@@ -266,6 +269,33 @@ def test_client_that_waits_is_told_that_the_object_has_changed():
     master.answers["WaitForJobChange"] = [["success", [None]], []]
     done = answer(master, "PUT", "/2/instances/web1/startup", wait_s=5.0)
     assert done.text == b"17" and done.headers == {"Preference-Applied": "wait=5"}
+
+
+def test_client_that_waits_gets_the_number_of_its_job_whatever_happens_meanwhile():
+    master = Master(WaitForJobChange=errors.LuxiError("the master is gone"))
+    assert ask(master, "PUT", f"{WEB}/startup", wait_s=30.0) == 17
+
+    class Silent(Master):
+        async def call(self, method, *args, key=None):
+            if method == "WaitForJobChange":
+                await asyncio.Event().wait()
+            return await super().call(method, *args, key=key)
+
+    async def ends(method, path, **more):
+        """The answer when the daemon is told to end while it waits."""
+        ending = asyncio.Event()
+        route, words = TABLE.find(method, path)
+        wanted = Ask(path=words, query=Query(()), luxi=Silent(), now_ns=5, ending=ending, **more)
+        running = asyncio.ensure_future(route.run(wanted))
+        await asyncio.sleep(0)
+        ending.set()
+        return (await running).text
+
+    async def both():
+        body = {"fields": ["status"]}
+        return await ends("PUT", f"{WEB}/startup", body={}, wait_s=60.0), await ends("GET", "/2/jobs/5/wait", body=body)
+
+    assert asyncio.run(both()) == (b"17", b"null")
 
 
 def test_key_of_a_submission_belongs_to_the_user():
