@@ -14,6 +14,14 @@ NODES = (1, 2, 3)
 CLUSTER = "cluster.tb.example"
 #: emulated machines are slow, and other work may be going on beside them
 LIMIT_S = 900
+XEN = (
+    "--enabled-hypervisors=xen-pvm,xen-hvm",
+    "-H", "xen-pvm:kernel_path=/boot/guest/vmlinux,initrd_path=/boot/guest/initrd.gz,blockdev_prefix=xvd",
+)  # fmt: skip
+KVM = (
+    "--enabled-hypervisors=kvm",
+    "-H", "kvm:kernel_path=/boot/guest/vmlinuz,initrd_path=/boot/guest/initrd.gz,root_path=/dev/vda",
+)  # fmt: skip
 
 
 class Bed:
@@ -21,6 +29,7 @@ class Bed:
 
     def __init__(self):
         self.times = []
+        self.has_xen = self.call(1, "test -d /proc/xen/ && xl info").returncode == 0
 
     def call(self, node, command, *, stdin=None):
         for _ in range(3):
@@ -83,6 +92,9 @@ class Bed:
         return sorted(self.ok(node, "lvs --noheadings -o lv_name xenvg").split())
 
     def domains(self, node):
+        if not self.has_xen:
+            running = self.call(node, "pgrep -a qemu-system").stdout
+            return sorted(re.findall(r" -name (\S+) -uuid", running))
         rows = self.ok(node, "xl list").splitlines()[1:]
         return sorted(row.split()[0] for row in rows if not row.startswith("Domain-0"))
 
@@ -131,13 +143,18 @@ def cluster(bed):
         bed.ok(node, "modprobe drbd")
     if bed.call(1, "test -e /var/lib/ganeti/identity.json").returncode != 0:
         bed.ok(
-            1, "gnt-cluster", "init", "--enabled-hypervisors=xen-pvm,xen-hvm",
-            "--enabled-disk-templates=drbd,plain,diskless", "--vg-name=xenvg", "--master-netdev=xen-br0",
-            "-s", "10.97.1.11", "-N", "mode=bridged,link=xen-br0",
-            "-H", "xen-pvm:kernel_path=/boot/guest/vmlinux,initrd_path=/boot/guest/initrd.gz,blockdev_prefix=xvd",
-            CLUSTER,
+            1, "gnt-cluster", "init", "--enabled-disk-templates=drbd,plain,diskless", "--vg-name=xenvg",
+            "--master-netdev=xen-br0", "-s", "10.97.1.11", "-N", "mode=bridged,link=xen-br0",
+            *(XEN if bed.has_xen else KVM), CLUSTER,
         )  # fmt: skip
         for node in NODES[1:]:
             bed.ok(1, "gnt-node", "add", "-s", f"10.97.1.{10 + node}", "--no-ssh-key-check", f"node{node}.tb.example")
     bed.ok(1, "gnt-cluster", "verify")
     return bed
+
+
+@pytest.fixture(autouse=True)
+def right_nodes(request, bed):
+    """`@pytest.mark.kvm`: on nodes without Xen (TB_XEN=0 tools/testbed up); all others need it."""
+    if bed.has_xen == (request.node.get_closest_marker("kvm") is not None):
+        pytest.skip("the nodes run Xen" if bed.has_xen else "the nodes do not run Xen")

@@ -8,10 +8,11 @@ from qa.test_qa_life import ADD, ADDRESS, ARGS, NAME, tick
 
 #: what the guest is told on its console; the checksum stands in a sector before the data
 FILL = (
-    "dd if=/dev/urandom of=/tmp/p bs=64k count=16;"
-    " dd if=/tmp/p of=/dev/xvda bs=64k seek=64 conv=notrunc,fsync;"
-    " md5sum </tmp/p | dd of=/dev/xvda bs=512 seek=6144 conv=sync,notrunc,fsync"
+    "d=/dev/$(ls /sys/block | grep -E '^(xvd|vd)' | head -n1); dd if=/dev/urandom of=/tmp/p bs=64k count=16;"
+    " dd if=/tmp/p of=$d bs=64k seek=64 conv=notrunc,fsync;"
+    " md5sum </tmp/p | dd of=$d bs=512 seek=6144 conv=sync,notrunc,fsync"
 )
+PVM = f"xen-pvm:kernel_args={ARGS}"
 DATA, SUM = "bs=65536 count=16 skip=64", "bs=512 count=1 skip=6144"
 
 
@@ -35,17 +36,21 @@ def is_gone(bed):
     return all(not any(rest) for rest in bed.is_empty().values())
 
 
-def make(bed, nodes):
-    """Running, answering, with its content written. The minor on its primary."""
+def make(bed, nodes, hypervisor=PVM):
+    """Running, answering, with its content written."""
     bed.ok(
         1, *ADD, "-t", "drbd", "--disk", "0:size=128m", "-n", nodes, "-B", "memory=128",
-        "-H", f"xen-pvm:kernel_args={ARGS}", "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
+        "-H", hypervisor, "--net", "0:mac=aa:00:00:97:00:50", "-o", "kernel-only", NAME,
     )  # fmt: skip
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
     node, _, minor = home(bed)
     wait_until("it writes", lambda: tick(bed, node, minor) > 2)
-    console = bed.ok(node, f"xenstore-read /local/domain/$(xl domid {NAME})/console/tty").strip()
-    bed.ok(node, f"printf '%s\\n' {shlex.quote(FILL)} >{console}")
+    if bed.has_xen:
+        console = bed.ok(node, f"xenstore-read /local/domain/$(xl domid {NAME})/console/tty").strip()
+        into = f">{console}"
+    else:
+        into = f"| socat -t2 - UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/{NAME}.serial"
+    bed.ok(node, f"printf '%s\\n' {shlex.quote(FILL)} {into}")
     wait_until("it has written its content", lambda: content(bed, node, f"/dev/drbd{minor}"), timeout_s=120)
 
 
