@@ -15,13 +15,14 @@ from ganeti.storage import wipe
 from ganeti.storage.base import NotOurs
 from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel
-from ganeti.storage.lvm import repair
+from ganeti.storage.lvm import commands, repair
 from ganeti.storage.lvm.driver import LvmStorage
 from ganeti.storage.registry import drivers
 from ganeti.testing.clock import SteppedClock
 from ganeti.testing.script import Answer, Script
 
-RECORDED = Path(__file__).parents[1] / "transcripts" / "drbd-8.4.11"
+TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
+RECORDED = TRANSCRIPTS / "drbd-8.4.11"
 TAG = "ganeti+i-1+d-1"
 DISK = Disk(uuid="d-1", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "data1"))
 LVS, PVS = "lvs ... xenvg", "pvs ..."
@@ -246,6 +247,37 @@ def test_missing_physical_volumes_are_dropped_by_force_only_where_volumes_go_tha
     assert [repair.drop(tools, "xenvg", ()), repair.drop(tools, "xenvg", ("data2", "x"))] == [said, said]
     with pytest.raises(errors.StorageError, match="would lose data2, too"):
         repair.drop(tools, "xenvg", ("data1",))
+    tools.assert_finished()
+
+
+def test_a_group_that_lost_a_real_disk():
+    """Recorded: two physical volumes, one taken away; volumes on each and one across both."""
+    recorded = (TRANSCRIPTS / "lvm-2.03.16").joinpath
+    vgs, lvs = ("vgs ...", recorded("vgs-lost").read_text()), ("lvs ... lostvg", recorded("lvs-lost").read_text())
+    # without force LVM takes nothing out as long as volumes lie there, and says so by its exit status
+    partial = Answer(status=5, stderr=recorded("vgreduce-partial").read_text())
+    tools = Script(
+        vgs, lvs, vgs, lvs, ("vgreduce --yes --removemissing --force lostvg", recorded("vgreduce-forced").read_text()),
+        ("vgs ...", recorded("vgs-reduced").read_text()), ("vgreduce ...", partial),
+    )  # fmt: skip
+    found = repair.lost(tools, "lostvg")
+    assert (found.missing, [(volume.name, volume.owner) for volume in found.volumes]) == (
+        1,
+        [("both", "i-3"), ("two", "i-2")],
+    )
+    assert "1 missing" in repair.drop(tools, "lostvg", ("both", "two"))
+    assert repair.lost(tools, "lostvg") == StorageLoss()
+    with pytest.raises(errors.CommandFailed, match="still partial"):
+        tools.run(commands.reduce_missing("lostvg", force=False), timeout_s=1)
+    tools.assert_finished()
+
+
+def test_a_volume_of_which_a_part_is_missing_is_not_activated():
+    recorded = (TRANSCRIPTS / "lvm-2.03.16").joinpath
+    volumes = recorded("lvs-lost").read_text().replace("lostvg", "xenvg").replace("|both|", "|data1|")
+    storage, tools = lvm((LVS, volumes.replace("ganeti+i-3+d-3", TAG)))
+    with pytest.raises(errors.StorageError, match="lost"):
+        storage.open(DISK, "i-1")
     tools.assert_finished()
 
 

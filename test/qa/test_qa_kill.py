@@ -1,0 +1,60 @@
+"""The node daemon dies (kill -9) in the middle of a step, and is started again as its supervisor would."""
+
+import re
+
+import pytest
+from qa.conftest import wait_until
+from qa.mirrored import Running, check_content, check_mirror, home, is_gone, make, remove
+from qa.test_qa_life import ADDRESS, NAME
+
+
+@pytest.fixture(scope="module")
+def guest(cluster):
+    make(cluster, "node1:node2")
+    yield cluster
+    remove(cluster)
+
+
+def kill(bed, node):
+    bed.ok(node, "kill -9 $(cat /run/ganeti/ganeti-noded.pid)")
+    bed.ok(node, "ganeti-daemons start ganeti-noded")
+
+
+@pytest.mark.parametrize("node", [1, 2], ids=["primary", "secondary"])
+def test_it_dies_while_a_mirror_is_made(cluster, node):
+    bed = cluster
+    assert is_gone(bed), bed.is_empty()
+    making = Running(
+        bed,
+        "gnt-instance add --ignore-ipolicy -t drbd --disk 0:size=128m -n node1:node2 -B memory=128 "
+        f"--no-start --no-nics -o kernel-only {NAME}",
+    )
+    wait_until("its volumes are made", lambda: bed.volumes(node), every_s=0.2)
+    kill(bed, node)
+    status, _ = making.end()
+    if status == 0:
+        bed.ok(1, "gnt-instance", "remove", "-f", NAME)
+    wait_until("nothing is left", lambda: is_gone(bed), timeout_s=180)
+    bed.ok(1, "gnt-cluster", "verify")
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_it_dies_while_a_guest_moves(guest, end):
+    bed = guest
+    node, other, _ = home(bed)
+    before = bed.uptime(ADDRESS)
+    moving = Running(bed, "gnt-instance migrate -f " + NAME)
+    wait_until("the guest is received", lambda: bed.domains(other), every_s=0.2)
+    kill(bed, node if end == "source" else other)
+    status, text = moving.end()
+    if status != 0 and "--cleanup" in text:
+        bed.ok(1, "gnt-instance", "migrate", "--cleanup", "-f", NAME)
+    wait_until("the guest answers", lambda: bed.answers(ADDRESS))
+    assert bed.uptime(ADDRESS) > before, "the same guest, not a new one"
+    node, other, minor = home(bed)
+    assert (bed.domains(node), bed.domains(other)) == ([NAME], [])
+    check_content(bed, node, minor)
+    check_mirror(bed)
+    for each in (node, other):
+        assert not re.search("allow-two-primaries", bed.ok(each, f"drbdsetup show {minor}"))
+    bed.ok(1, "gnt-cluster", "verify")
