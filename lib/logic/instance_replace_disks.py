@@ -139,10 +139,15 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
         return (Place.PRIMARY, tuple(here)) if here else (Place.SECONDARY, tuple(there))
 
     async def _check_other(self, env: Env, instance: Instance, disks: Sequence[Disk], other: Node) -> None:
-        """It will have the only good copy for a while."""
+        """It will have the only good copy for a while.
+
+        What is on the primary node is what counts, connected or not: a secondary may be replaced because the two do
+        not go together any more. A secondary has to have heard of every write.
+        """
+        is_primary = other.uuid == instance.primary_node
         found = await self._states(env, instance, other)
         for disk, state in zip(instance.disks, found, strict=True):
-            if disk in disks and not (state.is_local_good and state.is_connected):
+            if disk in disks and not (state.is_local_good and (is_primary or state.is_connected)):
                 raise errors.PrereqError(
                     "wrong_state",
                     f"disk {instance.disks.index(disk)} of {instance.name} on node {other.name} {state.problem}: "

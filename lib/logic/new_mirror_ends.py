@@ -23,7 +23,7 @@ PROCEDURE = "replace-disks"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    steps: list[Step]  # the last is the commit from which on it goes forward
+    steps: list[Step]  # with the commit from which on it goes forward, and what connects the halves then
     after: Instance
     disks: tuple[Disk, ...]  # that are synchronised then
     removals: list[Step]  # of the old volumes
@@ -88,6 +88,8 @@ def in_place(
     record = _record(instance, node.uuid, aside)
     title = f"the new volumes of {instance.name} on {node.name} are in use"
     steps.append(Commit(title=title, changes=(), recoveries=(record,)))
+    # halves that stood alone, or never came up, meet again
+    steps += mirrors.assemble(config, env, instance, instance.nodes, disks=disks)
     return Change(
         steps=steps,
         after=instance,

@@ -511,6 +511,61 @@ def test_sound_usb_and_spice_are_what_the_emulator_understands(kvm):
         assert connection.getpeername()[1] == port
 
 
+@pytest.fixture(params=XEN)
+def xen(request):
+    made = Node(request.param)
+    yield made
+    made.end()
+
+
+def lose(node, *directories):
+    """What the node kept of web1 there."""
+    for directory in directories:
+        for place in Path(node.paths.local(directory)).iterdir():
+            if place.is_file() and place.suffix != ".lock":
+                place.unlink()
+
+
+def test_a_domain_whose_file_for_xl_is_lost_is_listed_and_reboots(xen):
+    xen.start()
+    lose(xen, paths.XEN_CONFIG_DIR)
+    assert [guest.name for guest in xen.hypervisor.list()] == ["web1"]
+    assert xen.hypervisor.leftovers() == ()
+    (before,) = Path(xen.paths.local(paths.XEN_DIR)).glob("*.json")
+    xen.hypervisor.reboot(xen.spec(), hard=True)
+    assert xen.state() is GuestState.RUNNING
+    (file,) = Path(xen.paths.local(paths.XEN_CONFIG_DIR)).iterdir()
+    assert UUID in file.read_text()
+    assert before.exists()
+
+
+def test_a_domain_whose_files_are_all_lost_is_found_by_its_uuid_and_never_started_beside(xen):
+    xen.start()
+    lose(xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
+    found = xen.restarted().info("web1", UUID)
+    assert (found.state, found.memory, found.hypervisor) == (GuestState.RUNNING, 32, xen.name)
+    assert xen.hypervisor.info("web1", UUID.replace("1", "2")) is None
+    assert xen.hypervisor.info("web1", "") is None  # it may be somebody else's
+    with pytest.raises(errors.HypervisorError, match="files were lost"):
+        xen.hypervisor.reboot(xen.spec(), hard=True)
+    assert sum(call[1] == "create" for call in xen.runner.calls) == 1
+    xen.start()
+    assert sum(call[1] == "create" for call in xen.runner.calls) == 1
+    assert [guest.uuid for guest in xen.hypervisor.list()] == [UUID]
+    assert xen.hypervisor.running("web1", UUID) is not None
+
+
+def test_a_domain_whose_files_are_all_lost_can_be_ended(xen):
+    xen.start()
+    lose(xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
+    with pytest.raises(errors.HypervisorError, match="is running"):
+        xen.hypervisor.clean_up("web1", UUID)
+    xen.hypervisor.stop("web1", UUID, force=True)
+    assert xen.state() is None
+    xen.hypervisor.clean_up("web1", UUID)
+    xen.start("other", UUID.replace("1", "2"))
+
+
 def test_vnc_of_xen_is_open_to_others_by_password_only(tmp_path):
     node = Node("xen-hvm")
     try:

@@ -320,3 +320,69 @@ def test_new_disks_are_wiped_if_the_cluster_says_so(tmp_path: Path, template: st
             assert is_connected(cluster, 3)
 
     on_cluster(tmp_path, body)
+
+
+def spoil_metadata(cluster: SimulatedCluster, number: int) -> None:
+    """Of both disks' halves on that node."""
+    for disk in web1(cluster).disks:
+        vg, name = disk.children[1].logical_id
+        with open(node(cluster, number).paths.local(f"/var/lib/ganeti/fake-lvm/{vg}/{name}"), "r+b") as file:
+            file.write(b"\xff" * 4096)
+
+
+def test_a_secondary_that_lost_its_metadata_is_done_without_and_replaced(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        write(data(cluster, 2), b"hello")
+        await good(cluster, op("DEACTIVATE_DISKS"))
+        spoil_metadata(cluster, 3)
+        assert "has no metadata" in await bad(cluster, op("STARTUP"))
+        assert not node(cluster, 2).hypervisor.list()
+        await good(cluster, op("STARTUP", force=True))
+        assert [guest.name for guest in node(cluster, 2).hypervisor.list()] == ["web1"]
+        assert not is_connected(cluster, 2)
+        assert "not" in await bad(cluster, op("MIGRATE"))
+        await good(cluster, op("REPLACE_DISKS", mode="replace_on_secondary"))
+        assert is_connected(cluster, 2)
+        assert [content(cluster, number) for number in (2, 3)] == [b"hello", b"hello"]
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_primary_that_lost_its_metadata_is_not_promoted_and_the_other_half_goes_on(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        write(data(cluster, 2), b"hello")
+        await good(cluster, op("DEACTIVATE_DISKS"))
+        spoil_metadata(cluster, 2)
+        for force in (False, True):
+            assert "has no metadata" in await bad(cluster, op("STARTUP", force=force))
+            assert not node(cluster, 2).hypervisor.list()
+        await good(cluster, op("FAILOVER", ignore_consistency=True))
+        await good(cluster, op("STARTUP", force=True))
+        assert [guest.name for guest in node(cluster, 3).hypervisor.list()] == ["web1"]
+        assert content(cluster, 3) == b"hello"
+        await good(cluster, op("REPLACE_DISKS", mode="replace_on_secondary"))
+        assert is_connected(cluster, 3)
+        assert [content(cluster, number) for number in (2, 3)] == [b"hello", b"hello"]
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
+def test_halves_that_stand_alone_are_made_whole_on_the_side_that_is_not_wanted(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        for number in (2, 3):
+            for minor in node(cluster, number).minors():
+                node(cluster, number).storage[DiskTemplate.DRBD].inner._kernel.disconnect(minor, "", "")  # type: ignore[attr-defined]
+        write(data(cluster, 2), b"newer")
+        assert not is_connected(cluster, 2)
+        assert "last good copy" in await bad(cluster, op("REPLACE_DISKS", mode="replace_on_primary"))
+        await good(cluster, op("REPLACE_DISKS", mode="replace_on_secondary"))
+        assert is_connected(cluster, 2)
+        assert [content(cluster, number) for number in (2, 3)] == [b"newer", b"newer"]
+        assert [guest.name for guest in node(cluster, 2).hypervisor.list()] == ["web1"]
+
+    on_cluster(tmp_path, body)

@@ -73,6 +73,8 @@ class XenHypervisor:
                         hint=f"run gnt-instance migrate --cleanup {name}",
                     )
                 if parse.state(there) is not GuestState.SHUTDOWN:
+                    if record is None:
+                        self._note_again(spec, disk_paths)
                     return
                 self._end(name)
             problem = self.validate(spec.hvparams)
@@ -81,6 +83,11 @@ class XenHypervisor:
             record, text = self._plan(spec, disk_paths)
             self._records.write(record, text)
             self._create(record, paused=paused)
+
+    def _note_again(self, spec: GuestSpec, disk_paths: tuple[str, ...]) -> None:
+        """Of a running domain whose files were lost: without them it would not be listed."""
+        log.warning("instance %s runs, but its files were lost: they are written anew", spec.instance.name)
+        self._records.write(*self._plan(spec, disk_paths))
 
     def _create(self, record: Record, *, paused: bool) -> None:
         try:
@@ -132,12 +139,19 @@ class XenHypervisor:
         name = spec.instance.name
         with self._records.locked(name):
             found, record = self._find(name, spec.instance.uuid), self._records.read(name)
+            if found is not None and record is None:
+                raise errors.HypervisorError(
+                    f"instance {name} runs, but its files were lost",
+                    hint=f"gnt-instance startup {name} writes them anew",
+                )
             if found is None or record is None or record.incoming or parse.state(found) is GuestState.SHUTDOWN:
                 raise errors.HypervisorError(f"cannot reboot instance {name} that is not running")
             can_restart = record.spec.hvparams["reboot_behavior"] == "reboot"
             if not hard and can_restart and not found.is_paused:
                 self._restart(name, found)
                 return
+            if not os.path.exists(self._records.config(name)):
+                self._records.write(record, self._plan(record.spec, record.disk_paths)[1])
             self._end(name)
             self._create(record, paused=False)
 
@@ -177,32 +191,33 @@ class XenHypervisor:
         )
 
     def info(self, name: str, uuid: str) -> Guest | None:
-        record = self._records.read(name)
-        if record is None or not self._is_mine(record):
-            return None
         found = self._find(name, uuid)
-        return None if found is None else self._report(found, record)
+        return None if found is None else self._report(found, self._records.read(name))
 
     def _find(self, name: str, uuid: str) -> Domain | None:
-        """The domain of this instance; another one's of the same name is not the one that was asked for."""
+        """The domain of this instance; another one's of the same name is not the one that was asked for.
+
+        Where its record was lost the uuid has to be known: it is the domain's too.
+        """
         record = self._records.read(name)
-        if record is None or not self._is_mine(record):
+        if record is not None and not self._is_mine(record):
+            return None
+        wanted = uuid if record is None else record.spec.instance.uuid
+        if not wanted or uuid not in ("", wanted):
             return None
         found = self._xl.find(name)
-        if found is None or found.uuid != record.spec.instance.uuid or uuid not in ("", found.uuid):
-            return None
-        return found
+        return found if found is not None and found.uuid == wanted else None
 
     def _is_mine(self, record: Record) -> bool:
         return record.spec.instance.hypervisor == self._name
 
-    def _report(self, domain: Domain, record: Record) -> Guest:
+    def _report(self, domain: Domain, record: Record | None) -> Guest:
         return Guest(
             name=domain.name,
             uuid=domain.uuid,
             hypervisor=self._name,
-            state=GuestState.MIGRATING if record.incoming else parse.state(domain),
-            memory=config.memory(record.spec),
+            state=GuestState.MIGRATING if record is not None and record.incoming else parse.state(domain),
+            memory=domain.memory if record is None else config.memory(record.spec),
             vcpus=domain.vcpus,
             cpu_seconds=domain.cpu_seconds,
         )
