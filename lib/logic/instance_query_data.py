@@ -17,7 +17,6 @@ from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.disks import is_mirror
-from ganeti.model.jobs import Undo
 from ganeti.model.locks import LockPlan, shared
 from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid, nice_key
@@ -60,7 +59,11 @@ class InstanceQueryData(LogicalUnit[OpInstanceQueryData, QueryFacts]):
             result={
                 each.name: {
                     **details(config, each, None if self.op.static else live),
-                    "old_volumes": [old_volumes(config, undo) for undo in env.debts if undo.until_good == each.uuid],
+                    "old_volumes": [
+                        f"{owing.where(config, undo)}: {owing.waits_for(config, undo)}"
+                        for undo in env.debts
+                        if undo.until_good == each.uuid
+                    ],
                 }
                 for each in instances
             }
@@ -161,12 +164,6 @@ def details(config: Config, instance: Instance, live: Live | None) -> dict[str, 
         "tags": sorted(instance.tags),
         "pending": [] if live is None else _pending(config, instance, live),
     }
-
-
-def old_volumes(config: Config, undo: Undo) -> str:
-    """What is kept of the instance on a node that does not need it."""
-    node = config.nodes[undo.node].name if undo.node in config.nodes else undo.node
-    return f"{node} has still to {owing.told(config, undo)}"
 
 
 def _pending(config: Config, instance: Instance, live: Live) -> list[str]:

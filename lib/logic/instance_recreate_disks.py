@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.volume import VolumeInfo
-from ganeti.logic import checks, devices, hooks, mirrors, placement, volumes
+from ganeti.calls.base import decode as decode_call
+from ganeti.calls.volume import VolumeInfo, VolumeRemove
+from ganeti.logic import checks, devices, hooks, mirrors, owing, placement, volumes
 from ganeti.logic.allocation import Allocate, NewDisk
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
-from ganeti.logic.steps import Commit, Step
+from ganeti.logic.steps import Commit, Effect, Step
 from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.disks import Mirror, grown, is_mirror
+from ganeti.model.jobs import Undo
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
 from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node, Put
 from ganeti.ops.disks import OpInstanceRecreateDisks
@@ -27,6 +29,7 @@ class RecreateFacts(msgspec.Struct, frozen=True, kw_only=True):
     instance: Instance
     changed: Instance  # as it is to be recorded
     disks: tuple[Disk, ...]  # of `changed`, that are made
+    kept: tuple[Undo, ...] = ()  # removals of old volumes, where the new ones are made
 
 
 @implements(OpInstanceRecreateDisks)
@@ -49,6 +52,14 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
         if instance.admin_state is AdminState.UP:
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is marked up", hint="stop it first")
         wanted = self._wanted(instance)
+        kept = tuple(undo for undo in env.debts if undo.until_good == instance.uuid)
+        if kept and not op.drop_old_volumes:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"old volumes of {instance.name} are kept that may be the only good copy of its data: "
+                + "; ".join(owing.where(config, undo) for undo in kept),
+                hint="copy from them what is needed; add --drop-old-volumes to give them up",
+            )
         if op.nodes and op.iallocator:
             raise errors.PrereqError("wrong_input", "both nodes and an allocator were given", hint="give one of them")
         if op.nodes or op.iallocator:
@@ -63,7 +74,12 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
                 raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
             await self._check_gone(env, instance, [instance.disks[index] for index in wanted], nodes)
         changed = self._changed(env, instance, wanted, nodes)
-        return RecreateFacts(instance=instance, changed=changed, disks=tuple(changed.disks[index] for index in wanted))
+        return RecreateFacts(
+            instance=instance,
+            changed=changed,
+            disks=tuple(changed.disks[index] for index in wanted),
+            kept=tuple(undo for undo in kept if undo.node in changed.nodes),
+        )
 
     def _wanted(self, instance: Instance) -> dict[int, Mapping[str, Any]]:
         """By index; all disks when none is named. Any: JSON."""
@@ -164,6 +180,14 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
     def hooks(self, facts: RecreateFacts, config: Config) -> HookPlan:
         return hooks.instance_hooks(config, facts.instance, {})
 
+    @staticmethod
+    def _dropped(env: Env, undo: Undo) -> Effect:
+        """Other volumes are called so from now on; as a debt it is dropped once the configuration says that."""
+        call = decode_call(undo.call)
+        assert isinstance(call, VolumeRemove)
+        now = VolumeRemove(disk=call.disk, owner=call.owner, request=env.new_request())
+        return Effect(title=owing.where(env.config, undo), node=undo.node, call=now)
+
     def plan(self, facts: RecreateFacts, env: Env) -> Sequence[Step]:
         config, instance, changed = env.config, facts.instance, facts.changed
         gone = [uuid for uuid in instance.nodes if uuid not in changed.nodes]
@@ -173,6 +197,7 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
             else []
         )
         return [
+            *(self._dropped(env, undo) for undo in facts.kept),
             *volumes.create(config, env, changed, only=facts.disks),
             *mirrors.wait(config, changed, disks=facts.disks),
             *volumes.close_all(config, env, changed),

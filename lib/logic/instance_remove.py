@@ -45,7 +45,7 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemoveFacts]):
             if not self.op.ignore_failures:
                 checks.online(
                     env.config.nodes[uuid],
-                    hint="with --ignore-failures what lies on it is left there and must go later",
+                    hint="with --ignore-failures what lies on it is removed when it is back",
                 )
         return RemoveFacts(instance=instance)
 
@@ -55,7 +55,7 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemoveFacts]):
 
     def plan(self, facts: RemoveFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
-        on_failure = OnFailure.WARN if self.op.ignore_failures else OnFailure.UNDO
+        on_failure = OnFailure.OWE if self.op.ignore_failures else OnFailure.UNDO
         resolve = Resolve(
             procedure=PROCEDURE, arguments={"instance": instance.uuid}, title=f"removal of {instance.name}"
         )

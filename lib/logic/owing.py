@@ -26,10 +26,21 @@ def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str, *, until_goo
     return Undo(node=node, call=encode_call(again), effect=call.request, title=title, until_good=until_good)
 
 
+def where(config: Config, undo: Undo) -> str:
+    """What it is, with its node."""
+    return f"{undo.title} on {config.nodes[undo.node].name if undo.node in config.nodes else undo.node}"
+
+
 def told(config: Config, undo: Undo) -> str:
     """What it is and what it waits for, besides its node."""
+    condition = waits_for(config, undo)
+    return f"{undo.title} {condition}" if condition else undo.title
+
+
+def waits_for(config: Config, undo: Undo) -> str:
+    """Empty: for its node alone."""
     instance = config.instances.get(undo.until_good) if undo.until_good is not None else None
     if instance is None:
-        return undo.title
+        return ""
     primary = config.nodes[instance.primary_node].name
-    return f"{undo.title}, when the disks of {instance.name} are active and complete on {primary}"
+    return f"when the disks of {instance.name} are active and complete on {primary}"

@@ -21,7 +21,7 @@ from ganeti.calls.port import Progress, Rpc
 from ganeti.master import links, spares
 from ganeti.master.commits import Committer
 from ganeti.master.state import State, row
-from ganeti.model.disks import VolumeName, is_mirror
+from ganeti.model.disks import VolumeName
 from ganeti.model.jobs import Debt, Flags, Undo
 from ganeti.model.objects import Disk, Node
 from ganeti.model.types import JobId, Uuid
@@ -126,7 +126,7 @@ class DebtPayer:
         for debt in self._state.debts.values():
             if node is None or debt.node == node:
                 try:
-                    yield from filter(is_mirror, links.disks(decode_call(debt.undo.call)))
+                    yield from links.mirrors(decode_call(debt.undo.call))
                 except codec.CodecError:
                     continue  # of another version; told about when it is tried
 
@@ -158,6 +158,14 @@ class DebtPayer:
                 due = msgspec.structs.replace(debt, undo=msgspec.structs.replace(debt.undo, until_good=None))
                 await self._write(debt, due, f"not needed any more: {debt.undo.title}")
 
+    async def _forgive(self) -> None:
+        """Of nodes that left the cluster nothing can be asked; whoever removed them was told."""
+        for debt in [debt for debt in self._state.debts.values() if debt.node not in self._state.config.nodes]:
+            try:
+                await self._write(debt, None, f"its node has left: {debt.undo.title}")
+            except errors.GanetiError as err:
+                log.debug("debt of job %s stays: %s", debt.job, err)
+
     async def _write(self, debt: Debt, new: Debt | None, reason: str) -> None:
         assert self._committer is not None
         if debt.serial in self._state.debts:  # paid by somebody else meanwhile
@@ -172,14 +180,12 @@ class DebtPayer:
 
     async def try_all(self) -> None:
         """Every node on its own: one that does not answer does not hold up the others."""
-        try:
-            await self._judge(self._spares())
-        except errors.GanetiError as err:
-            log.debug("what is kept stays so: %s", err)
-        await asyncio.gather(*(self._try(node) for node in {debt.node for debt in self._state.debts.values()}))
+        nodes = {debt.node for debt in self._state.debts.values()}
+        await asyncio.gather(self._forgive(), *(self._try(node) for node in sorted(nodes)))
 
     async def _try(self, node: Uuid) -> None:
         try:
             await self.pay(node)
+            await self.settle(node)
         except errors.GanetiError as err:
             log.debug("debts of %s stay: %s", node, err)

@@ -113,6 +113,11 @@ def disks(value: Any) -> Iterator[Disk]:  # Any: a call, or a part of one
             yield from disks(getattr(value, name))
 
 
+def mirrors(value: Any) -> Iterator[Disk]:  # Any: a call
+    """The mirrored disks that a call is about."""
+    return filter(is_mirror, disks(value))
+
+
 def volumes(value: Any) -> frozenset[VolumeName]:  # Any: a call
     """The volumes that a call is about, as they are called on a node."""
     return names(disks(value))

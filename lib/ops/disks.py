@@ -78,6 +78,9 @@ class OpInstanceRecreateDisks(OpCode, frozen=True, tag="OP_INSTANCE_RECREATE_DIS
     disks: tuple[Any, ...] = ()
     nodes: tuple[str, ...] = ()  # primary, and of mirrors secondary
     iallocator: Allocator = ""
+    drop_old_volumes: Annotated[
+        bool, opt("--drop-old-volumes", help="also when old volumes are kept that may be the last good copy")
+    ] = False
 
 
 @operation(

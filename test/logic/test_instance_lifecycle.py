@@ -302,7 +302,7 @@ def test_remove_ignores_failures_when_told_so():
     op = OpInstanceRemove(instance_name=NAME)
     assert refused(op, env).code == "wrong_state"
     steps = plan(msgspec.structs.replace(op, ignore_failures=True), env)
-    assert {effect.on_failure for effect in effects(steps)} == {OnFailure.WARN}
+    assert {effect.on_failure for effect in effects(steps)} == {OnFailure.OWE}
 
 
 def resolve_remove(env: PlanEnv) -> str:

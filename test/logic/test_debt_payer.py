@@ -1,0 +1,162 @@
+"""In which order nodes are told what they still have to do, and what they are not told any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from logic.plan_env import make_config, make_instance, node_uuid
+
+from ganeti import errors
+from ganeti.calls.base import Call, encode
+from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.volume import VolumeRemove
+from ganeti.master.debts import DebtPayer
+from ganeti.master.state import State, write_of
+from ganeti.model.jobs import Debt, Undo
+from ganeti.model.objects import Disk, DiskTemplate, Put
+from ganeti.model.types import JobId, RequestId, Uuid
+from ganeti.store.api import Batch, Write
+
+GONE = Uuid("an instance that is gone")
+GOOD, BAD = MirrorStatus(disk="UpToDate"), MirrorStatus(disk="Inconsistent")
+
+
+class World:
+    """Implements the nodes and the store: calls for names in `failing` fail, what is committed is there at once."""
+
+    def __init__(self, *debts: Debt, instances: Sequence[Any] = ()) -> None:
+        self.state = State()
+        config = make_config(*instances)
+        objects = [config.cluster, *config.groups.values(), *config.nodes.values(), *config.instances.values()]
+        writes = [write_of(Put(each)) for each in objects]
+        self.state.load((write.table, write.key, write.value or "") for write in writes)
+        self.state.debts = {debt.serial: debt for debt in debts}
+        self.failing: set[str] = set()
+        self.silent: set[Uuid] = set()
+        self.removed: list[str] = []
+        self.status: MirrorStatus = GOOD
+        self.on_question: Callable[[], None] = lambda: None
+        self.payer = DebtPayer(self.state, cast("Any", self))
+        self.payer.attach(cast("Any", self))
+
+    async def one(self, node: Uuid, call: Call[Any], *, progress: Any = None) -> Any:
+        if node in self.silent:
+            raise errors.RpcError(node, "unreachable", "does not answer")
+        if not isinstance(call, VolumeRemove):
+            self.on_question()
+            return (self.status,)
+        name = str(call.disk.logical_id[1])
+        if name in self.failing:
+            raise errors.RpcError(node, "failed", "input/output error")
+        self.removed.append(name)
+        return None
+
+    async def commit(self, note: Any, *, writes: Sequence[Write]) -> None:
+        await asyncio.sleep(0)
+        self.state.publish(cast("Batch", _Published(writes)))
+
+
+class _Published:
+    serial = 1
+
+    def __init__(self, writes: Sequence[Write]) -> None:
+        self.writes = writes
+
+
+def volume(name: str) -> Disk:
+    return Disk(uuid=Uuid(name), template=DiskTemplate.PLAIN, size=1, logical_id=("xenvg", name))
+
+
+def debt(serial: int, name: str, *, node: int = 2, owner: Uuid = GONE, until_good: Uuid | None = None) -> Debt:
+    request = RequestId(f"r{serial}")
+    call = VolumeRemove(disk=volume(name), owner=owner, request=request, undoes=RequestId(f"e{serial}"))
+    undo = Undo(node=node_uuid(node), call=encode(call), effect=request, title=f"remove {name}", until_good=until_good)
+    return Debt(serial=serial, node=node_uuid(node), job=JobId(1), undo=undo, since=0.0)
+
+
+def run(world: World) -> list[str]:
+    """What is removed; then what is still owed is in the state."""
+    asyncio.run(world.payer.try_all())
+    return world.removed
+
+
+WEB1 = make_instance(disks=(volume("web1"),))
+
+
+def test_what_a_node_fails_at_holds_up_what_came_later_about_the_same_volume() -> None:
+    world = World(debt(1, "a"), debt(2, "b"), debt(3, "a"), debt(4, "c"))
+    world.failing = {"a"}
+    assert run(world) == ["b", "c"]
+    world.failing = set()
+    assert run(world)[2:] == ["a", "a"]
+    assert not world.state.debts
+
+
+def test_a_node_that_does_not_answer_does_not_hold_up_the_others() -> None:
+    world = World(debt(1, "a", node=1), debt(2, "b", node=2))
+    world.silent = {node_uuid(1)}
+    assert run(world) == ["b"]
+    assert list(world.state.debts) == [1]
+
+
+def test_what_may_be_the_only_good_copy_goes_once_the_primary_has_everything() -> None:
+    world = World(debt(1, "old", owner=WEB1.uuid, until_good=WEB1.uuid), instances=[WEB1])
+    world.status = BAD
+    assert run(world) == []
+    world.silent = {WEB1.primary_node}
+    assert run(world) == []
+    world.silent, world.status = set(), GOOD
+    assert run(world) == ["old"]
+    assert not world.state.debts
+
+
+def test_once_the_primary_had_everything_it_is_not_asked_again() -> None:
+    """What the primary loses later it does not lose to the old volumes."""
+    world = World(debt(1, "old", owner=WEB1.uuid, until_good=WEB1.uuid), instances=[WEB1])
+    world.failing = {"old"}
+    assert run(world) == []
+    world.status, world.failing = BAD, set()
+    assert run(world) == ["old"]
+
+
+def test_an_answer_about_disks_that_have_changed_meanwhile_does_not_count() -> None:
+    world = World(debt(1, "old", owner=WEB1.uuid, until_good=WEB1.uuid), instances=[WEB1])
+
+    def moves() -> None:
+        moved = make_instance(disks=(volume("web1"),), node=3)
+        world.state.publish(cast("Batch", _Published([write_of(Put(moved))])))
+        world.on_question = lambda: None
+
+    world.on_question = moves
+    assert run(world) == []
+    assert run(world) == ["old"]
+
+
+def test_it_does_not_hinder_other_calls() -> None:
+    """Neither is it asked for, nor is it made, on the way to another call."""
+    world = World(debt(1, "old", owner=WEB1.uuid, until_good=WEB1.uuid), debt(2, "b"), instances=[WEB1])
+    other = VolumeRemove(disk=volume("c"), owner=GONE, request=RequestId("1"))
+    asyncio.run(world.payer.one(node_uuid(2), other))
+    assert world.removed == ["b", "c"]
+
+
+def test_when_its_instance_is_gone_it_is_owed_as_anything_else() -> None:
+    world = World(debt(1, "old", owner=WEB1.uuid, until_good=WEB1.uuid))
+    other = VolumeRemove(disk=volume("c"), owner=GONE, request=RequestId("1"))
+    asyncio.run(world.payer.one(node_uuid(2), other))
+    assert world.removed == ["old", "c"]
+
+
+def test_what_the_configuration_has_on_the_node_is_never_removed_as_a_debt() -> None:
+    world = World(debt(1, "web1", node=1, owner=WEB1.uuid), debt(2, "web1", owner=WEB1.uuid), instances=[WEB1])
+    assert run(world) == ["web1"]  # on node2, where the instance has nothing
+    assert not world.state.debts
+
+
+def test_debts_of_a_node_that_has_left_are_forgotten() -> None:
+    world = World(debt(1, "a", node=7))
+    world.silent = {node_uuid(7)}
+    assert run(world) == []
+    assert not world.state.debts
