@@ -79,6 +79,7 @@ FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
 FAKE_DRBD_DIR = File(f"{_RUN}/fake-drbd", _ROOT, _ROOT, 0o700)  # of virtual nodes
 FAKE_LVM_DIR = File(f"{_DATA}/fake-lvm", _ROOT, _ROOT, 0o750)  # of virtual nodes
 SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
+HELPER_JAIL = File(f"{_RUN}/helper-jail", _ROOT, _ROOT, 0o555)  # stays empty: all that emulators of helpers see
 LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)
 OS_LOG_DIR = File(f"{_LOG}/os", _ROOT, _ADMIN, 0o750)
 CONSOLE_LOG_DIR = File(f"{_LOG}/console", _ROOT, _ADMIN, 0o750)
@@ -91,7 +92,8 @@ SHARED_FILE_STORAGE_DIR = File(settings.SHARED_FILE_STORAGE_DIR, _ROOT, _ROOT, 0
 
 DIRECTORIES = (
     DATA_DIR, STATE_DIR, NODE_DIR, RAPI_DIR, RUN_DIR, SOCKET_DIR, KVM_DIR, XEN_DIR, FAKE_DIR, SCRIPTS_DIR,
-    LOG_DIR, OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR, RENEWAL_DIR,
+    HELPER_JAIL, LOG_DIR, OS_LOG_DIR, CONSOLE_LOG_DIR, CLEANER_LOG_DIR, CONFIG_DIR, HOOKS_DIR,
+    RENEWAL_DIR,
 )  # fmt: skip
 
 #: secrets that are the same on all nodes, by the names under which they are renewed

@@ -48,6 +48,7 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     compression_tools: tuple[str, ...] | None = None
     hv_state: dict[str, Params] = {}
     disk_state: dict[str, Params] = {}
+    install_image: str = ""
     prealloc_wipe_disks: bool = False
     lvm_self_repair: bool = False
     use_external_mip_script: bool = False

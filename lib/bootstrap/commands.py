@@ -47,6 +47,7 @@ _INIT_OPTIONS = (
            metavar="FIRST-LAST,..."),
     option("compression_tools", "--compression-tools", help="tools for exports", parse=Parse.LIST, metavar="A,B,...",
            default="gzip,gzip-fast,gzip-slow"),
+    option("install_image", "--install-image", help="what is booted to run untrusted OS scripts", metavar="PATH"),
     option("prealloc_wipe_disks", "--prealloc-wipe-disks", help="overwrite new disks before use",
            parse=Parse.YES_NO, metavar="yes|no"),
     option("lvm_self_repair", "--lvm-self-repair", parse=Parse.YES_NO, metavar="yes|no",

@@ -14,7 +14,7 @@ from ganeti.bootstrap.checks import InitFacts, InitRequest, check, check_not_a_m
 from ganeti.bootstrap.membership import make_storage_directories, remove_everything
 from ganeti.host import files, services, tls
 from ganeti.host.clock import Clock
-from ganeti.hypervisor import parameters
+from ganeti.hypervisor import linux, parameters
 from ganeti.logic import cluster_values
 from ganeti.master import ssconf
 from ganeti.master.state import FLAGS_KEY, row, write_of
@@ -24,7 +24,7 @@ from ganeti.model.jobs import Flags
 from ganeti.model.objects import AnyObject, Cluster, Group, Node, Params, Put
 from ganeti.model.ssh import settings as ssh_settings
 from ganeti.model.types import Uuid
-from ganeti.node import ssh, ssh_files
+from ganeti.node import helper_image, ssh, ssh_files
 from ganeti.node.ssconf import write_ssconf
 from ganeti.ops.cluster import OpClusterSetParams
 from ganeti.paths import Paths
@@ -54,7 +54,8 @@ class TypedParameters(msgspec.Struct, frozen=True, kw_only=True):
 #: settings of the request that `gnt-cluster modify` takes in the same form
 _OTHERS = (
     "ndparams", "diskparams", "ipolicy", "vg_name", "drbd_helper", "uid_pool", "compression_tools", "hv_state",
-    "disk_state", "prealloc_wipe_disks", "lvm_self_repair", "use_external_mip_script", "default_iallocator_params",
+    "disk_state", "install_image", "prealloc_wipe_disks", "lvm_self_repair", "use_external_mip_script",
+    "default_iallocator_params",
 )  # fmt: skip
 
 
@@ -76,6 +77,16 @@ def check_parameters(request: InitRequest, hypervisors: tuple[str, ...]) -> Type
     if not request.uid_pool and any(values.get("security_model") == "pool" for values in hvparams.values()):
         raise errors.PrereqError("wrong_input", "security_model is pool, but there are no user ids", hint="--uid-pool")
     return TypedParameters(hvparams=hvparams, beparams=beparams, nicparams=nicparams, others=others)
+
+
+def check_image(path: str, where: Paths) -> None:
+    """The install image, if one is given, lies on this host. Raises PrereqError."""
+    if not path:
+        return
+    try:
+        helper_image.find(linux.host_file(where, path))
+    except errors.NodeFailure as err:
+        raise errors.PrereqError("wrong_input", f"--install-image: {err}", hint="tools/helper-image makes one") from err
 
 
 def first_objects(
@@ -151,6 +162,7 @@ def create_cluster(
     check_not_a_member(where)
     facts = check(request, where, known_hypervisors=known_hypervisors, known_templates=known_templates)
     typed = check_parameters(request, facts.hypervisors)
+    check_image(request.install_image, where)
     files.make_directory(where, paths.DATA_DIR)
     with files.locked(where.local(paths.INIT_MARK) + ".lock"):
         check_not_a_member(where)  # another init may have ended while we waited

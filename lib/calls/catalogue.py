@@ -3,6 +3,7 @@
 from ganeti.calls import (
     devices,
     export,
+    helper,
     iallocator,
     instance,
     inventory,
@@ -22,8 +23,8 @@ from ganeti.calls import (
 from ganeti.calls.base import REGISTRY
 
 MODULES = (
-    devices, export, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider, renewal,
-    ssh, store, task, volume,
+    devices, export, helper, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider,
+    renewal, ssh, store, task, volume,
 )  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.calls.helper import Helper
 from ganeti.model.objects import Params
 
 
@@ -131,6 +132,7 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     drbd_problem: str = ""  # why they are not known
     drbd_version: str = ""  # empty: not loaded
     drbd_helper: str = ""
+    helper_problem: str = ""  # why no helper machine can be started
 
 
 @call(reply=VerifyReply, time=Time.SLOW)
@@ -147,6 +149,7 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     allocators: tuple[str, ...] = ()  # programs that it shall find
     programs: tuple[str, ...] = ()  # paths of what it shall be able to run
     mirrors: bool = False  # whether to look at mirrors
+    helper: Helper | None = None  # that it shall be able to start
     volume_group: str = ""  # filled in on the way
 
 

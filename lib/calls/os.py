@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.calls.helper import Helper
 from ganeti.calls.instance import GuestSpec
 from ganeti.model.objects import Params
 
@@ -41,11 +42,12 @@ class OsVerify(Call[str], frozen=True, tag="os_verify"):
 
 @call(reply=None, time=Time.LONG, reserve=Reserve.SCRIPTS)
 class OsCreate(ChangingCall[None], frozen=True, tag="os_create"):
-    """Run the create script on the open disks. Fails with the end of the script's log."""
+    """Run the create script on the open disks, or create_untrusted in the helper. Fails with the end of its log."""
 
     spec: GuestSpec
     reinstall: bool = False
     debug: int = 0
+    helper: Helper | None = None  # None: this cluster has no install image
 
 
 @call(reply=str, time=Time.LONG, reserve=Reserve.SCRIPTS)

@@ -23,9 +23,9 @@ LINGER_S = 3.0
 #: a pipe that somebody who has left the group holds open is given up after so long without data
 _SILENCE_S = 5.0
 #: becomes the command that follows when it is told to; the end of input means that we are gone
-_GATE = ("/bin/sh", "-c", 'read -r word && exec "$0" "$@" </dev/null')
+_GATE = ("/bin/sh", "-c", 'read -r word && unset PWD OLDPWD SHLVL && exec "$0" "$@" </dev/null')
 #: the same, and what comes after that word is the command's input: a shell reads no further than the line
-_GATE_TO_DATA = ("/bin/sh", "-c", 'read -r word && exec "$0" "$@"')
+_GATE_TO_DATA = ("/bin/sh", "-c", 'read -r word && unset PWD OLDPWD SHLVL && exec "$0" "$@"')
 
 
 class Output:
@@ -35,6 +35,12 @@ class Output:
         self._handle = handle
         self._ended = ended
         self.moved = time.monotonic()  # when there was data last
+
+    def waits(self, seconds: float) -> bool:
+        """Whether there is something to read within that time, be it the end."""
+        poller = select.poll()
+        poller.register(self._handle, select.POLLIN | select.POLLHUP)
+        return bool(poller.poll(seconds * 1000))
 
     def read(self, size: int) -> bytes:
         """Some bytes; none: nobody can write any more. Raises ExecError when it is held open by a stray process."""

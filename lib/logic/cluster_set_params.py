@@ -16,6 +16,7 @@ from ganeti.logic import (
     cluster_values,
     devices,
     guests,
+    helpers,
     hooks,
     master_ip,
     os_parameters,
@@ -72,6 +73,7 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
         for hypervisor in touched:
             await self._check_on_nodes(env, hypervisor, guests.cluster_hvparams(new_config, hypervisor))
         await self._check_os_parameters(env, new_config)
+        await helpers.check_everywhere(env, new_config)
         for template in (DiskTemplate.FILE, DiskTemplate.SHAREDFILE):
             await self._check_directory(env, old, changed, template)
         await cluster_hosts.check(env, changed, force=op.force)

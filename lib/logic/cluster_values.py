@@ -67,6 +67,7 @@ def changed(config: Config, op: OpClusterSetParams) -> Cluster:
         },
         "file_storage_dir": lambda: directory(op.file_storage_dir or "", "file storage directory"),
         "shared_file_storage_dir": lambda: directory(op.shared_file_storage_dir or "", "shared file storage directory"),
+        "install_image": lambda: _image(op.install_image or ""),
         "reserved_lvs": lambda: patterns(op.reserved_lvs or ()),
         "compression_tools": lambda: _tools(op.compression_tools or ()),
     }
@@ -141,6 +142,15 @@ def directory(value: str, what: str, *, anywhere: bool = False) -> str:
     if problem:
         raise _wrong(f"the {what} {value!r} {problem}")
     return value
+
+
+def _image(path: str) -> str:
+    if path and not places.is_normal(path):
+        raise _wrong(
+            f"the install image {path!r} is not an absolute, normalised path",
+            hint="it is a directory or a file that lies at the same place on every node",
+        )
+    return path
 
 
 def patterns(texts: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ganeti import errors, paths
 from ganeti.calls.instance import InstanceList
 from ganeti.calls.node import NodeInfo, NodeVerify, NodeVersion, VerifyReply, VersionReply
 from ganeti.calls.os import OsDiagnose
-from ganeti.logic import disk_looks, findings, guests, verify_host, verify_nodes, verify_ssh
+from ganeti.logic import disk_looks, findings, guests, helpers, verify_host, verify_nodes, verify_ssh
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.cluster_verify import in_slices, known_skips, tell
 from ganeti.logic.devices import FILE_TEMPLATES
@@ -174,6 +174,7 @@ async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) 
         devices=verify_host.devices(config, node),
         allocators=verify_host.allocators(config, node),
         programs=verify_host.programs(config, node),
+        helper=helpers.of_cluster(config) if node.vm_capable else None,
         mirrors=node.vm_capable and verify_host.uses_mirrors(config),
     )
     return (await env.rpc.many([uuid], question))[uuid]

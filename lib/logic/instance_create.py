@@ -16,6 +16,7 @@ from ganeti.logic import (
     checks,
     devices,
     guests,
+    helpers,
     hooks,
     importing,
     mirrors,
@@ -337,6 +338,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             force_variant=op.force_variant,
             names=tuple(os_parameters.given(op.osparams, op.osparams_private, op.osparams_secret)),
             complete=guests.osparams(env.config, instance, once=op.osparams_secret),
+            helper=helpers.of(env.config, op),
             is_created=op.mode == "create" and not op.no_install,
         )
 
@@ -414,7 +416,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         return Effect(
             title=f"install {instance.os} on the disks of {instance.name}",
             node=instance.primary_node,
-            call=OsCreate(spec=spec, debug=self.op.debug_level, request=request),
+            call=OsCreate(
+                spec=spec, debug=self.op.debug_level, helper=helpers.of(env.config, self.op), request=request
+            ),
             # the script is stopped before the disks that it writes are removed
             undo=OsStop(request=env.new_request(), undoes=request),
         )

@@ -10,7 +10,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.calls.volume import VolumeClose
-from ganeti.logic import checks, guests, hooks, mirrors, os_parameters, volumes
+from ganeti.logic import checks, guests, helpers, hooks, mirrors, os_parameters, volumes
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, OnFailure, Record, Step
 from ganeti.model.config import Config
@@ -66,6 +66,7 @@ class InstanceReinstall(LogicalUnit[OpInstanceReinstall, ReinstallFacts]):
             force_variant=op.force_variant,
             names=tuple(self._once),
             complete=guests.osparams(config, new, once=self._once),
+            helper=helpers.of(config, op),
         )
         return ReinstallFacts(old=old, new=new)
 
@@ -88,7 +89,13 @@ class InstanceReinstall(LogicalUnit[OpInstanceReinstall, ReinstallFacts]):
         install = Effect(
             title=f"install {new.os} on the disks of {new.name}",
             node=new.primary_node,
-            call=OsCreate(spec=spec, reinstall=True, debug=self.op.debug_level, request=request),
+            call=OsCreate(
+                spec=spec,
+                reinstall=True,
+                debug=self.op.debug_level,
+                helper=helpers.of(config, self.op),
+                request=request,
+            ),
             undo=OsStop(request=env.new_request(), undoes=request),
         )
         # the other halves of mirrors get what is written, if they can

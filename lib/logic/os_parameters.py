@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganeti import errors
+from ganeti.calls.helper import Helper
 from ganeti.calls.os import OsDefinition, OsDiagnose, OsVerify
-from ganeti.logic import checks, os_definitions
+from ganeti.logic import checks, helpers, os_definitions
 from ganeti.logic.base import Env
 from ganeti.model import params
 from ganeti.model.objects import Instance, Node, Params
@@ -93,9 +94,13 @@ async def check_installable(
     force_variant: bool,
     names: Sequence[str],
     complete: Params,
+    helper: Helper | None,
     is_created: bool = True,
 ) -> None:
-    """It can be there, and takes its parameters; `is_created`: its create script will run. Raises PrereqError."""
+    """It can be there, and takes its parameters; `is_created`: its create script will run. Raises PrereqError.
+
+    `helper`: where the script runs if the OS has one that is not trusted.
+    """
     blacklist = env.config.cluster.blacklisted_os
     if os in blacklist or os.partition("+")[0] in blacklist:
         raise errors.PrereqError(
@@ -103,13 +108,8 @@ async def check_installable(
         )
     definitions = await checks.ask(env, node.uuid, OsDiagnose(), "ask for OS definitions")
     found = os_definitions.installable(definitions, os, hypervisor, node.name, force_variant=force_variant)
-    if is_created and found.scripts and "create" not in found.scripts:
-        raise errors.PrereqError(
-            "wrong_state",
-            f"OS {found.name} has only the script create_untrusted, which must run in a helper machine of its own; this"
-            " version starts none",
-            hint="use an OS definition with a create script, or --no-install and install the guest by other means",
-        )
+    if is_created:
+        await helpers.check(env, node, found, helper)
     await check(env, node, found, os, names=names, complete=complete)
 
 

@@ -77,6 +77,8 @@ def check_host(config: Config, node: Node, reply: VerifyReply, master: VerifyRep
         found.check(False, code, name, f"the program {path} cannot be run: {why}")
     listed = "; ".join(reply.bad_storage_paths)
     found.check(not listed, "ENODEFILESTORAGEPATHS", name, f"in the list of directories for file disks: {listed}")
+    text = f"untrusted OS scripts cannot run there: {reply.helper_problem}"
+    found.check(not reply.helper_problem, "ENODEOS", name, text)
     if uses_mirrors(config) and node.vm_capable:
         _mirrors(config, node, reply, master, found)
 

@@ -41,7 +41,7 @@ def describe(config: Config) -> dict[str, Any]:
         "hv_state": cluster.hv_state_static,
         "disk_state": cluster.disk_state_static,
         "gluster_storage_dir": "",
-        "install_image": "",
+        "install_image": cluster.install_image,
         "instance_communication_network": "",
         "zeroing_image": "",
         "compression_tools": list(cluster.compression_tools),

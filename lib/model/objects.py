@@ -88,6 +88,7 @@ class Cluster(Object, frozen=True, kw_only=True, omit_defaults=True):
     hidden_os: tuple[str, ...] = ()
     blacklisted_os: tuple[str, ...] = ()
     compression_tools: tuple[str, ...] = ("gzip", "gzip-fast", "gzip-slow")
+    install_image: str = ""  # logical path of what is booted to run untrusted OS scripts; empty: none
     prealloc_wipe_disks: bool = False
     lvm_self_repair: bool = False  # missing physical volumes are dropped where all halves of mirrors are good elsewhere
     lvm_self_repaired: str = ""  # what was done so, and when; then nothing more until it is allowed anew

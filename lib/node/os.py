@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ganeti import errors
+from ganeti.calls.helper import HelperVerify
 from ganeti.calls.os import OsCreate, OsDefinition, OsDiagnose, OsRename, OsVerify
-from ganeti.node import os_run, osenv
+from ganeti.node import helper, helper_job, os_run, osenv
 from ganeti.node.base import Context, NodeEnv, handles
 
 
@@ -26,19 +27,31 @@ def verify(call: OsVerify, env: NodeEnv, context: Context) -> str:
 def create(call: OsCreate, env: NodeEnv, context: Context) -> None:
     spec = call.spec
     definition, directory = os_run.usable(spec, env.paths)
-    if "create" not in definition.scripts:
+    script = "create" if call.helper is None or helper_job.SCRIPT not in definition.scripts else helper_job.SCRIPT
+    if script not in definition.scripts:
         raise errors.NodeFailure(
-            f"OS {definition.name} has only the script create_untrusted, which needs a helper machine",
-            hint="use an OS definition with a create script",
+            f"OS {definition.name} has only the script {helper_job.SCRIPT}, which needs an install image to run in",
+            hint="name one with gnt-cluster modify --install-image",
         )
     disks = os_run.open_disks(spec, env)
     environment = osenv.create(spec, definition, disks, reinstall=call.reinstall, debug=call.debug)
     title = f"add-{spec.instance.os}-{spec.instance.name}"
-    problem = os_run.run(
-        "create", title, environment, request=call.request, directory=directory, env=env, stop=context.stop
-    )
+    if call.helper is not None and script == helper_job.SCRIPT:
+        problem = helper.run(
+            call.helper, spec, title, environment, disks, request=call.request, directory=directory, env=env,
+            context=context,
+        )  # fmt: skip
+    else:
+        problem = os_run.run(
+            script, title, environment, request=call.request, directory=directory, env=env, stop=context.stop
+        )
     if problem:
-        raise errors.NodeFailure(f"OS create script of {spec.instance.os} failed: {problem}")
+        raise errors.NodeFailure(f"OS {script} script of {spec.instance.os} failed: {problem}")
+
+
+@handles(HelperVerify)
+def verify_helper(call: HelperVerify, env: NodeEnv, context: Context) -> str:
+    return helper.why_not(call.helper, env)
 
 
 @handles(OsRename)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
+from typing import IO, Self
 
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
@@ -142,20 +142,12 @@ def run(
 
     What `feed` or `take` raise about something else than the script is raised here.
     """
-    stamp = time.strftime("%Y-%m-%d_%H_%M_%S", time.gmtime(env.clock.time()))
-    logical = f"{paths.OS_LOG_DIR.path}/{re.sub(r'[^-+.0-9A-Za-z_]', '_', title)}-{stamp}.log"
-    files.make_directory(env.paths, paths.OS_LOG_DIR)
-    local = env.paths.local(logical)
-    try:
-        handle = os.open(local, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-    except OSError as err:
-        raise errors.NodeFailure(f"the log {logical} cannot be written: {err.strerror}") from err
     why = ""
-    with open(handle, "wb") as output, scripts.recorded(env.paths, request) as begun:
+    with Log(title, env) as log_file, scripts.recorded(env.paths, request) as begun:
         try:
             status = env.runner.run_logged(
                 (f"{directory}/{script}",),
-                output=output,
+                output=log_file.file,
                 timeout_s=env.script_limit_s,
                 # a virtual node's processes are known by its two variables
                 environment=dict(environment) | env.paths.environment(),
@@ -170,12 +162,52 @@ def run(
         except errors.CommandFailed as err:
             why = str(err)
         else:
-            why = _trouble(status)
-    if not why:
-        return ""
-    with open(local, "rb") as written:
-        end = _tail(written)
-    return f"{why}; last lines of {logical}:\n{end}" if end else f"{why}; {logical} is empty"
+            why = how(status)
+    return log_file.with_end(why) if why else ""
+
+
+def how(status: int) -> str:
+    """How a script ended that did not end well, or nothing."""
+    return f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
+
+
+class Log:
+    """The file that keeps what a script says."""
+
+    def __init__(self, title: str, env: NodeEnv) -> None:
+        """Raises NodeFailure when it cannot be written."""
+        stamp = time.strftime("%Y-%m-%d_%H_%M_%S", time.gmtime(env.clock.time()))
+        self._logical = f"{paths.OS_LOG_DIR.path}/{re.sub(r'[^-+.0-9A-Za-z_]', '_', title)}-{stamp}.log"
+        self._local = env.paths.local(self._logical)
+        files.make_directory(env.paths, paths.OS_LOG_DIR)
+        try:
+            handle = os.open(self._local, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        except OSError as err:
+            raise errors.NodeFailure(f"the log {self._logical} cannot be written: {err.strerror}") from err
+        self.file: IO[bytes] = open(handle, "wb", buffering=0)  # noqa: SIM115 closed by __exit__
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.file.close()
+
+    def write(self, text: str) -> None:
+        """From any thread; what comes too late is dropped. Raises NodeFailure."""
+        try:
+            with self._lock:
+                if not self.file.closed:
+                    self.file.write(text.encode())
+        except OSError as err:
+            raise errors.NodeFailure(f"the log {self._logical} cannot be written: {err.strerror}") from err
+
+    def with_end(self, why: str) -> str:
+        """What went wrong, with the last lines."""
+        with open(self._local, "rb") as written:
+            end = _tail(written)
+        return f"{why}; last lines of {self._logical}:\n{end}" if end else f"{why}; {self._logical} is empty"
 
 
 def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop: threading.Event) -> str:
@@ -195,16 +227,11 @@ def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop
         except errors.CommandFailed as err:
             why = str(err)
         else:
-            why = _trouble(status)
+            why = how(status)
         if not why:
             return ""
         said = _tail(output)
     return f"its verify script ended with {why}: {said}" if said else f"its verify script ended with {why}"
-
-
-def _trouble(status: int) -> str:
-    """How a script ended that did not end well, or nothing."""
-    return f"exit status {status}" if status > 0 else f"signal {-status}" if status else ""
 
 
 def _tail(file: IO[bytes]) -> str:

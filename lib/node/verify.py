@@ -13,7 +13,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files, net, partition, tls
-from ganeti.node import iallocator, verify_files, verify_host
+from ganeti.node import helper, iallocator, verify_files, verify_host
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import TrustFile
@@ -60,6 +60,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         drbd_problem=drbd_problem,
         drbd_version=verify_host.drbd_version() if call.mirrors else "",
         drbd_helper=verify_host.drbd_helper() if call.mirrors else "",
+        helper_problem=helper.why_not(call.helper, env) if call.helper else "",
     )
 
 

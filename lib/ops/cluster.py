@@ -157,6 +157,10 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     enabled_user_shutdown: Annotated[
         bool | None, opt("--user-shutdown", help="a shutdown from inside the guest is meant", parse=Parse.YES_NO)
     ] = None
+    install_image: Annotated[
+        str | None,
+        opt("--install-image", help="what is booted to run untrusted OS scripts; empty: nothing", metavar="PATH"),
+    ] = None
     prealloc_wipe_disks: Annotated[
         bool | None, opt("--prealloc-wipe-disks", help="overwrite new disks before use", parse=Parse.YES_NO)
     ] = None

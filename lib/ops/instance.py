@@ -20,6 +20,23 @@ TemporaryBe = Annotated[
 ]
 NoRemember = Annotated[bool, opt("--no-remember", help="do not record the new wanted state")]
 
+HelperStartup = Annotated[
+    Annotated[int, Meta(ge=1)] | None,
+    opt(
+        "--helper-startup-timeout",
+        help="seconds until the helper machine of an untrusted OS script begins it [300]",
+        metavar="SECONDS",
+    ),
+]
+HelperShutdown = Annotated[
+    Annotated[int, Meta(ge=1)] | None,
+    opt(
+        "--helper-shutdown-timeout",
+        help="seconds from that script's end until its helper machine is off [120]",
+        metavar="SECONDS",
+    ),
+]
+
 
 @operation(
     cli=Cli(tool="gnt-instance", verb="add", positional=("instance_name",)),
@@ -93,6 +110,8 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
         Params,
         opt("--os-parameters-secret", help="for this run of the OS scripts only; not kept", parse=Parse.KEYVAL),
     ] = {}
+    helper_startup_timeout: HelperStartup = None
+    helper_shutdown_timeout: HelperShutdown = None
     file_driver: Annotated[str, opt("--file-driver", help="loop, blktap or blktap2")] = ""
     file_storage_dir: Annotated[
         str, opt("--file-storage-dir", help="directory below the file storage directory", metavar="DIR")
@@ -381,6 +400,8 @@ class OpInstanceReinstall(OpCode, frozen=True, tag="OP_INSTANCE_REINSTALL"):
         Params,
         opt("--os-parameters-secret", help="as --os-parameters-private", parse=Parse.KEYVAL),
     ] = {}
+    helper_startup_timeout: HelperStartup = None
+    helper_shutdown_timeout: HelperShutdown = None
 
 
 @operation(

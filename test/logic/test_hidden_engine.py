@@ -234,15 +234,3 @@ def test_one_parameter_is_of_one_kind(tmp_path: Path) -> None:
             await cluster.submit(create(osparams_secret={"size": REDACTED}))
 
     on_cluster(tmp_path, body)
-
-
-def test_only_a_helper_could_run_create_untrusted(tmp_path: Path) -> None:
-    async def body(cluster: SimulatedCluster) -> None:
-        for node in cluster.nodes.values():
-            directory = node.paths.local(f"{node.paths.os_search_path[0]}/{OS_NAME}")
-            os.rename(f"{directory}/create", f"{directory}/create_untrusted")
-        job = await cluster.run(create())
-        assert "only the script create_untrusted, which must run in a helper machine" in str(job.ops[0].result)
-        assert (await cluster.run(create(no_install=True))).status is Status.SUCCESS
-
-    on_cluster(tmp_path, body)
