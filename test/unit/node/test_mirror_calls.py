@@ -175,7 +175,7 @@ def test_disks_are_filled_in_wherever_a_call_carries_them():
     source = FromDisk(spec=GuestSpec(instance=instance, hvparams={}, beparams={}), index=0, contents=Contents.RAW)
     told = links.linked(source, "a", CONFIG)
     assert told.spec.instance.disks[0].link.minor == 3
-    assert [disk.uuid for disk in links.mirrors(source)] == [MIRROR.uuid]
+    assert [disk.uuid for disk in links.disks(source)] == [MIRROR.uuid]
 
 
 def test_the_end_of_a_peer_that_left_the_cluster_has_no_address():
@@ -193,7 +193,7 @@ def test_minors_and_ports_in_use_are_those_of_instances_and_of_what_is_owed():
     assert disks.used_minors(config, "b") == {5}
     assert disks.used_minors(config, "a", [owed]) == {3, 8}
     assert set(config.ports) == {11000}
-    assert [disk.uuid for disk in links.mirrors(VolumeRemove(disk=owed, owner="i", request="r"))] == ["m"]
+    assert [disk.uuid for disk in links.disks(VolumeRemove(disk=owed, owner="i", request="r"))] == ["m"]
 
 
 def test_a_mirror_s_new_end_keeps_its_place():
