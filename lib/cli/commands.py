@@ -28,7 +28,14 @@ TOOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ganeti.bootstrap.commands",),
     ),
     "gnt-instance": (
-        ("ganeti.cli.instance", "ganeti.cli.moves", "ganeti.cli.disks", "ganeti.cli.batch_create", "ganeti.cli.tags"),
+        (
+            "ganeti.cli.instance",
+            "ganeti.cli.moves",
+            "ganeti.cli.disks",
+            "ganeti.cli.detached_disks",
+            "ganeti.cli.batch_create",
+            "ganeti.cli.tags",
+        ),
         (),
     ),
     "gnt-group": (("ganeti.cli.group", "ganeti.cli.tags"), ()),

@@ -14,6 +14,7 @@ from ganeti.logic import (  # noqa: F401 - each registers its units and resolver
     cluster_verify,
     cluster_verify_disks,
     cluster_verify_group,
+    detached_disk_operations,
     disk_activation,
     group_assign_nodes,
     group_change,

@@ -109,6 +109,8 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
             for template in ({disk.template.value for disk in each.disks} or {DiskTemplate.DISKLESS.value})
             if template not in wanted
         ]
+        kept = [(each.disk.template.value, each.disk.name or each.uuid) for each in config.disks.values()]
+        used += [(template, f"detached disk {name}") for template, name in kept if template not in wanted]
         _refuse_used("disk template", used)
         return tuple(DiskTemplate(name) for name in dict.fromkeys(wanted))
 

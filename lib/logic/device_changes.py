@@ -22,14 +22,15 @@ from ganeti.model.types import Uuid
 D = TypeVar("D", Disk, Nic)
 Told = tuple[str, Any]
 
-_ACTIONS = ("add", "remove", "modify")
+_ACTIONS = ("add", "remove", "modify", "attach", "detach")
+_AT_END = ("add", "remove", "attach", "detach")  # without a device: the last one, or behind it
 _SHORT = 2  # [index or action, values], as clients of 2.0 write it
 _FULL = 3  # [action, device, values]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    action: str  # add, remove or modify
-    device: int | str  # index (-1: last, for `add` behind it), uuid or name
+    action: str  # one of `_ACTIONS`
+    device: int | str  # index (-1: last, for `add` and `attach` behind it), uuid or name
     values: dict[str, Any]
 
 
@@ -38,6 +39,8 @@ class Outcome(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
     devices: tuple[D, ...]
     told: tuple[Told, ...]
+    attached: tuple[Uuid, ...] = ()  # of the devices those that were there already
+    detached: tuple[D, ...] = ()  # those that are kept, of no instance
 
 
 def _wrong(message: str, *, hint: str = "") -> errors.PrereqError:
@@ -54,18 +57,22 @@ def _parse_one(untrusted: Any, what: str) -> Change:
         raise _wrong(f"{what} changes are [action, device, values], not {str(untrusted)[:80]}")
     *head, values = untrusted
     if len(head) == 1:
-        head = [head[0], -1] if head[0] in ("add", "remove") else ["modify", head[0]]
+        head = [head[0], -1] if head[0] in _AT_END else ["modify", head[0]]
     action, device = head
     if not isinstance(values, Mapping):
         raise _wrong(f"{what}: values are wanted, not {str(values)[:80]}")
-    if action in ("attach", "detach"):
-        raise _wrong(f"{what}: {action} is not available: an instance's disks belong to it", hint="use add or remove")
+    if action in ("attach", "detach") and what != "disk":
+        raise _wrong(f"{what}: {action} is for disks", hint="use add or remove")
     if action not in _ACTIONS:
         raise _wrong(f"{what}: unknown action {str(action)[:40]!r}", hint="there are " + ", ".join(_ACTIONS))
     if isinstance(device, bool) or not isinstance(device, int | str):
         raise _wrong(f"{what}: {str(device)[:40]!r} is no index, name or uuid")
-    if action == "remove" and values:
-        raise _wrong(f"{what} {device}: nothing is set on a device that is removed")
+    if action in ("remove", "detach") and values:
+        raise _wrong(f"{what} {device}: nothing is set on a device that goes")
+    if action == "attach" and (len(values) != 1 or set(values) - {"uuid", "name"}):
+        raise _wrong(
+            f"{what} {device}: which disk is to be attached?", hint="write attach:uuid=UUID or attach:name=NAME"
+        )
     if action == "modify" and not values:
         raise _wrong(f"{what} {device}: nothing to change was given")
     number = device.removeprefix("-") if isinstance(device, str) else ""
@@ -105,11 +112,25 @@ def _check_names(found: Sequence[D], what: str) -> None:
 
 
 def disks(
-    old: Sequence[Disk], changes: Sequence[Change], make: Callable[[devices.DiskSpec, int], Disk]
+    old: Sequence[Disk],
+    changes: Sequence[Change],
+    make: Callable[[devices.DiskSpec, int], Disk],
+    kept: Callable[[str], Disk],
 ) -> Outcome[Disk]:
-    """`make` gives the disk for a description and its index."""
+    """`make` gives the disk for a description and its index, `kept` a detached one by its uuid or name."""
     found, told = list(old), []
+    attached: list[Uuid] = []
+    detached: list[Disk] = []
     for change in changes:
+        if change.action == "attach":
+            index = _place(found, change.device, "disk")
+            disk = kept(wanted_disk(change))
+            if disk.uuid in attached:
+                raise _wrong(f"disk {disk.uuid} is attached twice")
+            found.insert(index, disk)
+            attached.append(disk.uuid)
+            told.append((f"disk/{index}", f"attach:{disk.uuid}"))
+            continue
         if change.action == "add":
             index = _place(found, change.device, "disk")
             spec = devices.disk(change.values, f"disk {index}")
@@ -120,15 +141,31 @@ def disks(
         if change.action == "remove":
             del found[index]
             told.append((f"disk/{index}", "remove"))
+        elif change.action == "detach":
+            disk = found.pop(index)
+            if disk.uuid not in {each.uuid for each in old}:
+                raise _wrong(f"disk {index} was not there before", hint="detach it with a command of its own")
+            detached.append(disk)
+            told.append((f"disk/{index}", f"detach:{disk.uuid}"))
         else:
             found[index], more = _changed_disk(found[index], change.values, index)
             told += more
     if len(found) > devices.MAX_DISKS:
         raise _wrong(f"{len(found)} disks are too many", hint=f"an instance has at most {devices.MAX_DISKS}")
     if old and not found:
-        raise _wrong("the last disk cannot be removed", hint="remove the instance instead")
+        raise _wrong("the last disk cannot be taken away", hint="remove the instance instead")
+    if attached and any(uuid not in {disk.uuid for disk in found} for uuid in attached):
+        raise _wrong("a disk is attached and removed at once")
     _check_names(found, "disk")
-    return Outcome(devices=tuple(found), told=tuple(told))
+    return Outcome(devices=tuple(found), told=tuple(told), attached=tuple(attached), detached=tuple(detached))
+
+
+def wanted_disk(change: Change) -> str:
+    """Uuid or name of the detached disk that is to be attached."""
+    (value,) = change.values.values()
+    if not isinstance(value, str) or not value:
+        raise _wrong(f"{str(value)[:80]!r} is no name or uuid of a disk")
+    return value
 
 
 def _changed_disk(disk: Disk, untrusted: Mapping[str, Any], index: int) -> tuple[Disk, list[Told]]:

@@ -16,6 +16,7 @@ from ganeti.calls.volume import VolumeInfo
 from ganeti.hypervisor import parameters
 from ganeti.logic import (
     checks,
+    detached_disks,
     device_changes,
     devices,
     disk_activation,
@@ -35,7 +36,7 @@ from ganeti.model import params
 from ganeti.model.config import Config
 from ganeti.model.disks import is_mirror, space
 from ganeti.model.locks import LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Disk, Instance, Node, Params, Put
+from ganeti.model.objects import AdminState, Change, Delete, DetachedDisk, Disk, Instance, Node, Params, Put
 from ganeti.model.types import MiB
 from ganeti.ops.instance import OpInstanceSetParams
 
@@ -58,14 +59,18 @@ class ModifyFacts(msgspec.Struct, frozen=True, kw_only=True):
     told: tuple[tuple[str, Any], ...]  # Any: JSON scalars, what the client is told
     plugging: Plugging | None = None
     memory: Memory | None = None
+    attached: tuple[DetachedDisk, ...] = ()  # of the disks those that it gets with their data
+    detached: tuple[Disk, ...] = ()  # those that are kept, of no instance
 
     @property
     def added(self) -> tuple[Disk, ...]:
-        return _missing(self.changed.disks, self.instance.disks)
+        """New ones, to be made."""
+        return _missing(self.changed.disks, (*self.instance.disks, *(each.disk for each in self.attached)))
 
     @property
     def removed(self) -> tuple[Disk, ...]:
-        return _missing(self.instance.disks, self.changed.disks)
+        """With their data."""
+        return _missing(self.instance.disks, (*self.changed.disks, *self.detached))
 
 
 def _missing(those: Sequence[Disk], in_these: Sequence[Disk]) -> tuple[Disk, ...]:
@@ -80,11 +85,13 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
         nodes = dict.fromkeys(instance.nodes)
+        attached = detached_disks.wanted(config, self.op.disks)
+        nodes |= dict.fromkeys(node for disk in attached for node in disk.nodes)
         for name in (self.op.pnode, self.op.remote_node):
             if name:
                 nodes[config.node(name).uuid] = None
         return LockPlan.of(
-            instances=exclusive(instance.uuid),
+            instances=exclusive(instance.uuid, *map(detached_disks.lock, attached)),
             nodes=shared(*nodes),
             node_res=exclusive(*nodes) if self.op.disks or self.op.disk_template is not None else None,
             networks=shared(*networking.locked(config, self._untrusted_nics())),
@@ -102,8 +109,14 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         hv = guests.parse_hv(instance.hypervisor, op.hvparams)
         osp = os_parameters.Changes(op, instance)
         disks = device_changes.disks(
-            instance.disks, device_changes.parse(op.disks, "disk"), new_disks.maker(env, instance)
+            instance.disks,
+            device_changes.parse(op.disks, "disk"),
+            new_disks.maker(env, instance),
+            lambda wanted: config.detached_disk(wanted).disk,
         )
+        attached = tuple(config.disks[uuid] for uuid in disks.attached)
+        for each in attached:
+            detached_disks.check_fits(config, instance, each)
         nics = device_changes.nics(
             config, instance.nics, device_changes.parse(op.nics, "NIC"), self._choices(env, instance)
         )
@@ -137,7 +150,11 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             await self._check_memory(env, instance, changed)
         self._check_policy(env, instance, changed)
         facts = ModifyFacts(
-            instance=instance, changed=changed, told=(*self._told(be, hv, osp), *disks.told, *nics.told)
+            instance=instance,
+            changed=changed,
+            told=(*self._told(be, hv, osp), *disks.told, *nics.told),
+            attached=attached,
+            detached=disks.detached,
         )
         await self._check_disks(env, facts)
         return msgspec.structs.replace(
@@ -271,7 +288,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
     @staticmethod
     async def _check_disks(env: Env, facts: ModifyFacts) -> None:
         """The nodes answer, and there is room."""
-        if not (facts.added or facts.removed):
+        if not (facts.added or facts.removed or facts.attached):
             return
         for uuid in dict.fromkeys((*facts.instance.nodes, *facts.changed.nodes)):
             checks.online(env.config.nodes[uuid], hint="its volumes have to be made or removed there")
@@ -312,10 +329,11 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
                     f"instance {name} is running, and its devices cannot be changed: {problem}",
                     hint="stop it first, or add --no-hotplug: then it gets them with its next start",
                 )
-        if facts.removed:
+        if facts.removed or facts.detached:
             raise errors.PrereqError(
                 "wrong_state",
-                f"instance {name} is running: the disk to be removed is in use" + (f"; {problem}" if problem else ""),
+                f"instance {name} is running: the disk to be taken away is in use"
+                + (f"; {problem}" if problem else ""),
                 hint="stop it first",
             )
         env.warn(f"instance {name} gets its changed devices with its next start" + (f": {problem}" if problem else ""))
@@ -384,6 +402,11 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         if self.op.disk_template is not None:
             steps += mirrors.wait(config, facts.changed)
             steps += volumes.copy(config, env, instance, facts.added)
+        steps += detached_disks.give(config, env, facts.changed, facts.attached)
+        if instance.disks_active and facts.attached:
+            # as if they were down: if it fails they are that again
+            down = msgspec.structs.replace(facts.changed, disks_active=False)
+            steps += disk_activation.opened(config, env, down, [each.disk for each in facts.attached])
         if not instance.disks_active:
             added = [disk for disk in facts.added if is_mirror(disk)]
             nodes, on_failure = facts.changed.nodes, OnFailure.WARN
@@ -395,12 +418,18 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         title = f"change {instance.name}"
         if facts.changed == instance:
             return steps
+        changes: list[Change] = [Put(facts.changed)]
+        changes += [Put(detached_disks.record(instance, disk, env.now())) for disk in facts.detached]
+        changes += [Delete("disk", each.uuid) for each in facts.attached]
+        closing = disk_activation.closed(
+            config, env, instance, facts.detached, instance.nodes, on_failure=OnFailure.WARN
+        )
         if not facts.removed:
-            return [*steps, Commit(title=title, changes=(Put(facts.changed),), is_final=True)]
+            return [*steps, Commit(title=title, changes=tuple(changes), is_final=True), *closing]
         # From the commit on they belong to nobody: whatever interrupts us, they go.
         recoveries = tuple(volumes.removals(config, env, instance, facts.removed))
-        steps.append(Commit(title=title, changes=(Put(facts.changed),), recoveries=recoveries))
-        return steps + volumes.remove_some(config, env, instance, facts.removed)
+        steps.append(Commit(title=title, changes=tuple(changes), recoveries=recoveries))
+        return steps + volumes.remove_some(config, env, instance, facts.removed) + closing
 
     def result(self, facts: ModifyFacts) -> list[list[Any]]:
         return [list(pair) for pair in facts.told]

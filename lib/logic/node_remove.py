@@ -51,6 +51,13 @@ class NodeRemove(LogicalUnit[OpNodeRemove, RemoveFacts]):
                     f"node {node.name} is {role} node of {len(held)} instances: " + ", ".join(held[:5]),
                     hint="move or remove them first",
                 )
+        kept = [each.disk.name or each.uuid for each in config.disks.values() if node.uuid in each.nodes]
+        if kept:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"node {node.name} holds {len(kept)} detached disks: " + ", ".join(sorted(kept)[:5]),
+                hint="gnt-instance modify --disk attach:... or remove-detached-disk",
+            )
         debts = [owing.told(config, undo) for undo in env.debts if undo.node == node.uuid]
         if debts:
             env.warn(f"node {node.name} was still to undo: " + "; ".join(debts))

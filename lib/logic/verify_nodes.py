@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from ganeti.logic.disk_looks import Place, nodes_of, volume_name
 from ganeti.logic.findings import Findings
 from ganeti.model import disks
 from ganeti.model.config import Config
-from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node
 from ganeti.model.types import Uuid
 
 MAX_SKEW_S = 150.0
@@ -230,17 +230,23 @@ def check_orphans(config: Config, answers: Answers, found: Findings) -> Iterator
     local: dict[Uuid, set[str]] = {}
     shared: set[str] = set()
     reserved = [re.compile(pattern) for pattern in config.cluster.reserved_lvs]
+
+    def note(disk: Disk, nodes: Iterable[Uuid]) -> None:
+        for volume in disks.node_volumes(disk):
+            for node in nodes:
+                if volume.template is DiskTemplate.FILE:
+                    local.setdefault(node, set()).add(str(volume.logical_id[1]))
+                elif volume.template is DiskTemplate.PLAIN:
+                    local.setdefault(node, set()).add("/dev/" + "/".join(map(str, volume.logical_id)))
+                elif volume.template in FILE_TEMPLATES:
+                    shared.add(str(volume.logical_id[1]))
+
     for instance in config.instances.values():
         for disk in instance.disks:
-            for node in nodes_of(instance, disk):
-                for volume in disks.node_volumes(disk):
-                    if volume.template is DiskTemplate.FILE:
-                        local.setdefault(node, set()).add(str(volume.logical_id[1]))
-                    elif volume.template is DiskTemplate.PLAIN:
-                        local.setdefault(node, set()).add("/dev/" + "/".join(map(str, volume.logical_id)))
-                    elif volume.template in FILE_TEMPLATES:
-                        shared.add(str(volume.logical_id[1]))
+            note(disk, nodes_of(instance, disk))
         yield
+    for detached in config.disks.values():
+        note(detached.disk, detached.nodes)
     for node in answers.verify:
         name = config.nodes[node].name
         known = local.get(node, set()) | shared

@@ -13,6 +13,8 @@ from ganeti.model.objects import (
     AnyObject,
     Change,
     Cluster,
+    DetachedDisk,
+    Disk,
     DiskTemplate,
     Group,
     Instance,
@@ -21,6 +23,8 @@ from ganeti.model.objects import (
     Put,
 )
 from ganeti.model.types import Uuid
+
+_LISTED = "gnt-instance list-detached-disks tells their uuids"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,15 +35,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     groups: Map[Uuid, Group] = Map()
     instances: Map[Uuid, Instance] = Map()
     networks: Map[Uuid, Network] = Map()
+    disks: Map[Uuid, DetachedDisk] = Map()  # of no instance
     # indexes, lower-case names
     node_names: Map[str, Uuid] = Map()
     group_names: Map[str, Uuid] = Map()
     instance_names: Map[str, Uuid] = Map()
     network_names: Map[str, Uuid] = Map()
+    disk_names: Map[str, Uuid] = Map()
     primaries: Map[Uuid, frozenset[Uuid]] = Map()  # node → instances that have it as primary
     secondaries: Map[Uuid, frozenset[Uuid]] = Map()
     macs: Map[str, frozenset[Uuid]] = Map()  # address → instances that have it: one, unless something went wrong
-    ports: Map[int, frozenset[Uuid]] = Map()
+    ports: Map[int, frozenset[Uuid]] = Map()  # port → instances and detached disks
     ips: Map[str, frozenset[Uuid]] = Map()  # `nic_address` → instances that have it on that network
 
     @classmethod
@@ -53,7 +59,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def objects(self) -> Iterator[AnyObject]:
         yield self.cluster
-        for table in (self.groups, self.nodes, self.networks, self.instances):
+        for table in (self.groups, self.nodes, self.networks, self.instances, self.disks):
             yield from table.values()
 
     def get(self, kind: str, uuid: Uuid) -> AnyObject | None:
@@ -82,6 +88,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def network(self, name: str) -> Network:
         return self.networks[_expand(name, self.network_names, self.networks, "network", prefixes=False)]
+
+    def detached_disk(self, wanted: str) -> DetachedDisk:
+        """By uuid, or by the name that people gave it. Raises PrereqError."""
+        found = self.disks.get(Uuid(wanted))
+        named = [found] if found is not None else [each for each in self.disks.values() if each.disk.name == wanted]
+        if len(named) == 1 and wanted:
+            return named[0]
+        if named:
+            raise errors.PrereqError("unknown_entity", f"several detached disks are called {wanted!r}", hint=_LISTED)
+        raise errors.PrereqError("unknown_entity", f"there is no detached disk {wanted!r}", hint=_LISTED)
 
     @property
     def master(self) -> Node:
@@ -172,7 +188,9 @@ def nic_address(network: Uuid, ip: str) -> str:
 
 
 def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
-    """(index, key, instance)."""
+    """(index, key, instance or detached disk)."""
+    if isinstance(obj, DetachedDisk):
+        return _mirror_ports([obj.disk], obj.uuid)
     if not isinstance(obj, Instance):
         return set()
     found: set[tuple[str, str | int, Uuid]] = {("primaries", obj.primary_node, obj.uuid)}
@@ -181,10 +199,11 @@ def _index_entries(obj: AnyObject | None) -> set[tuple[str, str | int, Uuid]]:
     found.update(("ips", nic_address(nic.network, nic.ip), obj.uuid) for nic in obj.nics if nic.network and nic.ip)
     if obj.network_port is not None:
         found.add(("ports", obj.network_port, obj.uuid))
-    for disk in obj.disks:
-        if disk.template is DiskTemplate.DRBD:
-            found.add(("ports", disk.logical_id[2], obj.uuid))
-    return found
+    return found | _mirror_ports(obj.disks, obj.uuid)
+
+
+def _mirror_ports(disks: Iterable[Disk], holder: Uuid) -> set[tuple[str, str | int, Uuid]]:
+    return {("ports", disk.logical_id[2], holder) for disk in disks if disk.template is DiskTemplate.DRBD}
 
 
 def _expand(

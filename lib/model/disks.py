@@ -98,10 +98,11 @@ _SNAPSHOTS = (DiskTemplate.PLAIN, DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 
 
 def used_minors(config: Config, node: Uuid, others: Iterable[Disk] = ()) -> set[int]:
-    """Of /dev/drbdN on a node: those of instances, and of `others`, which the node still has to give up."""
+    """Of /dev/drbdN on a node: of instances, detached disks, and `others`, which the node still has to give up."""
     held = config.primaries.get(node, frozenset()) | config.secondaries.get(node, frozenset())
     own = (disk for uuid in held for disk in config.instances[uuid].disks)
-    return set(_minors((*own, *others), node))
+    detached = (each.disk for each in config.disks.values())
+    return set(_minors((*own, *detached, *others), node))
 
 
 def _minors(disks: Iterable[Disk], node: Uuid) -> Iterator[int]:

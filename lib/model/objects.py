@@ -259,8 +259,20 @@ class Network(Object, frozen=True, kw_only=True, omit_defaults=True):
         return {name: value for name, value in values.items() if value}
 
 
-AnyObject = Cluster | Node | Group | Instance | Network
-KINDS: dict[str, type[AnyObject]] = {cls.kind: cls for cls in (Cluster, Node, Group, Instance, Network)}
+class DetachedDisk(Object, frozen=True, kw_only=True, omit_defaults=True):
+    """A disk that was taken off its instance and is kept, with its data, until it is attached again or removed."""
+
+    kind: ClassVar[str] = "disk"
+
+    name: str  # its uuid: the name that people gave it need not be unique
+    disk: Disk
+    nodes: tuple[Uuid, ...]  # where its volumes lie, the instance's primary first
+    owner: Uuid  # the instance that its volumes are marked for; may be gone
+    instance_name: str  # of that, when the disk was detached
+
+
+AnyObject = Cluster | Node | Group | Instance | Network | DetachedDisk
+KINDS: dict[str, type[AnyObject]] = {cls.kind: cls for cls in (Cluster, Node, Group, Instance, Network, DetachedDisk)}
 
 
 class Put(msgspec.Struct, frozen=True):

@@ -13,6 +13,30 @@ IgnorePolicy = Annotated[bool, opt("--ignore-ipolicy", help="only warn where it 
 Allocator = Annotated[str, opt("-I", "--iallocator", help="who chooses the node", metavar="NAME")]
 
 
+@operation()
+class OpDetachedDisksQuery(OpCode, frozen=True, tag="OP_DETACHED_DISKS_QUERY"):
+    """List the disks that were taken off their instances and kept.
+
+    Result: (uuid, name, MiB, template, nodes, instance that it was taken off, epoch seconds of that) of each.
+    """
+
+
+@operation(
+    cli=Cli(
+        tool="gnt-instance",
+        verb="remove-detached-disk",
+        positional=("disk",),
+        confirm="The detached disk {disk} is removed with all its data. Continue?",
+        common=("submit", "print_jobid", "priority", "dry_run"),
+    ),
+    summary="disk",
+)
+class OpDetachedDiskRemove(OpCode, frozen=True, tag="OP_DETACHED_DISK_REMOVE"):
+    """Remove a disk that was taken off its instance, with its data."""
+
+    disk: Annotated[str, Meta(min_length=1, max_length=255, description="uuid or name of the disk")]
+
+
 @operation(
     cli=Cli(
         tool="gnt-instance",

@@ -302,7 +302,8 @@ class OpInstanceSetParams(OpCode, frozen=True, tag="OP_INSTANCE_SET_PARAMS"):
         tuple[tuple[Any, ...], ...],
         opt(
             "--disk",
-            help="add:size=SIZE,..., N:mode=ro, N:add,..., N:remove; N may be a name, a uuid or -1",
+            help="add:size=SIZE,..., N:mode=ro, N:add,..., N:remove, detach (the disk is kept), attach:uuid=UUID or "
+            "attach:name=NAME (one that was detached); N may be a name, a uuid or -1",
             parse=Parse.DEVICE_CHANGES,
             metavar="N:KEY=VALUE,...",
         ),

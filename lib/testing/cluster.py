@@ -351,6 +351,7 @@ class SimulatedCluster:
     def debris(self) -> list[str]:
         """What nodes hold that the configuration does not know."""
         every = [disk for instance in self.config.instances.values() for disk in instance.disks]
+        every += [each.disk for each in self.config.disks.values()]
         lying = [volume for disk in every for volume in disks.node_volumes(disk)]
         known = {_name(volume) for volume in lying}
         names = {instance.name for instance in self.config.instances.values()}

@@ -47,6 +47,10 @@ MIRRORED = create(disk_template="drbd", snode="node3", disks=[{"size": 16}])
 STOPPED_MIRROR = {**MIRRORED, "start": False}
 SHARED = create(disk_template="sharedfile")
 
+NAMED = [{"size": 16}, {"size": 8, "name": "data"}]
+DETACH = op("SET_PARAMS", disks=[["detach", "data", {}]], ignore_ipolicy=True)
+ATTACH = op("SET_PARAMS", disks=[["attach", -1, {"name": "data"}]], ignore_ipolicy=True)
+
 #: operation → what must be there before, the operation, the calls at which it is interrupted, the undos that must run
 CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = {
     "create": ([], create(), ("volume_create", "os_create"), {"volume_remove", "os_stop"}),
@@ -66,6 +70,18 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = 
         ),
         ("volume_create", "instance_devices", "instance_memory", "volume_remove"),
         {"volume_remove", "instance_devices", "instance_memory"},
+    ),
+    "attach": (
+        [create(disks=NAMED), DETACH],
+        ATTACH,
+        ("volume_give", "volume_open", "instance_devices"),
+        {"volume_give", "volume_close", "instance_devices"},
+    ),
+    "attach mirrored": (
+        [{**MIRRORED, "disks": NAMED}, DETACH],
+        ATTACH,
+        ("volume_give", "mirror_assemble", "volume_open", "instance_devices"),
+        {"volume_give", "volume_close", "instance_devices"},
     ),
     "convert": (
         [STOPPED],
