@@ -191,7 +191,7 @@ class Master:
         while True:
             await asyncio.sleep(3600)
             try:
-                await self._mastership.engine.forget_submissions()
+                await self._mastership.engine.submissions.forget_old()
             except errors.GanetiError as err:
                 log.warning("old submission keys stay: %s", err)
 

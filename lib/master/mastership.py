@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import msgspec
@@ -14,31 +14,15 @@ from ganeti import errors
 from ganeti.calls.master_ip import MasterIpUp
 from ganeti.calls.port import Rpc
 from ganeti.host.clock import Clock
-from ganeti.logic.guests import cluster_hvparams
 from ganeti.logic.master_ip import address_of
-from ganeti.master.commits import Committer
-from ganeti.master.debts import DebtPayer
-from ganeti.master.endings import Endings
-from ganeti.master.engine import Engine
-from ganeti.master.env import JobEnv, Parts
-from ganeti.master.jobs import Jobs
-from ganeti.master.links import LinkedRpc
-from ganeti.master.lockmanager import LockManager
 from ganeti.master.measures import Measures
-from ganeti.master.membership import Members
-from ganeti.master.processor import Processor
-from ganeti.master.queries import Queries
 from ganeti.master.requests import Requests
-from ganeti.master.reservations import Reservations
-from ganeti.master.ssconf import Distributor
-from ganeti.master.state import State, job_key
-from ganeti.model.jobs import ArchivedJob
+from ganeti.master.state import State
+from ganeti.master.wiring import REAL, Classes, Wiring
 from ganeti.model.objects import Node, Put
-from ganeti.model.types import JobId, RequestId, Uuid
-from ganeti.ops.base import OpCode
+from ganeti.model.types import RequestId, Uuid
 from ganeti.store.api import Note
 from ganeti.store.leader import Leader
-from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +45,7 @@ class Surroundings(Protocol):
         ...
 
 
-class Classes(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parts are made of; simulations put in their own."""
-
-    committer: type[Committer] = Committer
-    endings: type[Endings] = Endings
-    env: type[JobEnv] = JobEnv
-
-
-REAL = Classes()
-
-
-class Mastership:
+class Mastership(Wiring):
     """`load` it, `claim` it, `begin`; then keep its `background` going until `leader.lost`."""
 
     def __init__(self, around: Surroundings, classes: Classes = REAL) -> None:
@@ -81,44 +54,8 @@ class Mastership:
         self.leader: Leader
         self.rpc = around.new_rpc(self._node, lambda: self.leader.term)
         self.leader = around.new_leader(self.rpc, clock, self._name_of)
-        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
-        self.committer = classes.committer(self.state, self.leader, clock)
-        self.jobs = Jobs(self.state, clock)
-        self.locks = LockManager(clock)
-        self.members = Members(self.state, self.committer, self.leader, self.rpc)
-        self.distributor = Distributor(
-            lambda: self.state.config,
-            lambda: self.state.serial,
-            self.rpc,
-            cluster_hvparams,
-            pause=lambda: self.state.flags.watcher_pause,
-        )
-        parts = Parts(
-            state=self.state,
-            committer=self.committer,
-            jobs=self.jobs,
-            locks=self.locks,
-            rpc=self.debts,
-            membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, rng, self.debts.mirrors),
-            clock=clock,
-            rng=rng,
-            resolve=around.resolve,
-            submit=self._submit_children,
-            settle=self.debts.settle,
-            questions=lambda: self.queries,
-        )
-        self.engine = Engine(
-            parts, Processor(parts, self.distributor), self.leader, new_env=classes.env, endings=classes.endings
-        )
-        self.queries = Queries(
-            self.state,
-            self.rpc,
-            self.locks.rows,
-            clock,
-            archive=self._archived,
-            obstacles=self.engine.obstacles,
-            waiting_s=self.locks.waiting_s,
+        super().__init__(
+            self.state, self.leader, self.rpc, clock=clock, rng=rng, resolve=around.resolve, classes=classes
         )
         self.measures = Measures(self.state, self.locks, self.leader, self._name_of)
         self.requests = Requests(
@@ -138,14 +75,6 @@ class Mastership:
     def _name_of(self, uuid: str) -> str:
         node = self.state.config.nodes.get(Uuid(uuid))
         return node.name if node is not None else uuid
-
-    async def _archived(self, wanted: Sequence[JobId] | None) -> Sequence[ArchivedJob]:
-        prefixes = [""] if wanted is None else [job_key(job_id) for job_id in wanted]
-        rows = [row for prefix in prefixes for row in await self.leader.rows("archive", prefix=prefix)]
-        return [codec.unpack(value.encode(), ArchivedJob) for _, value in rows]
-
-    async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
-        return await self.engine.submit_children(parent, jobs)
 
     # Its course
 

@@ -109,13 +109,13 @@ class Requests:
     # Submission
 
     async def submit_job(self, untrusted_ops: list[Any], key: str = "") -> JobId:
-        return _only(await self._engine.submit_many([untrusted_ops], key=key))
+        return _only(await self._engine.submissions.submit([untrusted_ops], key=key))
 
     async def submit_job_to_drained_queue(self, untrusted_ops: list[Any], key: str = "") -> JobId:
-        return _only(await self._engine.submit_many([untrusted_ops], key=key, ignore_drain=True))
+        return _only(await self._engine.submissions.submit([untrusted_ops], key=key, ignore_drain=True))
 
     async def submit_many_jobs(self, untrusted_jobs: list[Any], key: str = "") -> list[tuple[bool, JobId | str]]:
-        return await self._engine.submit_many(untrusted_jobs, key=key)
+        return await self._engine.submissions.submit(untrusted_jobs, key=key)
 
     async def pickup_job(self, job_id: JobId) -> None:
         raise errors.GanetiError(f"job {job_id} needs no pick-up: jobs run in the daemon that took them")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from ganeti import errors, settings
@@ -16,22 +16,10 @@ from ganeti.calls.port import Progress
 from ganeti.calls.task import TaskPoll, TaskReply
 from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
-from ganeti.hypervisor import parameters
 from ganeti.hypervisor.fake.driver import FakeHypervisor
 from ganeti.logic import catalogue as logic_catalogue
-from ganeti.master.commits import Committer
-from ganeti.master.debts import DebtPayer
-from ganeti.master.engine import Engine
-from ganeti.master.env import Parts
-from ganeti.master.jobs import Jobs
-from ganeti.master.links import LinkedRpc
-from ganeti.master.lockmanager import LockManager
-from ganeti.master.membership import Members
-from ganeti.master.processor import Processor
-from ganeti.master.queries import Queries
-from ganeti.master.reservations import Reservations
-from ganeti.master.ssconf import Distributor
 from ganeti.master.state import State, write_of
+from ganeti.master.wiring import Wiring
 from ganeti.model import disks
 from ganeti.model.config import Config
 from ganeti.model.jobs import Job
@@ -39,7 +27,6 @@ from ganeti.model.objects import AnyObject, Cluster, Disk, DiskTemplate, Group, 
 from ganeti.model.types import JobId, RequestId, Uuid
 from ganeti.node import catalogue as node_catalogue
 from ganeti.node.base import HANDLERS, Context, NodeEnv
-from ganeti.ops.base import OpCode
 from ganeti.paths import FAKE_DRBD_DIR, Paths
 from ganeti.rpc.identity import Identity
 from ganeti.storage import registry
@@ -272,42 +259,15 @@ class SimulatedCluster:
         self.state.load((table, key, value) for (table, key), value in self.store.table.items() if table != "archive")
         self.state.reveal(self.store.secrets)
         self.store.on_publish(self.state.publish)
-        self.committer = Committer(self.state, self.store, self.clock)
-        self.jobs = Jobs(self.state, self.clock)
-        self.locks = LockManager(self.clock)
-        self.debts = DebtPayer(self.state, LinkedRpc(self.rpc, lambda: self.state.config))
-        self.debts.attach(self.committer)
-        self.members = Members(self.state, self.committer, self.store, self.rpc)
-        parts = Parts(
-            state=self.state,
-            committer=self.committer,
-            jobs=self.jobs,
-            locks=self.locks,
-            rpc=self.debts,
-            membership=self.members,
-            reservations=Reservations(lambda: self.committer.tip, self.rng, self.debts.mirrors),
-            clock=self.clock,
-            rng=self.rng,
-            resolve=self._resolve,
-            submit=self._submit_children,
-            settle=self.debts.settle,
-            questions=lambda: self.queries,
-            pause=self._pause,
+        made = Wiring(
+            self.state, self.store, self.rpc, clock=self.clock, rng=self.rng, resolve=self._resolve, pause=self._pause
         )
-        distributor = Distributor(
-            lambda: self.state.config,
-            lambda: self.state.serial,
-            self.rpc,
-            lambda config, name: parameters.defaults(name),
-        )
-        self.engine = Engine(parts, Processor(parts, distributor), self.store)
-        self.queries = Queries(self.state, self.rpc, self.locks.rows, self.clock)
+        made.debts.attach(made.committer)
+        self.debts, self.committer, self.members = made.debts, made.committer, made.members
+        self.jobs, self.locks, self.engine, self.queries = made.jobs, made.locks, made.engine, made.queries
 
     async def _resolve(self, name: str) -> tuple[str, str]:
         raise errors.ResolverError(name, -2, "no names here")
-
-    async def _submit_children(self, parent: JobId, jobs: Sequence[Sequence[OpCode]]) -> list[tuple[bool, JobId | str]]:
-        return await self.engine.submit_children(parent, jobs)
 
     async def _pause(self, seconds: float) -> None:
         """Nobody waits for anything here."""
@@ -319,7 +279,7 @@ class SimulatedCluster:
 
     async def submit(self, *wire_ops: Any, key: str = "") -> JobId:
         """One job. Any: opcodes or their wire forms."""
-        ((ok, answer),) = await self.engine.submit_many([list(wire_ops)], key=key)
+        ((ok, answer),) = await self.engine.submissions.submit([list(wire_ops)], key=key)
         if not ok:
             raise errors.PrereqError("wrong_input", str(answer))
         return JobId(int(answer))

@@ -53,7 +53,7 @@ def test_submit_when_two_opcodes_then_both_run_in_order(tmp_path: Path) -> None:
 
 def test_submit_when_many_then_ids_are_consecutive_and_bad_ones_refused(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
-        results = await cluster.engine.submit_many([[delay()], [{"OP_ID": "OP_NO_SUCH"}], [delay()]])
+        results = await cluster.engine.submissions.submit([[delay()], [{"OP_ID": "OP_NO_SUCH"}], [delay()]])
         assert [ok for ok, _ in results] == [True, False, True]
         assert (results[0][1], results[2][1]) == (1, 3)
         assert "OP_NO_SUCH" in str(results[1][1])
@@ -78,7 +78,7 @@ def test_submit_when_wrong_then_nothing_is_stored(tmp_path: Path) -> None:
             with pytest.raises(errors.GanetiError):
                 await cluster.submit(wrong)
         with pytest.raises(errors.PrereqError):
-            await cluster.engine.submit_many([[]])
+            await cluster.engine.submissions.submit([[]])
         assert len(cluster.store.batches) == before
 
     on_cluster(tmp_path, body)
@@ -120,7 +120,7 @@ def test_job_when_first_opcode_fails_then_rest_does_not_run(tmp_path: Path) -> N
 
 def test_depends_when_other_ends_differently_then_job_is_doomed(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
-        results = await cluster.engine.submit_many(
+        results = await cluster.engine.submissions.submit(
             [
                 [delay()],
                 [delay(depends=[[-1, ["success"]]])],

@@ -244,7 +244,7 @@ def test_beyond_the_limit_jobs_wait_for_a_place(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         limit = cluster.config.cluster.max_running_jobs
         delays = [[{"OP_ID": "OP_TEST_DELAY", "duration": 30}]] * (limit + 1)
-        jobs = [JobId(int(answer)) for _, answer in await cluster.engine.submit_many(delays)]
+        jobs = [JobId(int(answer)) for _, answer in await cluster.engine.submissions.submit(delays)]
         assert [found.kind for found in cluster.engine.obstacles(jobs[-1])] == ["limit"]
         assert cluster.engine.obstacles(jobs[0]) == []
         for job in jobs:

@@ -11,8 +11,9 @@ from ganeti import errors
 from ganeti.calls.port import Rpc
 from ganeti.host.clock import Clock
 from ganeti.master.lockmanager import LockManager
-from ganeti.master.mastership import Classes, Mastership
+from ganeti.master.mastership import Mastership
 from ganeti.master.state import State
+from ganeti.master.wiring import Classes
 from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 from ganeti.store.api import Batch

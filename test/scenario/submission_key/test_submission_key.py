@@ -29,12 +29,12 @@ def on_cluster(where: Path, body: Callable[[SimulatedCluster], Awaitable[None]])
 def test_repeat_when_the_first_is_not_stored_yet_then_it_is_the_same_submission(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         cluster.store.gate.clear()
-        first = asyncio.create_task(cluster.engine.submit_many([[DELAY]], key="k"))
+        first = asyncio.create_task(cluster.engine.submissions.submit([[DELAY]], key="k"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        second = asyncio.create_task(cluster.engine.submit_many([[DELAY]], key="k"))
+        second = asyncio.create_task(cluster.engine.submissions.submit([[DELAY]], key="k"))
         with pytest.raises(errors.PrereqError, match="another body"):
-            await cluster.engine.submit_many([[LONG]], key="k")
+            await cluster.engine.submissions.submit([[LONG]], key="k")
         cluster.store.gate.set()
         assert await first == await second
         assert len(cluster.state.jobs) == 1
