@@ -60,7 +60,7 @@ SPICE_CERT = File(f"{_DATA}/spice.pem", _ROOT, _MASTERD, 0o440)
 SPICE_CA = File(f"{_DATA}/spice-ca.pem", _ROOT, _MASTERD, 0o440)
 RENEWAL_DIR = File(f"{_DATA}/renewal", _ROOT, _ROOT, 0o700)  # new keys that are not in use yet
 SSH_DIR = File(f"{_DATA}/ssh", _ROOT, _ROOT, 0o700)
-SSH_KEY = File(f"{_DATA}/ssh/identity", _ROOT, _ROOT, 0o600)  # this node's root is that for the other nodes
+SSH_KEY = File(f"{_DATA}/ssh/identity", _ROOT, _ROOT, 0o600)  # link to the private key by which root is known to others
 KNOWN_HOSTS = File(f"{_DATA}/known_hosts", _ROOT, _ROOT, 0o644)  # host keys of all nodes
 SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
 WATCHER_PAUSE = File(f"{_DATA}/watcher.pause", _ROOT, _DAEMONS, 0o644)  # epoch seconds until which the watcher rests
@@ -129,6 +129,11 @@ SSCONF_NAMES = (
 
 def ssconf(name: str) -> File:
     return File(f"{_DATA}/ssconf_{name}", _ROOT, _ROOT, 0o444)
+
+
+def ssh_pair(digest: str) -> File:
+    """A private key for SSH; the one that is linked to is in use."""
+    return File(f"{SSH_KEY.path}.{digest}", _ROOT, _ROOT, 0o600)
 
 
 def staged(name: str) -> File:

@@ -34,6 +34,6 @@ class SshKeyBegin(ChangingCall[str], frozen=True, tag="ssh_key_begin"):
 
 @call(reply=None, reserve=Reserve.QUORUM)
 class SshKeySwitch(ChangingCall[None], frozen=True, tag="ssh_key_switch"):
-    """Use the pair of this public key from now on; in use already: fine."""
+    """Use the pair of this public key from now on; in use already: those that it took the place of are removed."""
 
     public_key: str

@@ -25,9 +25,11 @@ def login(where: Paths, node: str, *, address: str = "", with_terminal: bool = F
     head = (*where.ssh, *(("-t",) if with_terminal else ()), *_OPTIONS)
     if not is_set_up(where):
         return (*head, f"root@{address or node}")
-    # by address, so that no name service is needed; who answers there proves by its key that it is the node
+    # The key itself, not the link to it: ssh reads the file twice, and the link may change in between.
+    key = os.path.realpath(where.local(paths.SSH_KEY))
+    # By address, so that no name service is needed; who answers there proves by its key that it is the node.
     own = (
-        "-oIdentitiesOnly=yes", f"-oIdentityFile={where.local(paths.SSH_KEY)}",
+        "-oIdentitiesOnly=yes", f"-oIdentityFile={key}",
         f"-oGlobalKnownHostsFile={where.local(paths.KNOWN_HOSTS)}", "-oUserKnownHostsFile=/dev/null",
         "-oUpdateHostKeys=no", "-oCheckHostIP=no", f"-oHostKeyAlias={node}", f"-oPort={_port(where, node)}",
     )  # fmt: skip

@@ -25,6 +25,8 @@ from ganeti.model.types import Uuid
 R = TypeVar("R")
 #: how long the nodes may take until they let the new keys in
 _TRIES, _PAUSE_S = 60, 0.5
+#: how long a login may take that was begun with the old key
+LOGINS_S = 5.0
 AGAIN = "gnt-cluster redist-conf tries again"
 _STAYS = (
     "nothing is lost: old and new keys are both good; remedy that, or mark these nodes offline, and run the command "
@@ -60,7 +62,8 @@ async def _pair(env: Env, uuid: Uuid, *, anew: bool) -> SshReply:
     if not reply.public_key or anew:
         kind, bits = ssh.settings(env.config.cluster)
         public = await env.rpc.one(uuid, SshKeyBegin(request=env.new_request(), kind=kind, bits=bits))
-        await env.rpc.one(uuid, SshKeySwitch(request=env.new_request(), public_key=public))
+        for _ in range(2):  # the second time the old pair goes
+            await env.rpc.one(uuid, SshKeySwitch(request=env.new_request(), public_key=public))
         reply = msgspec.structs.replace(reply, public_key=public)
     return reply
 
@@ -113,15 +116,22 @@ async def renew(env: Env, kind: str, bits: int) -> None:
     await env.commit(*beside, title="let the new SSH keys in beside the old ones")
     await _wait_until_let_in(env, online)
     env.report("switching to the new SSH keys")
-    await _everywhere(env, {uuid: SshKeySwitch(request=env.new_request(), public_key=key) for uuid, key in new.items()})
+    await _switch(env, new)
+    await env.sleep(LOGINS_S)
     after = [_changed(env.config, uuid, ssh_key=key, ssh_renewing_key="") for uuid, key in new.items()]
     await env.commit(*after, title="let the old SSH keys in no more")
+    await _switch(env, new)  # once more: the old ones are not needed now
     for node in env.config.nodes.values():
         if node.offline:
             env.warn(
                 f"node {node.name} is offline and keeps its old SSH key",
                 hint=f"when it is back: gnt-node add --readd {node.name}, or this command again",
             )
+
+
+async def _switch(env: Env, new: Mapping[Uuid, str]) -> None:
+    calls = {uuid: SshKeySwitch(request=env.new_request(), public_key=key) for uuid, key in new.items()}
+    await _everywhere(env, calls)
 
 
 def _changed(config: Config, uuid: Uuid, **keys: str) -> Put:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from ganeti import errors, paths
 from ganeti.calls.ssh import SshKeyBegin, SshKeySwitch, SshLook, SshReply
@@ -78,19 +80,37 @@ def stage_pair(where: Paths, kind: str, bits: int) -> str:
 
 
 def use_pair(where: Paths, public: str) -> None:
-    """The pair with this public key takes its place; has it already: fine. Raises NodeFailure."""
+    """The pair with this public key takes the place of the one in use, which stays for logins that have begun.
+
+    In use already: older ones are removed. Raises NodeFailure.
+    """
     staged = where.local(paths.staged(STAGED))
     private = files.read_text(staged)
+    pair = paths.ssh_pair(hashlib.sha256(public.encode()).hexdigest()[:16])
     if private is None or ssh_keys.public_of(private) != public:
-        if public_key(where) == public:
-            return
-        raise errors.NodeFailure(
-            "the SSH key that is to be used was not made here, or is gone",
-            hint="run gnt-cluster renew-crypto --new-ssh-keys again",
-        )
+        if public_key(where) != public:
+            raise errors.NodeFailure(
+                "the SSH key that is to be used was not made here, or is gone",
+                hint="run gnt-cluster renew-crypto --new-ssh-keys again",
+            )
+        _remove_others(where, os.path.basename(pair.path))
+        return
     files.make_directory(where, paths.SSH_DIR)
-    files.write(where, paths.SSH_KEY, private.encode("ascii"))
+    files.write(where, pair, private.encode("ascii"))
+    link = where.local(paths.SSH_KEY)
+    with suppress(FileNotFoundError):
+        os.unlink(f"{link}.new")
+    os.symlink(os.path.basename(pair.path), f"{link}.new")
+    os.rename(f"{link}.new", link)
+    files.sync_directory(os.path.dirname(link))
     os.unlink(staged)
+
+
+def _remove_others(where: Paths, kept: str) -> None:
+    directory, link = os.path.split(where.local(paths.SSH_KEY))
+    for name in os.listdir(directory):
+        if name not in (link, kept):
+            os.unlink(f"{directory}/{name}")
 
 
 def _is_of(private: str, kind: str, bits: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pwd
+import shutil
 import stat
 from collections.abc import Iterable, Sequence
 
@@ -152,7 +153,5 @@ def forget(where: Paths) -> None:
     """This node is in no cluster any more: none of our keys is left. May be repeated. Raises OSError, NodeFailure."""
     authorize(where, ())
     write_known_hosts(where, "")
-    if os.path.lexists(where.local(paths.SSH_KEY)):
-        os.unlink(where.local(paths.SSH_KEY))
     if os.path.isdir(where.local(paths.SSH_DIR)):
-        os.rmdir(where.local(paths.SSH_DIR))
+        shutil.rmtree(where.local(paths.SSH_DIR))

@@ -53,8 +53,12 @@ class VirtualCluster:
         report: Report,
         hypervisors: tuple[str, ...] = (),
         os_definitions: str = "",
+        ssh_keys: bool = False,
     ) -> VirtualCluster:
-        """Make the roots, then the cluster by its own commands; completes one that is half made."""
+        """Make the roots, then the cluster by its own commands; completes one that is half made.
+
+        `ssh_keys`: the cluster looks after SSH keys; servers that take them are not part of it.
+        """
         directory = os.path.realpath(directory)
         os.makedirs(directory, exist_ok=True)
         with vlayout.exclusive(directory):
@@ -76,17 +80,17 @@ class VirtualCluster:
                 layout = vlayout.plan(directory, count, bin_dir=bin_dir, hypervisors=hypervisors or usable())
             layout.save()
             cluster = cls(layout, report)
-            cluster._complete(os_definitions)
+            cluster._complete(os_definitions, ssh_keys=ssh_keys)
         return cluster
 
-    def _complete(self, os_definitions: str) -> None:
+    def _complete(self, os_definitions: str, *, ssh_keys: bool) -> None:
         layout = self.layout
         for node in layout.nodes:
             vroot.make(layout, node, os_definitions=os_definitions)
         self._report(f"{len(layout.nodes)} node directories below {layout.directory}, addresses {layout.network}.1 ff.")
         first = layout.nodes[0]
         if not self._is_initialised(first):
-            self.run(first, init_command(layout, guest_boot(layout, os_definitions)))
+            self.run(first, init_command(layout, guest_boot(layout, os_definitions), ssh_keys=ssh_keys))
             self._report(f"cluster {layout.cluster_name} initialised on {first.short_name}")
         else:
             self._power_on(first)
@@ -330,8 +334,9 @@ def guest_boot(layout: Layout, os_definitions: str) -> str:
     return f"kernel_path={kernel},initrd_path={initrd}"
 
 
-def init_command(layout: Layout, kvm_parameters: str) -> tuple[str, ...]:
-    command = ["gnt-cluster", "init", "--no-ssh-init", "--no-etc-hosts", "--master-netdev", "lo"]
+def init_command(layout: Layout, kvm_parameters: str, *, ssh_keys: bool = False) -> tuple[str, ...]:
+    command = ["gnt-cluster", "init", "--no-etc-hosts", "--master-netdev", "lo"]
+    command.append("--ssh-key-type=ed25519" if ssh_keys else "--no-ssh-init")
     command += ["--enabled-hypervisors", ",".join(layout.hypervisors)]
     command += ["--enabled-disk-templates", ",".join(TEMPLATES), "--vg-name", "xenvg"]
     if kvm_parameters:

@@ -32,7 +32,7 @@ def bin_dir():
     return own
 
 
-def make_cluster(nodes, *, hypervisors=("fake",)):
+def make_cluster(nodes, *, hypervisors=("fake",), ssh_keys=False):
     directory = tempfile.mkdtemp(prefix="gnt-ft-")
     lines = []
     try:
@@ -43,6 +43,7 @@ def make_cluster(nodes, *, hypervisors=("fake",)):
             report=lines.append,
             hypervisors=hypervisors,
             os_definitions=f"{REPOSITORY}/doc/examples/os",
+            ssh_keys=ssh_keys,
         )
     except BaseException:
         destroy(directory)

@@ -146,12 +146,13 @@ def test_all_are_renewed(nodes):
     assert not set(before) & set(keys(nodes))
     assert keys(nodes) == [nodes.in_use(number) for number in (1, 2, 3)]
     assert nodes.let_in(3) == set(keys(nodes)[:2])
+    assert ssh_keys.LOGINS_S in nodes.env.slept
     assert {key.split()[0] for key in keys(nodes)} == {"ecdsa-sha2-nistp256"}
     assert ssh.settings(nodes.env.config.cluster) == ("ecdsa", 256)
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-@pytest.mark.parametrize("fails_at", range(1, 13))
+@pytest.mark.parametrize("fails_at", range(1, 16))
 def test_whatever_call_fails_all_can_log_in_and_the_command_goes_on(tmp_path, fails_at, is_lost):
     nodes = Nodes(str(tmp_path))
     nodes.learn()

@@ -163,7 +163,14 @@ def test_a_pair_is_made_waits_and_takes_its_place(env):
     assert ssh.public_key(env.paths) == public
     assert os.listdir(env.paths.local(paths.RENEWAL_DIR)) == []
     assert os.stat(env.paths.local(paths.SSH_KEY)).st_mode & 0o777 == 0o600
-    assert begin(env) != public
+    new = begin(env)
+    assert new != public
+    switch(env, new)
+    directory = env.paths.local(paths.SSH_DIR)
+    assert len(os.listdir(directory)) == 3  # logins that have begun find the old one
+    switch(env, new)
+    assert len(os.listdir(directory)) == 2
+    assert ssh.public_key(env.paths) == new
 
 
 def test_a_pair_that_waits_is_made_anew_if_it_is_of_another_kind_or_damaged(env):
