@@ -8,7 +8,7 @@ its own; a private key never leaves its node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +25,8 @@ from ganeti.model.types import Uuid
 R = TypeVar("R")
 #: how long the nodes may take until they let the new keys in
 _TRIES, _PAUSE_S = 60, 0.5
+#: of one node: one of each type is usual
+MAX_HOST_KEYS = 10
 #: how long a login may take that was begun with the old key
 LOGINS_S = 5.0
 AGAIN = "gnt-cluster redist-conf tries again"
@@ -68,13 +70,28 @@ async def _pair(env: Env, uuid: Uuid, *, anew: bool) -> SshReply:
     return reply
 
 
+def sound(untrusted: Iterable[str]) -> tuple[str, ...]:
+    """Those that are public keys and nothing else. Pure."""
+    found = []
+    for text in untrusted:
+        try:
+            found.append(ssh.parse_public(text))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
 def learnt(config: Config, replies: Mapping[Uuid, SshReply]) -> tuple[Node, ...]:
-    """Nodes as they really are, where the configuration has something else of them. Pure."""
+    """Nodes as they really are, where the configuration has something else of them. Pure.
+
+    What is no public key is not believed: it would be sent to all the other nodes.
+    """
     found = []
     for uuid, reply in replies.items():
         old = config.nodes[uuid]
+        own, hosts = sound([reply.public_key]), sound(reply.host_keys)[:MAX_HOST_KEYS]
         new = msgspec.structs.replace(
-            old, ssh_key=reply.public_key, ssh_renewing_key="", ssh_host_keys=reply.host_keys or old.ssh_host_keys
+            old, ssh_key="".join(own), ssh_renewing_key="", ssh_host_keys=hosts or old.ssh_host_keys
         )
         if new != old:
             found.append(new)
@@ -112,6 +129,9 @@ async def renew(env: Env, kind: str, bits: int) -> None:
     new = await _everywhere(
         env, {uuid: SshKeyBegin(request=env.new_request(), kind=kind, bits=bits) for uuid in online}
     )
+    wrong = ", ".join(env.config.nodes[uuid].name for uuid, key in new.items() if sound([key]) != (key,))
+    if wrong:
+        raise errors.ExecError(f"the new SSH keys of these nodes are none: {wrong}", hint=_STAYS)
     beside = [_changed(env.config, uuid, ssh_renewing_key=key) for uuid, key in new.items()]
     await env.commit(*beside, title="let the new SSH keys in beside the old ones")
     await _wait_until_let_in(env, online)

@@ -57,6 +57,7 @@ def write_ssconf(
     known of generations is forgotten: for a node that joins. Raises NodeFailure before anything is written.
     """
     _check(contents)
+    changed = 0
     with _locked(where, clock or SystemClock()):
         known = {} if generation is None else _generations(where)
         wanted = {
@@ -69,7 +70,9 @@ def write_ssconf(
             known |= dict.fromkeys(wanted, generation)
             files.write(where, paths.SSCONF_SERIAL, codec.encode(known) + b"\n")
         faults.hit(BEFORE_SSCONF)
-        changed = sum(_replace(where, name, text) for name, text in wanted.items())
+        # Files that are not ours alone come last: if one cannot be written, the rest has been.
+        for name in sorted(wanted, key=lambda name: name in (SSH_AUTHORIZED, SSH_KNOWN_HOSTS)):
+            changed += _replace(where, name, wanted[name])
         faults.hit(AFTER_SSCONF)
     return changed
 

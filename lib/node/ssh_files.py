@@ -23,7 +23,7 @@ from ganeti.paths import Paths
 MARK = "ganeti-cluster-node:"
 #: what the key is good for: commands and terminals, no forwarding of anything
 _RIGHTS = "restrict,pty"
-_MAX_BYTES = 4 << 20
+_MAX_BYTES = 64 << 20
 _HOST_KEYS = "/etc/ssh"
 
 

@@ -249,6 +249,19 @@ def test_redistribution_takes_over_what_has_changed_on_a_node(nodes):
     assert len(nodes.env.commits) == commits
 
 
+def test_what_is_no_key_is_not_believed(nodes):
+    config = nodes.env.config
+    good = config.nodes[node_uuid(3)].ssh_key
+    bad = (f'command="id" {good}', f"{good}\n{good}", "ssh-rsa AAAA", "")
+    reply = SshReply(public_key=bad[0], host_keys=(*bad, good, *[good] * 20))
+    (node,) = ssh_keys.learnt(config, {node_uuid(3): reply})
+    assert (node.ssh_key, node.ssh_host_keys) == ("", (good,) * ssh_keys.MAX_HOST_KEYS)
+    nodes.env.rpc.answers[SshKeyBegin] = bad[1]
+    with pytest.raises(errors.ExecError, match="are none"):
+        execute(RENEW, nodes.env)
+    assert nodes.env.config.nodes[node_uuid(3)].ssh_renewing_key == ""
+
+
 def test_kind_of_new_keys_is_a_setting():
     env = PlanEnv(make_config(modify_ssh_setup=True, ssh_key_type="rsa", ssh_key_bits=4096))
     execute(OpClusterSetParams(ssh_key_type="ecdsa"), env)
