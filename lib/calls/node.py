@@ -133,6 +133,7 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     drbd_version: str = ""  # empty: not loaded
     drbd_helper: str = ""
     helper_problem: str = ""  # why no helper machine can be started
+    pv_sizes: tuple[float, ...] = ()  # MiB, of the volume group's physical volumes
 
 
 @call(reply=VerifyReply, time=Time.SLOW)
@@ -150,6 +151,7 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     programs: tuple[str, ...] = ()  # paths of what it shall be able to run
     mirrors: bool = False  # whether to look at mirrors
     helper: Helper | None = None  # that it shall be able to start
+    physical_volumes: bool = False  # and at the volume group's
     volume_group: str = ""  # filled in on the way
 
 

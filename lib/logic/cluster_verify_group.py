@@ -95,6 +95,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
             is_well = told() and is_well
         verify_ssh.check(config, online, await verify_ssh.ask(env, config, online, foreign=op.verify_clutter), found)
         verify_nodes.check_trust(config, answers, found)
+        verify_host.check_physical_volumes(config, config.groups[facts.group], answers.verify, found)
         verify_host.check_definitions(config, answers.definitions, found)
         verify_host.check_exclusion(config, online, found)
         env.report("* Verifying instance status")
@@ -176,6 +177,7 @@ async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) 
         programs=verify_host.programs(config, node),
         helper=helpers.of_cluster(config) if node.vm_capable else None,
         mirrors=node.vm_capable and verify_host.uses_mirrors(config),
+        physical_volumes=verify_host.has_whole_volumes(config, node),
     )
     return (await env.rpc.many([uuid], question))[uuid]
 

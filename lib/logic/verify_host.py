@@ -11,11 +11,13 @@ from ganeti.logic import placement
 from ganeti.logic.findings import Findings
 from ganeti.model import disks, params
 from ganeti.model.config import Config
-from ganeti.model.objects import DiskTemplate, Node
+from ganeti.model.objects import DiskTemplate, Group, Node
 from ganeti.model.types import Uuid
 
 CERTIFICATE_WARNING_S = 30 * 86400.0
 CERTIFICATE_ERROR_S = 7 * 86400.0
+#: how much larger than the smallest one the largest physical volume may be
+PV_TOLERANCE = 1.03
 #: what the administrator's own script for the master's address is called
 MASTER_IP_SCRIPT = f"{paths.CONFIG_DIR.path}/scripts/master-ip-setup"
 _EXCLUSION = "htools:iextags:"
@@ -112,6 +114,33 @@ def _active_minors(config: Config, node: Node) -> dict[int, str]:
         for disk in config.instances[uuid].disks
         if disks.is_mirror(disk)
     }
+
+
+def has_whole_volumes(config: Config, node: Node) -> bool:
+    """Whether each logical volume there is to have physical volumes of its own."""
+    return bool(
+        node.vm_capable and config.cluster.volume_group_name and params.filled_nd(config, node)["exclusive_storage"]
+    )
+
+
+def check_physical_volumes(
+    config: Config, group: Group, answers: Mapping[Uuid, VerifyReply | errors.RpcError], found: Findings
+) -> None:
+    """Where volumes have physical ones of their own, these have to be of one size, or some of them cannot be used."""
+    sizes = {
+        config.nodes[node].name: answer.pv_sizes
+        for node, answer in answers.items()
+        if isinstance(answer, VerifyReply) and answer.pv_sizes and has_whole_volumes(config, config.nodes[node])
+    }
+    if not sizes:
+        return
+    smallest, where = min((min(own), name) for name, own in sizes.items())
+    largest, there = max((max(own), name) for name, own in sizes.items())
+    text = (
+        f"physical volumes of {config.cluster.volume_group_name} differ in size: from {smallest:.0f} MiB on {where} to "
+        f"{largest:.0f} MiB on {there}"
+    )
+    found.check(largest <= smallest * PV_TOLERANCE, "EGROUPDIFFERENTPVSIZE", group.name, text)
 
 
 def check_certificate_authority(ends: float, now: float, found: Findings) -> None:

@@ -81,6 +81,12 @@ def _physical_volumes(runner: Runner) -> Iterator[StorageUnit]:
         yield StorageUnit(name=row["pv_name"], size=size, used=used, free=free, allocatable=is_allocatable)
 
 
+def pv_sizes(runner: Runner, vg: str) -> tuple[float, ...]:
+    """MiB. Raises StorageError."""
+    rows = _ask(runner, "pvs", ("vg_name", "pv_size"))
+    return tuple(_number(row["pv_size"]) for row in rows if row["vg_name"] == vg)
+
+
 def _volume_groups(runner: Runner) -> Iterator[StorageUnit]:
     for row in _ask(runner, "vgs", VG_FIELDS):
         size, free = _number(row["vg_size"]), _number(row["vg_free"])

@@ -13,7 +13,7 @@ from ganeti import errors, paths, settings
 from ganeti.calls.node import NodeVerify, VerifyReply
 from ganeti.calls.store import StateReply, StoreState
 from ganeti.host import files, net, partition, tls
-from ganeti.node import helper, iallocator, verify_files, verify_host
+from ganeti.node import helper, iallocator, inventory, verify_files, verify_host
 from ganeti.node.base import HANDLERS, Context, NodeEnv, handles
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import TrustFile
@@ -61,6 +61,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         drbd_version=verify_host.drbd_version() if call.mirrors else "",
         drbd_helper=verify_host.drbd_helper() if call.mirrors else "",
         helper_problem=helper.why_not(call.helper, env) if call.helper else "",
+        pv_sizes=_pv_sizes(call, env),
     )
 
 
@@ -72,6 +73,16 @@ def _minors(call: NodeVerify, env: NodeEnv) -> tuple[tuple[int, ...], str]:
         return verify_host.minors(env), ""
     except errors.GanetiError as err:
         return (), str(err)
+
+
+def _pv_sizes(call: NodeVerify, env: NodeEnv) -> tuple[float, ...]:
+    if not call.physical_volumes:
+        return ()
+    try:
+        return inventory.pv_sizes(env.runner, call.volume_group)
+    except errors.StorageError as err:
+        log.warning("%s", err)  # the check of the storage tells it
+        return ()
 
 
 def _state(env: NodeEnv, context: Context) -> StateReply:

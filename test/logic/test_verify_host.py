@@ -88,6 +88,30 @@ def test_fault_of_a_host(node2, found):
 
 
 @pytest.mark.parametrize(
+    ("exclusive", "sizes", "count"),
+    [
+        (True, {1: (1000.0, 1025.0), 2: (1010.0,)}, 0),
+        (True, {1: (1000.0, 1000.0), 2: (1100.0,)}, 1),
+        (True, {1: (1000.0, 2000.0)}, 1),
+        (False, {1: (1000.0,), 2: (2000.0,)}, 0),
+        (True, {}, 0),
+    ],
+)
+def test_physical_volumes_of_a_group_are_of_one_size_where_that_matters(exclusive, sizes, count):
+    env = env_of(ndparams={"exclusive_storage": exclusive}, volume_group_name="xenvg")
+    asked = []
+
+    def verify(node: Uuid, call: NodeVerify) -> Any:
+        asked.append(call.physical_volumes)
+        return reply(node, env.config, pv_sizes=sizes.get(int(node[-1]), ()))
+
+    env.rpc.answers[NodeVerify] = verify
+    assert execute(CODED, env) is not bool(count)
+    assert codes(env) == ["ERROR:EGROUPDIFFERENTPVSIZE"] * count
+    assert exclusive in asked
+
+
+@pytest.mark.parametrize(
     ("look", "found"),
     [
         (Look(volume=VolumeReply(path="", size=0, exists=False)), "ERROR:EINSTANCEMISSINGDISK"),

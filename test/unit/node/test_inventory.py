@@ -70,6 +70,14 @@ def test_physical_volumes():
     ]
 
 
+def test_sizes_of_the_physical_volumes_of_one_group():
+    rows = [
+        {"vg_name": vg, "pv_size": size} for vg, size in (("xenvg", "100.00"), ("other", "7.00"), ("xenvg", "50.00"))
+    ]
+    tools = Script(("pvs --reportformat=json --units=m --nosuffix -o vg_name,pv_size", reported("pv", *rows)))
+    assert inventory.pv_sizes(tools, "xenvg") == (100.0, 50.0)
+
+
 def test_one_volume_group():
     rows = [{"vg_name": name, "vg_size": "100.00", "vg_free": "30.00"} for name in ("vg0", "xenvg")]
     found = ask(Script(("vgs ...", reported("vg", *rows))), StorageKind.LVM_VG, name="xenvg")
