@@ -46,6 +46,8 @@ END_S = 40.0
 LINGER_S = 15.0
 #: a receiver whose kernel has not answered for so long is gone; it is asked every two minutes at least
 SILENCE_S = 300.0
+#: a node that writes a dump takes the next chunk within this; a script may think as long as scripts may
+WRITE_S = 300.0
 
 BEFORE_END = faults.register("stream.before_end")
 AFTER_END = faults.register("stream.after_end")
@@ -355,6 +357,8 @@ class _Sending:
                 self._why = "stopped on request"
             elif channel.silence_s() > SILENCE_S:
                 self._why = f"the receiving node has not answered for {SILENCE_S:g} s"
+            elif isinstance(self._call.source, FromDisk) and channel.blocked_s() > WRITE_S:
+                self._why = f"the receiving node has taken nothing for {WRITE_S:g} s; does its disk hang?"
             elif clock.monotonic() - since > patience_s:
                 self._why = f"nothing has moved for {patience_s:g} s: the receiving node takes nothing"
             if self._why:

@@ -47,14 +47,23 @@ class Channel:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._sending_since: float | None = None
 
     def send(self, *parts: bytes) -> None:
         """A chunk; none of it: the end of the stream."""
         length = sum(map(len, parts))
+        self._sending_since = time.monotonic()
         try:
             self._wire.sendall(b"".join((_LENGTH.pack(length), *parts)))
         except OSError as err:
             raise errors.ExecError(f"the connection to the other node was lost: {_reason(err)}") from err
+        finally:
+            self._sending_since = None
+
+    def blocked_s(self) -> float:
+        """How long the chunk that is being sent has not been taken. From any thread."""
+        since = self._sending_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def receive(self) -> bytes:
         """A chunk; empty at the end of the stream."""

@@ -1,6 +1,7 @@
 """The connection of a stream: when the other side counts as gone."""
 
 import socket
+import threading
 
 from ganeti.node.stream import channel
 from ganeti.node.stream.channel import Channel, SocketWire
@@ -24,6 +25,21 @@ def test_silence_is_the_time_since_the_other_kernel_answered():
             sender.send(b"word")
             Channel(SocketWire(right)).receive()
             assert sender.silence_s() < 60
+
+
+def test_a_chunk_that_is_not_taken_is_told():
+    left, right = socket.socketpair()
+    with left, right:
+        sender = Channel(SocketWire(left))
+        assert sender.blocked_s() == 0
+        thread = threading.Thread(target=sender.send, args=(bytes(1 << 20),))
+        thread.start()
+        receiver = Channel(SocketWire(right))
+        while not sender.blocked_s():
+            assert thread.is_alive()
+        assert len(receiver.receive()) == 1 << 20
+        thread.join(20)
+        assert sender.blocked_s() == 0
 
 
 def test_what_is_closed_or_no_tcp_is_not_silent():
