@@ -15,7 +15,7 @@ Teller = Callable[[Session, dict[str, Any], Any], int]
 def tell(session: Session, form: dict[str, Any], result: Any) -> int:
     """The exit code. Operations without a teller of their own are silent; jobs they submitted are followed."""
     teller = _TELLERS.get(form["OP_ID"])
-    if form.get("dry_run"):
+    if session.is_dry_run:
         return 0
     if teller is not None:
         return teller(session, form, result)

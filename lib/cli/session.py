@@ -72,10 +72,14 @@ class Session:
 
     # -- jobs
 
+    @property
+    def is_dry_run(self) -> bool:
+        return bool(self._options.get("dry_run"))
+
     def stamp(self, form: dict[str, Any]) -> dict[str, Any]:
         """The opcode with what the recurring options say about it."""
         stamped = dict(form)
-        if self._options.get("dry_run"):
+        if self.is_dry_run:
             stamped["dry_run"] = True
         if self._options.get("debug"):
             stamped["debug_level"] = self._options["debug"]

@@ -34,7 +34,7 @@ from ganeti.model.config import Config
 from ganeti.model.disks import snapshot_of
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Disk, Instance, Node
+from ganeti.model.objects import AdminState, Disk, Instance, Nic, Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.backup import OpBackupExport
 from ganeti.ops.instance import OpInstanceRemove
@@ -217,6 +217,9 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
                 steps += export
             case Way.STOPPED if facts.is_restarted:
                 steps += starting.steps(env.config, env, facts.instance, before=(stop, *export))
+            case Way.STOPPED if facts.instance.admin_state is AdminState.UP:
+                # it is going to be removed; until then it shall run if something fails
+                steps += [Record(resolve=self._restart(facts.instance, env.new_request())), stop, *export]
             case Way.STOPPED:
                 steps += [stop, *export]
             case Way.KEPT_RUNNING:
@@ -321,14 +324,9 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
         instance, node = facts.instance, facts.instance.primary_node
         spec = guests.guest_spec(env.config, instance)
         start = InstanceStart(spec=spec, paused=True, request=env.new_request())
-        resolve = Resolve(
-            procedure=starting.PROCEDURE,
-            arguments={"instance": instance.uuid, "request": start.request, "hv": {}, "be": {}, "paused": False},
-            title=f"start of {instance.name}",
-        )
         go_on = self._thaw_call(facts, env, {}, resume=True, back=start.request)
         return [
-            Record(resolve=resolve),
+            Record(resolve=self._restart(instance, start.request)),
             stop,
             Effect(
                 title=f"start {instance.name} on {env.config.nodes[node].name}, paused",
@@ -338,6 +336,14 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
             ),
             self._freeze(facts, env, snapshots, resume=True),
         ]
+
+    @staticmethod
+    def _restart(instance: Instance, request: RequestId) -> Resolve:
+        return Resolve(
+            procedure=starting.PROCEDURE,
+            arguments={"instance": instance.uuid, "request": request, "hv": {}, "be": {}, "paused": False},
+            title=f"start of {instance.name}",
+        )
 
     @staticmethod
     def _remove_older(facts: ExportFacts, env: Env) -> list[Step]:
@@ -364,6 +370,11 @@ def _file(disk: Disk) -> str:
     return str(disk.uuid)
 
 
+def _network(config: Config, nic: Nic) -> str:
+    found = config.networks.get(nic.network) if nic.network is not None else None
+    return found.name if found is not None else ""
+
+
 def _described(config: Config, facts: ExportFacts, *, timestamp: int) -> export_ini.Exported:
     instance = facts.instance
     hv = guests.hvparams(config, instance)
@@ -378,10 +389,16 @@ def _described(config: Config, facts: ExportFacts, *, timestamp: int) -> export_
         template=instance.disk_template,
         tags=instance.tags,
         nics=tuple(
-            export_ini.ExportedNic(mac=nic.mac, ip=nic.ip, name=nic.name, params=filled) for nic, filled in nics
+            export_ini.ExportedNic(mac=nic.mac, ip=nic.ip, name=nic.name, network=_network(config, nic), params=filled)
+            for nic, filled in nics
         ),
         disks=tuple(
-            export_ini.ExportedDisk(size=disk.size, name=disk.name, dump=_file(disk) if index in facts.indices else "")
+            export_ini.ExportedDisk(
+                size=disk.size,
+                name=disk.name,
+                mode=disk.mode.value,
+                dump=_file(disk) if index in facts.indices else "",
+            )
             for index, disk in enumerate(instance.disks)
         ),
         hvparams={name: value for name, value in hv.items() if name not in parameters.GLOBAL},

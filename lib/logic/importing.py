@@ -13,9 +13,10 @@ from ganeti.calls.os import OsDiagnose
 from ganeti.hypervisor import parameters
 from ganeti.logic import checks, os_definitions, streaming
 from ganeti.logic.base import Env
+from ganeti.logic.networking import FROM_POOL
 from ganeti.model import export_ini, params
 from ganeti.model.config import Config
-from ganeti.model.export_ini import Exported
+from ganeti.model.export_ini import Exported, ExportedDisk, ExportedNic
 from ganeti.model.objects import Disk, DiskTemplate, Node, Params
 from ganeti.model.types import MAC
 from ganeti.ops.instance import OpInstanceCreate
@@ -181,6 +182,15 @@ def _without(exported: Params, others: Params) -> Params:
     return {name: value for name, value in exported.items() if name not in others}
 
 
+def _attached(nic: ExportedNic, config: Config) -> dict[str, Any]:
+    """On its network, where there is one of that name; an address that somebody has by now is replaced."""
+    network = next((each for each in config.networks.values() if nic.network and each.name == nic.network), None)
+    if network is None:
+        return {"ip": nic.ip, **nic.params}
+    used = {each.ip for instance in config.instances.values() for each in instance.nics if each.network == network.uuid}
+    return {"network": network.name, "ip": FROM_POOL if nic.ip in used - {None} else nic.ip}
+
+
 def _template(exported: Exported) -> DiskTemplate | None:
     try:
         return DiskTemplate(exported.template) if exported.template else None
@@ -203,7 +213,7 @@ def _disks(op: OpInstanceCreate, exported: Exported) -> tuple[dict[str, Any], ..
     if op.disk_template is DiskTemplate.DISKLESS:
         given = ()
     elif not given:
-        return tuple({"size": disk.size} | ({"name": disk.name} if disk.name else {}) for disk in exported.disks)
+        return tuple(_disk(disk) for disk in exported.disks)
     if len(given) < len(exported.disks):
         raise errors.PrereqError(
             "wrong_input",
@@ -211,9 +221,14 @@ def _disks(op: OpInstanceCreate, exported: Exported) -> tuple[dict[str, Any], ..
             hint="give at least as many disks, or none to have those of the export",
         )
     return tuple(
-        {"size": exported.disks[index].size, **disk} if index < len(exported.disks) else disk
+        {**_disk(exported.disks[index], with_name=False), **disk} if index < len(exported.disks) else disk
         for index, disk in enumerate(given)
     )
+
+
+def _disk(disk: ExportedDisk, *, with_name: bool = True) -> dict[str, Any]:
+    own = {"size": disk.size, "mode": disk.mode, "name": disk.name if with_name else ""}
+    return {key: value for key, value in own.items() if value}
 
 
 def _nics(op: OpInstanceCreate, exported: Exported, config: Config) -> tuple[dict[str, Any], ...] | None:
@@ -228,7 +243,7 @@ def _nics(op: OpInstanceCreate, exported: Exported, config: Config) -> tuple[dic
         if not exported.nics:
             return ()
         return tuple(
-            {"mac": mac(index), "ip": nic.ip, **nic.params} | ({"name": nic.name} if nic.name else {})
+            {"mac": mac(index), **_attached(nic, config)} | ({"name": nic.name} if nic.name else {})
             for index, nic in enumerate(exported.nics)
         )
     return tuple(

@@ -31,12 +31,14 @@ class ExportedNic(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = ""
     ip: str | None = None
     name: str = ""
-    params: Params = {}  # mode, link, vlan
+    network: str = ""  # its name
+    params: Params = {}  # mode, link, vlan; on a network what that made of them
 
 
 class ExportedDisk(msgspec.Struct, frozen=True, kw_only=True):
     size: MiB
     name: str = ""
+    mode: str = ""  # rw or ro
     dump: str = ""  # file; empty: its content is not in the export
     checksum: str = ""
     dump_size: int = 0  # bytes
@@ -86,7 +88,8 @@ def write(export: Exported) -> str:
         "disk_count": str(len(export.disks)),
     }
     for index, nic in enumerate(export.nics):
-        values = {"mac": nic.mac, "ip": _text(nic.ip), "name": nic.name or "None", "network": "None"}
+        values = {"mac": nic.mac, "ip": _text(nic.ip), "name": nic.name or "None"}
+        values["network"] = nic.network or "None"
         values |= {key: _text(nic.params.get(key)) for key in ("mode", "link", "vlan")}
         if nic.params.get("mode") == "bridged":
             values["bridge"] = _text(nic.params.get("link"))
@@ -96,6 +99,7 @@ def write(export: Exported) -> str:
         config.set("instance", f"disk{index}_ivname", f"disk/{index}")
         config.set("instance", f"disk{index}_size", str(disk.size))
         config.set("instance", f"disk{index}_name", disk.name or "None")
+        config.set("instance", f"disk{index}_mode", disk.mode or "None")
         if disk.dump:
             config.set("instance", f"disk{index}_dump", disk.dump)
     exact: dict[str, str] = {}
@@ -217,6 +221,7 @@ def _nic(own: _Section, index: int) -> ExportedNic:
         mac=own.text(prefix + "mac"),
         ip=own.text(prefix + "ip") or None,
         name=own.text(prefix + "name"),
+        network=own.text(prefix + "network"),
         params={key: value for key, value in values.items() if value},
     )
 
@@ -229,6 +234,7 @@ def _disk(own: _Section, index: int) -> ExportedDisk:
     return ExportedDisk(
         size=size,
         name=own.text(prefix + "name"),
+        mode=own.text(prefix + "mode"),
         # the 2.0 form of a disk whose dump failed
         dump=own.text(prefix + "dump").removeprefix("False"),
         checksum=own.text(prefix + "checksum"),

@@ -31,7 +31,8 @@ from ganeti.model.jobs import Status
 from ganeti.node import exports
 from ganeti.node.base import HANDLERS, Context
 from ganeti.ops.backup import OpBackupExport, OpBackupQueryData, OpBackupRemove
-from ganeti.ops.instance import OpInstanceCreate
+from ganeti.ops.instance import OpInstanceCreate, OpInstanceRemove
+from ganeti.ops.network import OpNetworkAdd, OpNetworkConnect
 from ganeti.testing.cluster import OS_NAME, SimulatedCluster
 
 NAME = "web1.example.com"
@@ -572,5 +573,60 @@ def test_a_damaged_export_is_named_and_does_not_hide_a_whole_one(world):
         problems = {each["node"]: each["problem"] for each in details}
         assert "no section instance" in problems["node2.example.com"]
         assert "more than 1048576 bytes" in problems["node3.example.com"]
+
+    asyncio.run(story())
+
+
+def test_a_machine_comes_back_on_its_network_and_with_its_access_modes(world):
+    async def story():
+        await world.cluster.engine.recover()
+        for op in (
+            OpNetworkAdd(network_name="lan", network="192.0.2.0/24", conflicts_check=False),
+            OpNetworkConnect(
+                network_name="lan",
+                group_name="default",
+                network_mode="bridged",
+                network_link="br9",
+                conflicts_check=False,
+            ),
+        ):
+            await world.succeeds(op)
+        await world.succeeds(
+            OpInstanceCreate(
+                instance_name=NAME,
+                os_type=OS_NAME,
+                disk_template="file",
+                disks=({"size": 4, "mode": "ro"}, {"size": 4}),
+                nics=({"network": "lan", "ip": "192.0.2.7"}, {"ip": "198.51.100.1"}),
+                ignore_ipolicy=True,
+                pnode="node1",
+                start=False,
+            )
+        )
+        await world.succeeds(export())
+        await world.succeeds(import_())
+        copy = world.cluster.config.instance("web2.example.com")
+        lan = world.cluster.config.network("lan").uuid
+        assert [(nic.network, nic.params) for nic in copy.nics] == [(lan, {}), (None, copy.nics[1].params)]
+        assert copy.nics[0].ip not in (None, "192.0.2.7")  # it is in use
+        assert [disk.mode.value for disk in copy.disks] == ["ro", "rw"]
+        await world.succeeds(OpInstanceRemove(instance_name=NAME))
+        await world.succeeds(import_(NAME))
+        back = world.cluster.config.instance(NAME)
+        assert (back.nics[0].network, back.nics[0].ip, back.nics[1].ip) == (lan, "192.0.2.7", "198.51.100.1")
+
+    asyncio.run(story())
+
+
+def test_an_instance_that_was_to_be_removed_after_an_export_that_failed_runs_again(world):
+    async def story():
+        world.scripts()
+        world.script("export", "#!/bin/sh\nexit 1\n")
+        await world.instance(start=True)
+        assert "exit status 1" in await world.fails(export(remove_instance=True, shutdown_timeout=0))
+        instance = world.cluster.config.instance(NAME)
+        node = world.cluster.nodes[instance.primary_node]
+        assert node.hypervisor.info(NAME, instance.uuid) is not None
+        assert world.exports() == []
 
     asyncio.run(story())
