@@ -237,6 +237,9 @@ def write_first_node(
     me, hvparams = config.master, config.cluster.hvparams
     rest = tls.make_service(config.cluster.name, addresses=(config.cluster.master_ip, me.primary_ip), now=now)
     files.write(where, paths.RAPI_CERT, rest.bundle.encode("ascii"))
+    if not os.path.exists(where.local(paths.RAPI_USERS)):
+        # there with its owner and mode, so that lines can be added to it
+        files.write(where, paths.RAPI_USERS, b"# user password rights\n")
     flags = Flags(trust_serial=1, last_job=last_job)
     db.create(
         where.local(paths.STATE_DB),

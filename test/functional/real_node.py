@@ -1,6 +1,11 @@
 """Runs inside `accounts.sh`: a cluster on a node that is not virtual, whose daemons have accounts of their own."""
 
+import base64
+import contextlib
+import http.client
+import json
 import os
+import ssl
 import stat
 import subprocess
 import time
@@ -92,6 +97,50 @@ def check_work():
     run("gnt-cluster", "verify")
 
 
+def ask(path, *, user="", method="GET", body=None):
+    """(status, JSON) of the REST interface."""
+    context = ssl.create_default_context(cafile="/var/lib/ganeti/rapi.pem")
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection("192.0.2.1", 5080, timeout=LIMIT_S, context=context)
+    headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else {}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    with contextlib.closing(connection):
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read())
+
+
+def check_rest():
+    """It has an account of its own, which can read the users and write its logs, and little else."""
+    assert owners("ganeti-rapi") == {("4803",) * 4}
+    assert ask("/2/info")[1]["name"] == "cluster.example.com"
+    # as its documentation says, with the administrator's umask
+    line = subprocess.run(
+        ["sh", "-c", "umask 077; echo secret | ganeti-rapi --make-user anna >>/var/lib/ganeti/rapi/users"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert line.returncode == 0, line.stderr
+    wait_until("the new user", lambda: ask("/2/query/node?fields=name", user="anna:secret")[0] == 200)
+    status, job = ask("/2/tags?tag=rest", user="anna:secret", method="PUT")
+    assert status == 200, job
+    wait_until("the tag", lambda: ask("/2/tags")[1] == ["rest"])
+    assert ask("/2/tags?tag=x", method="PUT")[0] == 401
+    # the node is the master: it is rebooted if somebody insists
+    status, job = ask("/2/nodes/node1/powercycle", user="anna:secret", method="POST", body={})
+    wait_until("its refusal", lambda: ask(f"/2/jobs/{job}")[1]["status"] == "error")
+    assert "is the master" in str(ask(f"/2/jobs/{job}")[1]["opresult"])
+    for path in ("ca.key", "server.pem", "hmac.key"):
+        run("cat", f"/var/lib/ganeti/{path}", user=4803, status=1)
+    for user in (4802, 4810, 4811):
+        run("cat", "/var/lib/ganeti/rapi/users", user=user, status=1)
+    run("gnt-cluster", "renew-crypto", "-f", "--new-rapi-certificate")
+    assert ask("/version") == (200, 2)
+    with open("/var/log/ganeti/rapi-access.log", encoding="ascii") as file:
+        assert "PUT /2/tags?tag=rest" in file.read()
+    run("gnt-cluster", "verify")
+
+
 def check_address():
     """It comes up with the mastership, neighbours learn of it, and it is not taken from anybody."""
     wait_until("the cluster's address is up", has_address)
@@ -120,7 +169,9 @@ def check_end():
     assert "192.0.2.1\tnode1.example.com node1\n" in read_hosts()
     run("gnt-cluster", "destroy", "--yes-do-it")
     assert "kept by ganeti" not in read_hosts()
-    assert owners("ganeti-masterd") == owners("ganeti-noded") == owners("ganeti-confd") == set()
+    assert (
+        owners("ganeti-masterd") == owners("ganeti-noded") == owners("ganeti-confd") == owners("ganeti-rapi") == set()
+    )
     left = [f"{directory}/{name}" for directory, _, names in os.walk("/var/lib/ganeti") for name in names]
     assert [path for path in left if not path.endswith(".lock")] == [], left
     assert not has_address()
@@ -130,6 +181,7 @@ def main():
     run("gnt-cluster", "init", "--no-ssh-init", "--master-netdev", "eth0", "--enabled-hypervisors",
         "fake", "--enabled-disk-templates", "diskless,file", "cluster.example.com")  # fmt: skip
     check_accounts()
+    check_rest()
     check_address()
     check_work()
     check_end()
