@@ -8,7 +8,7 @@ from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
 from ganeti.model.types import Uuid
 
 
-@call(reply=str, time=Time.SLOW, reserve=Reserve.SCRIPTS)
+@call(reply=str, time=Time.SLOW, reserve=Reserve.SCRIPTS, has_effect=True)
 class OobAsk(Call[str], frozen=True, tag="oob_ask"):
     """What a helper program of this node prints about another node: its power or its health."""
 

@@ -6,6 +6,7 @@ import fcntl
 import grp
 import os
 import pwd
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,19 @@ def write_atomic(
         raise
     if durable:
         sync_directory(directory)
+
+
+def why_not_trusted(path: str) -> str:
+    """Why root should not run that program, or nothing: everybody could have changed it. Links are followed.
+
+    Raises OSError.
+    """
+    real = os.path.realpath(path)
+    directory = os.path.dirname(real)
+    if os.stat(real).st_mode & stat.S_IWOTH:
+        return f"{real} can be written by everybody"
+    mode = os.stat(directory).st_mode
+    return f"{directory} can be written by everybody" if mode & stat.S_IWOTH and not mode & stat.S_ISVTX else ""
 
 
 def owner_ids(file: File, *, is_virtual: bool) -> tuple[int, int]:

@@ -22,6 +22,17 @@ Argv = tuple[str, ...]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+#: options whose value is told to nobody; tools that take it in no other way
+_SECRET_OPTIONS = ("--shared-secret=",)
+
+
+def shown(argv: Argv) -> Argv:
+    """For logs. Pure."""
+    return tuple(
+        next((f"{option}<hidden>" for option in _SECRET_OPTIONS if word.startswith(option)), word) for word in argv
+    )
+
+
 class Finished(msgspec.Struct, frozen=True):
     """A command that has ended; its own business whether the status is good."""
 
@@ -68,7 +79,7 @@ class HostRunner:
         ok: Sequence[int] = (0,),
     ) -> Finished:
         command = tuple(argv)
-        log.debug("run %s", command)
+        log.debug("run %s", shown(command))
         try:
             process = subprocess.Popen(
                 command,
@@ -100,7 +111,7 @@ class HostRunner:
     def run_fed(self, argv: Sequence[str], *, source: IO[bytes], timeout_s: float) -> None:
         """Run to the end with an open file as its input. Raises CommandFailed as `run`."""
         command = tuple(argv)
-        log.debug("run %s", command)
+        log.debug("run %s", shown(command))
         try:
             done = subprocess.run(
                 command,
@@ -125,7 +136,7 @@ class HostRunner:
         missing or does not end in time; its status is the caller's business.
         """
         command = tuple(argv)
-        log.debug("run %s", command)
+        log.debug("run %s", shown(command))
         try:
             done = subprocess.run(
                 command,

@@ -9,7 +9,7 @@ from ganeti import errors
 
 def safe(name: str) -> str:
     """The name, when it can be that of a file. Raises HypervisorError."""
-    if "/" in name or name.startswith(".") or not name:
+    if "/" in name or "\0" in name or name.startswith(".") or not name:
         raise errors.HypervisorError(f"{name!r} is not the name of an instance")
     return name
 

@@ -9,5 +9,5 @@ from ganeti.node.base import Context, NodeEnv, handles
 
 @handles(TestDelay)
 def delay(call: TestDelay, env: NodeEnv, context: Context) -> None:
-    if context.stop.wait(max(0.0, call.duration)):
+    if context.stop.wait(min(max(0.0, call.duration), call.time.value)):
         raise errors.NodeFailure(f"the delay of {call.duration:g} s was stopped on request")

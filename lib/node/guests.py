@@ -25,6 +25,8 @@ from ganeti.node.base import Context, NodeEnv, handles
 
 log = logging.getLogger(__name__)
 
+#: bytes of a console's log that are told at once, at most
+MAX_CONSOLE_LOG = 1 << 20
 _POLL_S = 0.25
 _REPEAT_S = 5.0  # a guest may miss the first request while it boots
 
@@ -125,7 +127,8 @@ def console(call: InstanceConsole, env: NodeEnv, context: Context) -> Console:
 
 @handles(InstanceConsoleLog)
 def console_log(call: InstanceConsoleLog, env: NodeEnv, context: Context) -> str:
-    return hypervisor(call.hypervisor, env).console_log(call.name, call.uuid, max_bytes=call.max_bytes)
+    amount = max(0, min(call.max_bytes, MAX_CONSOLE_LOG))
+    return hypervisor(call.hypervisor, env).console_log(call.name, call.uuid, max_bytes=amount)
 
 
 @handles(HypervisorValidate)

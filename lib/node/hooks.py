@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from ganeti import errors, paths
 from ganeti.calls.node import HookResult, HooksRun
+from ganeti.host import files
 from ganeti.node import scripts as scripts_running
 from ganeti.node.base import Context, NodeEnv, handles
 
@@ -24,6 +25,9 @@ SKIPPED, FAILED, SUCCEEDED = 0, 1, 2
 _SCRIPT = re.compile(r"[a-zA-Z0-9_-]+\Z")
 _HOOKS_PATH = re.compile(r"[a-z0-9-]{1,64}\Z")
 _PHASES = ("pre", "post")
+#: the master's word is enough for values; it does not get to choose what a loader or a shell listens to
+_VARIABLE = re.compile(r"GANETI_[A-Za-z0-9_.+-]{1,200}\Z")
+MAX_VARIABLES = 20_000
 #: hook scripts are promised this one
 _PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
 _DATA_DIR = "GANETI_DATA_DIR"
@@ -33,6 +37,7 @@ _DATA_DIR = "GANETI_DATA_DIR"
 def run(call: HooksRun, env: NodeEnv, context: Context) -> tuple[HookResult, ...]:
     if not _HOOKS_PATH.match(call.path) or call.phase not in _PHASES:
         raise errors.NodeFailure(f"no such hooks: {call.path[:80]!r}, phase {call.phase[:80]!r}")
+    _check_variables(call.environment)
     name = f"{call.path}-{call.phase}.d"
     directory = f"{env.paths.local(paths.HOOKS_DIR)}/{name}"
     try:
@@ -46,12 +51,23 @@ def run(call: HooksRun, env: NodeEnv, context: Context) -> tuple[HookResult, ...
         if not _is_script(directory, script):
             results.append(HookResult(script=f"{name}/{script}", status=SKIPPED, output=""))
             continue
+        if problem := files.why_not_trusted(f"{directory}/{script}"):
+            results.append(HookResult(script=f"{name}/{script}", status=FAILED, output=f"not run: {problem}"))
+            continue
         left = limit - env.clock.monotonic()
         # should this daemon be killed, the script ends with its next start, or before the call is repeated
         with scripts_running.recorded(env.paths, call.request) as begun:
             status, output = _run_one(f"{directory}/{script}", environment, env, context, left_s=left, begun=begun)
         results.append(HookResult(script=f"{name}/{script}", status=status, output=output))
     return tuple(results)
+
+
+def _check_variables(untrusted: Mapping[str, str]) -> None:
+    if len(untrusted) > MAX_VARIABLES:
+        raise errors.NodeFailure(f"{len(untrusted)} variables are too many for hooks")
+    for name, value in untrusted.items():
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise errors.NodeFailure(f"{name[:80]!r} is not a variable of hooks, or its value is none")
 
 
 def _is_script(directory: str, name: str) -> bool:

@@ -30,6 +30,8 @@ def run(call: IallocatorRun, env: NodeEnv, context: Context) -> IallocatorReply:
     if bad:
         raise errors.NodeFailure(f"not an option of an allocator: {bad[0][:80]!r}")
     program = _program(call.name, env.paths)
+    if problem := files.why_not_trusted(program):
+        raise errors.NodeFailure(f"allocator {call.name} is not run: {problem}", hint="it would be run as root")
     files.make_directory(env.paths, paths.RUN_DIR)
     with (
         tempfile.NamedTemporaryFile(prefix="ganeti-iallocator.", dir=env.paths.local(paths.RUN_DIR)) as request,

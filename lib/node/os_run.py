@@ -23,6 +23,7 @@ from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
 
+_VARIABLE = re.compile(r"[A-Z_][A-Za-z0-9_.+-]{0,200}\Z")
 _TAIL_LINES = 20
 _TAIL_BYTES = 32768
 #: how long a verify script may think, in seconds
@@ -142,6 +143,7 @@ def run(
 
     What `feed` or `take` raise about something else than the script is raised here.
     """
+    _check_variables(environment)
     why = ""
     with Log(title, env) as log_file, scripts.recorded(env.paths, request) as begun:
         try:
@@ -210,8 +212,16 @@ class Log:
         return f"{why}; last lines of {self._logical}:\n{end}" if end else f"{why}; {self._logical} is empty"
 
 
+def _check_variables(environment: Mapping[str, str]) -> None:
+    """Names come from parameters as the caller calls them."""
+    for name, value in environment.items():
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise errors.NodeFailure(f"{name[:80]!r} is not a variable of OS scripts, or its value is none")
+
+
 def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop: threading.Event) -> str:
     """Runs the script that looks at OS parameters; what it says is wrong with them, or nothing."""
+    _check_variables(environment)
     with tempfile.TemporaryFile() as output:
         try:
             status = env.runner.run_logged(

@@ -9,6 +9,7 @@ import threading
 
 from ganeti import errors
 from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageLoss, StorageLost, StorageModify, StorageRepair
+from ganeti.host import files
 from ganeti.host.run import Argv
 from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
@@ -44,6 +45,10 @@ def _helper(call: OobAsk | OobDo, allowed: tuple[str, ...], env: NodeEnv) -> str
         raise errors.NodeFailure(str(err)) from err
     if not os.access(local, os.X_OK) or not os.path.isfile(local):
         raise errors.NodeFailure(f"the out-of-band helper {call.program} cannot be run on this node")
+    if problem := files.why_not_trusted(local):
+        raise errors.NodeFailure(
+            f"the out-of-band helper {call.program} is not run: {problem}", hint="it would be run as root"
+        )
     done = env.runner.run((local, call.command, call.target), timeout_s=max(1, min(call.timeout_s, _MAX_TIMEOUT_S)))
     return done.stdout
 

@@ -606,3 +606,26 @@ def test_what_xen_cannot_do_is_told_before_a_start(name, hv, word):
             node.hypervisor.start(msgspec.structs.replace(spec, hvparams=spec.hvparams | hv), (), paused=False)
     finally:
         node.end()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "/x", "..", "a\0b", ""])
+def test_names_that_lead_to_other_files_are_refused(node, name):
+    """Whoever calls the node daemon is not the one who says which files are read, written or removed."""
+    Path(node.paths.local("/etc")).mkdir(exist_ok=True)
+    Path(node.paths.local("/etc/passwd.log")).write_text("not for you")
+    with pytest.raises(errors.HypervisorError):
+        node.start(name)
+    assert node.hypervisor.list() == ()
+    try:
+        assert node.hypervisor.console_log(name, UUID, max_bytes=100) == ""
+    except errors.HypervisorError as err:
+        assert "not the name of an instance" in str(err)
+    for action in (
+        lambda: node.hypervisor.clean_up(name, UUID),
+        lambda: node.hypervisor.stop(name, UUID, force=True),
+    ):
+        try:
+            action()
+        except errors.HypervisorError as err:
+            assert "not the name of an instance" in str(err)
+    assert Path(node.paths.local("/etc/passwd.log")).exists()

@@ -10,6 +10,7 @@ from ganeti import errors
 from ganeti.calls.instance import (
     GuestSpec,
     HypervisorValidate,
+    InstanceConsoleLog,
     InstanceInfo,
     InstanceList,
     InstanceReboot,
@@ -311,3 +312,39 @@ def test_verify_that_floods_is_ended(node):
     node.os_script("create", "true")
     node.os_script("verify", "exec yes")
     assert len(node.do(OsVerify(os="linux", osparams={}))) < 40_000
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hvparams": {"a=b": 1}}, {"osparams": {"x\n": "1"}}, {"osparams": {"size": "\0"}}]
+)
+def test_what_no_environment_can_hold_never_reaches_a_script(node, changes):
+    node.os_script("create", f"touch {node.paths.root}/ran\n")
+    spec = msgspec.structs.replace(SPEC, **changes)
+    with pytest.raises(errors.NodeFailure, match="not a variable"):
+        node.with_disk().do(OsCreate(request="r1", spec=spec))
+    assert not os.path.exists(f"{node.paths.root}/ran")
+
+
+@pytest.mark.parametrize(
+    "name", ["../linux", "linux/../linux", "/srv/ganeti/os/linux", ".", "..", "li nux", "linux\n", ""]
+)
+def test_names_of_definitions_lead_nowhere_else(node, name):
+    node.os_script("create", f"touch {node.paths.root}/ran\n")
+    spec = msgspec.structs.replace(SPEC, instance=msgspec.structs.replace(INSTANCE, os=name))
+    with pytest.raises(errors.NodeFailure, match="not found"):
+        node.with_disk().do(OsCreate(request="r1", spec=spec))
+    assert not os.path.exists(f"{node.paths.root}/ran")
+
+
+def test_definitions_with_odd_names_are_not_listed(node):
+    for name in ("linux", "a b", "-x;id", "$(id)", "é", ".hidden", "x\ny"):
+        node.os_script("create", "true\n", os_name=name)
+    assert [each.name for each in node.do(OsDiagnose())] == ["linux"]
+
+
+def test_no_more_of_a_console_is_told_than_is_sensible(node):
+    asked = []
+    node.fake.console_log = lambda name, uuid, *, max_bytes: asked.append(max_bytes) or ""
+    for wanted in (-1, 100, 1 << 40):
+        node.do(InstanceConsoleLog(name="web1", uuid="uuid-1", hypervisor="fake", max_bytes=wanted))
+    assert asked == [0, 100, guests.MAX_CONSOLE_LOG]

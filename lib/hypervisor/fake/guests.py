@@ -9,6 +9,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
+from ganeti.hypervisor import traces
 from ganeti.wire import codec
 
 _STATE = ".json"
@@ -38,9 +39,7 @@ class Guests:
         self._directory = directory
 
     def file(self, name: str) -> str:
-        if "/" in name or name.startswith("."):
-            raise errors.HypervisorError(f"{name!r} is not the name of an instance")
-        return f"{self._directory}/{name}{_STATE}"
+        return f"{self._directory}/{traces.safe(name)}{_STATE}"
 
     def put(self, guest: FakeGuest) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)

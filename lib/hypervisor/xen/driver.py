@@ -14,7 +14,7 @@ from ganeti.calls.node import HypervisorInfo
 from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
-from ganeti.hypervisor import devices, linux, parameters
+from ganeti.hypervisor import devices, linux, parameters, traces
 from ganeti.hypervisor.declare import OnNode
 from ganeti.hypervisor.xen import config, parse
 from ganeti.hypervisor.xen.migration import XenMigration
@@ -245,7 +245,7 @@ class XenHypervisor:
         return Console(kind="ssh", host=spec.primary_name, command=(XL, "console", "-t", kind, spec.instance.name))
 
     def console_log(self, name: str, uuid: str, *, max_bytes: int) -> str:
-        path = linux.host_file(self._paths, _CONSOLE_LOG.format(name=name))
+        path = linux.host_file(self._paths, _CONSOLE_LOG.format(name=traces.safe(name)))
         try:
             with open(path, "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))

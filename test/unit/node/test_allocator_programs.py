@@ -44,6 +44,12 @@ def test_the_request_is_gone_afterwards_and_was_for_its_owner_alone(env):
     assert os.listdir(env.paths.local(paths.RUN_DIR)) == []
 
 
+def test_one_that_everybody_could_have_changed_is_not_run(env):
+    install(env, "mine", "echo ran\n", mode=0o777)
+    with pytest.raises(errors.NodeFailure, match="can be written by everybody"):
+        iallocator.run(IallocatorRun(name="mine", request="{}"), env, Context())
+
+
 def test_the_environment_is_clean(env, monkeypatch):
     monkeypatch.setenv("SECRET", "of the daemon")
     install(env, "mine", "env | cut -d= -f1\n")

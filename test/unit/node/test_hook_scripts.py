@@ -142,3 +142,32 @@ def test_scripts_after_those_that_were_stopped_are_not_run(env):
     assert result.status == 1
     assert "stopped" in result.output
     assert "ran" not in result.output
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "BASH_ENV", "PATH", "GANETI_A=B", "GANETI_X\n", "GANETI_", "", "ganeti_x"]
+)
+def test_only_variables_of_hooks_are_taken(env, name):
+    install(env, "a", "touch ran\n")
+    with pytest.raises(errors.NodeFailure, match="not a variable"):
+        run(env, HooksRun(path="instance-add", phase="pre", environment={name: "x"}, request=RequestId("r")))
+
+
+def test_values_that_no_environment_can_hold_are_refused(env):
+    install(env, "a", "true\n")
+    with pytest.raises(errors.NodeFailure, match="not a variable"):
+        run(env, call(GANETI_A="x\0y"))
+    with pytest.raises(errors.NodeFailure, match="too many"):
+        run(env, call(**{f"GANETI_{number}": "" for number in range(hooks.MAX_VARIABLES + 1)}))
+
+
+def test_a_script_that_everybody_can_write_is_not_run(env):
+    install(env, "a", f"touch {env.paths.root}/ran\n", 0o777)
+    install(env, "b", "true\n")
+    first, second = run(env)
+    assert (first.status, second.status) == (hooks.FAILED, hooks.SUCCEEDED)
+    assert "can be written by everybody" in first.output
+    assert not os.path.exists(f"{env.paths.root}/ran")
+    os.chmod(f"{env.paths.local(paths.HOOKS_DIR)}/{NAME}/a", 0o755)
+    os.chmod(f"{env.paths.local(paths.HOOKS_DIR)}/{NAME}", 0o777)
+    assert [result.status for result in run(env)] == [hooks.FAILED, hooks.FAILED]

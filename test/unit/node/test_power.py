@@ -50,6 +50,18 @@ def test_other_programs_and_words_are_refused(tmp_path, helper, bad):
         power.ask(OobAsk(**wanted), env, Context())
 
 
+def test_a_helper_that_everybody_could_have_changed_is_not_run(tmp_path, helper):
+    env, tools = env_of(tmp_path)
+    question = OobAsk(program="/usr/bin/oob", command="power-status", target="node2", timeout_s=5)
+    for place, bad, fine in ((helper, 0o757, 0o755), (helper.parent, 0o777, 0o755)):
+        place.chmod(bad)
+        with pytest.raises(errors.NodeFailure, match="can be written by everybody"):
+            power.ask(question, env, Context())
+        place.chmod(fine)
+    tools.assert_finished()
+    assert OobAsk.needs_term
+
+
 def test_virtual_node_is_not_rebooted(tmp_path):
     env, _ = env_of(tmp_path)
     with pytest.raises(errors.NodeFailure, match="virtual node"):
