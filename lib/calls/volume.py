@@ -24,6 +24,7 @@ class VolumeCreate(ChangingCall[VolumeReply], frozen=True, tag="volume_create"):
     owner: Uuid  # instance
     together: int = 0  # MiB that the instance gets on this node now, this included: best on one physical disk
     origin: str = ""  # the instance's name, for people who look at the volumes
+    mate: Disk | None = None  # the other volume of the same mirror: best on the same physical disk
 
 
 @call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)

@@ -74,7 +74,8 @@ def in_place(
             name = (child.logical_id[0], f"{stem}_{what}")
             fresh[child.uuid] = msgspec.structs.replace(child, uuid=env.new_uuid(), logical_id=name)
     together = sum(volume.size for volume in fresh.values())
-    steps.append(Parallel(effects=tuple(_create(env, instance, node, volume, together) for volume in fresh.values())))
+    pairs = [(fresh[one.uuid], fresh[two.uuid]) for disk in disks for one, two in (disk.children, disk.children[::-1])]
+    steps.append(Parallel(effects=tuple(_create(env, instance, node, pair, together) for pair in pairs)))
     for disk in disks:
         steps += mirrors.detach(config, env, instance, [disk], node.uuid)
         for child in disk.children:
@@ -100,12 +101,16 @@ def in_place(
     )
 
 
-def _create(env: Env, instance: Instance, node: Node, volume: Disk, together: int) -> Effect:
+def _create(env: Env, instance: Instance, node: Node, pair: tuple[Disk, Disk], together: int) -> Effect:
+    """The first volume of the pair; the second one is made for the same mirror."""
+    volume, mate = pair
     request = env.new_request()
     return Effect(
         title=f"create {'/'.join(str(part) for part in volume.logical_id)} on {node.name}",
         node=node.uuid,
-        call=VolumeCreate(disk=volume, owner=instance.uuid, together=together, origin=instance.name, request=request),
+        call=VolumeCreate(
+            disk=volume, owner=instance.uuid, together=together, origin=instance.name, mate=mate, request=request
+        ),
         undo=VolumeRemove(disk=volume, owner=instance.uuid, request=env.new_request(), undoes=request),
     )
 

@@ -83,7 +83,9 @@ def local_path(disk: Disk, logical: str, env: NodeEnv) -> str:
 
 @handles(VolumeCreate)
 def create(call: VolumeCreate, env: NodeEnv, context: Context) -> VolumeReply:
-    return storage_of(call.disk, env).create(call.disk, call.owner, together=call.together, origin=call.origin)
+    return storage_of(call.disk, env).create(
+        call.disk, call.owner, together=call.together, origin=call.origin, mate=call.mate
+    )
 
 
 @handles(VolumeRemove)

@@ -68,10 +68,13 @@ class Storage(Protocol):
         """None: the template is not mirrored."""
         ...
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         """Make and mark it. `together` MiB of the instance are to be made here now, this included: best side by side.
 
-        `origin` is the instance's name: where there is a place for it, people find it there.
+        `origin` is the instance's name: where there is a place for it, people find it there. `mate` is the other volume
+        of the same mirror, there already or to come: best on the same physical disk.
 
         There already with our mark for this owner and disk: fine; anything else: NotOurs.
         """

@@ -15,7 +15,9 @@ class DisklessStorage:
 
     mirror = None
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         raise _has_none(disk)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:

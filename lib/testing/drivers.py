@@ -174,8 +174,10 @@ class FailingStorage(_Failing):
         else:
             super().fail_next(method, error, after=after)
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
-        return self._do("create", lambda: self.inner.create(disk, owner, together=together, origin=origin))
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
+        return self._do("create", lambda: self.inner.create(disk, owner, together=together, origin=origin, mate=mate))
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
         self._do("remove", lambda: self.inner.remove(disk, owner))

@@ -482,6 +482,22 @@ def test_new_volumes_get_new_metadata_and_old_ones_are_used_as_they_are(tmp_path
     tools.assert_finished()
 
 
+def test_metadata_lie_on_the_disk_of_their_data_not_on_another_one_of_the_instance(tmp_path):
+    create = ("drbdmeta --force /dev/drbd0 v08 /dev/xenvg/disk0_meta 0 create-md", "")
+    data, meta = MIRROR.children
+    pvs = "  /dev/vdb|xenvg|8188.00|200.00|a--\n  /dev/vdc|xenvg|8188.00|8000.00|a--\n"
+    other = EMPTY + "  xenvg|disk9_data|64.00|-wi-a-----|ganeti+i-1+d-9|4.00|1|/dev/vdb(16)\n"
+    made = other + f"  xenvg|disk0_data|{data.size}|-wi-a-----|ganeti+i-1+{data.uuid}|4.00|1|/dev/vdc(0)\n"
+    storage, tools, _ = drbd(
+        tmp_path, (LVS, other), (LVS, other), (PVS, pvs), ("lvcreate ... --name disk0_data ... xenvg /dev/vdc", ""),
+        SETTLE, (LVS, made), (PVS, pvs), ("lvcreate ... --name disk0_meta ... xenvg /dev/vdc", ""), SETTLE,
+        (SHOW, UNKNOWN), create,
+    )  # fmt: skip
+    assert data.size + meta.size > 200
+    storage.create(MIRROR, "i-1")
+    tools.assert_finished()
+
+
 def test_create_makes_metadata_once(tmp_path):
     create = ("drbdmeta --force /dev/drbd0 v08 /dev/xenvg/disk0_meta 0 create-md", "")
     get_gi = "drbdmeta --force 0 v08 /dev/xenvg/disk0_meta 0 get-gi"

@@ -56,14 +56,16 @@ class DrbdStorage:
 
     # Storage
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         link = _link(disk)
         data, meta = _children(disk)
         with self._lock, _told(f"cannot create minor {link.minor}"):
             is_new = not all(self._lower.info(child, owner).exists for child in (data, meta))
             whole = max(together, data.size + meta.size)
-            self._lower.create(data, owner, together=whole, origin=origin)
-            path = self._lower.create(meta, owner, together=meta.size, origin=origin).path
+            self._lower.create(data, owner, together=whole, origin=origin, mate=meta)
+            path = self._lower.create(meta, owner, together=meta.size, origin=origin, mate=data).path
             present = self._kernel.configured(link.minor)
             if present is not None:
                 if present.meta != path:

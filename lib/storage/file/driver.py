@@ -41,7 +41,9 @@ class FileStorage:
         self._paths = node_paths
         self._home = home
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         logical, local = self._locate(disk)
         wanted = mark.Mark(owner=owner, disk=disk.uuid)
         with _told(f"cannot create volume {logical}"):

@@ -41,7 +41,9 @@ class LvmStorage:
         # between the look at the free space and its taking nobody else may take it
         self._lock = threading.Lock()
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         vg, name = names.place(disk)
         mark = Mark(owner=owner, disk=disk.uuid)
         with self._lock, _told(f"cannot create logical volume {vg}/{name}"):
@@ -53,14 +55,13 @@ class LvmStorage:
                         f"logical volume {vg}/{name} is there with {found.size:g} MiB instead of {disk.size} MiB"
                     )
                 return self._opened(vg, name, disk.size)
-            near = {pv for lv in present if lv.mark is not None and lv.mark.owner == owner for pv in lv.pvs}
+            company = _company(present, owner, mate, together)
             ways = choice.choose(
                 parse.pvs(self._ask(commands.pvs())),
                 vg,
                 size=disk.size,
                 stripes=int(disk.params.get(_PARAMETER, 1)),
-                near=near,
-                together=together,
+                company=company,
             )
             tags = (mark.tag, names.origin_tag(origin)) if origin else (mark.tag,)
             self._first_of(
@@ -266,6 +267,20 @@ class LvmStorage:
             else:
                 return
         self._change(ways[-1])
+
+
+def _company(present: tuple[parse.Lv, ...], owner: Uuid, mate: Disk | None, together: MiB) -> choice.Company:
+    near = frozenset(pv for lv in present if lv.mark is not None and lv.mark.owner == owner for pv in lv.pvs)
+    if mate is None:
+        return choice.Company(near=near, together=together)
+    theirs = Mark(owner=owner, disk=mate.uuid)
+    there = next((lv for lv in present if lv.mark == theirs), None)
+    return choice.Company(
+        mate=frozenset(there.pvs) if there is not None else frozenset(),
+        mate_size=mate.size if there is None else 0,
+        near=near,
+        together=together,
+    )
 
 
 def _is_size(lv: parse.Lv, size: MiB) -> bool:

@@ -28,7 +28,9 @@ class VirtualLvm:
         self._files = FileStorage(node_paths, _HOME)
         self._home = node_paths.local(_HOME)
 
-    def create(self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "") -> VolumeReply:
+    def create(
+        self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
+    ) -> VolumeReply:
         return self._files.create(_as_file(disk), owner)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:

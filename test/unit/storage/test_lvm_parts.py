@@ -5,6 +5,7 @@ import pytest
 from ganeti import errors
 from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.storage.lvm import choice, names, parse
+from ganeti.storage.lvm.choice import Company
 from ganeti.storage.lvm.names import Mark
 from ganeti.storage.lvm.parse import Pv
 
@@ -74,8 +75,9 @@ def pv(name, free, attr="a--", vg="xenvg"):
     return Pv(name=name, vg=vg, size=1000, free=free, attr=attr)
 
 
-def first(pvs, **how):
-    return choice.choose(pvs, "xenvg", **{"size": 100, "stripes": 1, "near": (), **how})[0]
+def first(pvs, *, size=100, stripes=1, **company):
+    company = {key: frozenset(value) if key in ("near", "mate") else value for key, value in company.items()}
+    return choice.choose(pvs, "xenvg", size=size, stripes=stripes, company=Company(**company))[0]
 
 
 def test_a_volume_goes_beside_the_others_of_its_instance():
@@ -91,14 +93,54 @@ def test_the_first_of_several_goes_where_all_have_room():
     assert first(pvs, near={"a"}, together=800).pvs == ("a",)
 
 
+def test_the_two_volumes_of_a_mirror_stay_on_one_disk_before_anything_else():
+    pvs = [pv("a", 900), pv("b", 200), pv("c", 500)]
+    # the other one is to come: the disk of the instance that has no room for both is not taken
+    assert first(pvs, near={"b"}, mate_size=128, together=228).pvs == ("a",)
+    assert first(pvs, near={"b", "c"}, mate_size=128, together=228).pvs == ("c",)
+    assert first([pv("b", 230), pv("d", 110)], near={"d"}, mate_size=128).pvs == ("b",)
+    # it is there: beside it, not beside another one of the instance, though that has more room
+    assert first(pvs, near={"a", "b"}, mate={"b"}).pvs == ("b",)
+    assert first(pvs, near={"a", "b"}, mate={"b"}, size=300).pvs == ("a",)
+    # over several disks the other one lies on one of them
+    assert set(first(pvs, stripes=2, size=200, mate_size=128).pvs) == {"a", "c"}
+    assert first(pvs, mate={"a", "c"}).pvs == ("a",)
+
+
+def batch(free, disks):
+    """Where the volumes of a new instance go, one after the other as mirrors are made."""
+    together, held, where = sum(data + 128 for data in disks), set(), []
+    for data in disks:
+        for size, is_data in ((data, True), (128, False)):
+            mate = {"mate_size": 128} if is_data else {"mate": {where[-1]}}
+            pvs = [pv(name, left) for name, left in free.items()]
+            (name,) = first(pvs, size=size, near=held, together=together, **mate).pvs
+            free[name] -= size
+            held.add(name)
+            where.append(name)
+    return "".join(where)
+
+
+@pytest.mark.parametrize(
+    ("free", "disks", "where"),
+    [
+        ({"a": 2000, "b": 5000, "c": 3000}, [1000, 1000], "bbbb"),
+        ({"a": 1500, "b": 2600, "c": 1400}, [1000, 1000, 1000], "bbbbaa"),
+        ({"a": 1150, "b": 1150, "c": 1000}, [1000, 1000], "aabb"),
+    ],
+)
+def test_the_volumes_of_an_instance_lie_on_as_few_disks_as_there_is_room_on(free, disks, where):
+    assert batch(free, disks) == where
+
+
 def test_stripes_are_as_many_as_there_is_room_for():
     pvs = [pv("a", 100), pv("b", 60), pv("c", 10)]
-    ways = choice.choose(pvs, "xenvg", size=100, stripes=3, near=())
+    ways = choice.choose(pvs, "xenvg", size=100, stripes=3, company=Company())
     assert [(way.stripes, way.pvs) for way in ways] == [(2, ("a", "b")), (1, ("a",)), (1, ("a", "b", "c"))]
 
 
 def test_what_fits_on_no_single_disk_is_spread():
-    ways = choice.choose([pv("a", 60), pv("b", 60)], "xenvg", size=100, stripes=1, near=())
+    ways = choice.choose([pv("a", 60), pv("b", 60)], "xenvg", size=100, stripes=1, company=Company())
     assert ways == (choice.Choice(stripes=1, pvs=("a", "b")),)
 
 
