@@ -55,6 +55,10 @@ def _main(tool: str, words: list[str], world: World) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         world.out.write(usage(tool))
         return 0 if words else 1
+    bad = [word for word in words if not _is_text(word)]
+    if bad:
+        world.err.write(f"Failure: {bad[0]!a} cannot be read: words have to be UTF-8\n")
+        return 1
     verb = commands.find(tool, words[0])
     if verb is None:
         world.err.write(f"unknown command {words[0]!r}\n")
@@ -62,6 +66,11 @@ def _main(tool: str, words: list[str], world: World) -> int:
         world.out.write(usage(tool))
         return 1
     return _run(verb, _with_defaults(verb, words[1:], world), world)
+
+
+def _is_text(word: str) -> bool:
+    """Python keeps bytes that are no UTF-8 as lone surrogates, which no request can hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _with_defaults(verb: Verb, words: list[str], world: World) -> list[str]:

@@ -184,7 +184,7 @@ def _without(exported: Params, others: Params) -> Params:
 
 def _attached(nic: ExportedNic, config: Config) -> dict[str, Any]:
     """On its network, where there is one of that name; an address that somebody has by now is replaced."""
-    network = next((each for each in config.networks.values() if nic.network and each.name == nic.network), None)
+    network = next((each for each in config.networks.values() if nic.network in (each.name, each.uuid)), None)
     if network is None:
         return {"ip": nic.ip, **nic.params}
     used = {each.ip for instance in config.instances.values() for each in instance.nics if each.network == network.uuid}

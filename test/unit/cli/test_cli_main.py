@@ -74,3 +74,10 @@ def test_closed_pipe_ends_silently():
     err = io.StringIO()
     assert main("gnt-job", ["--help"], World(out=ClosedPipe(), err=err, environ={})) == 1
     assert err.getvalue() == ""
+
+
+def test_a_word_that_is_no_text_is_refused_before_anybody_is_asked():
+    err = io.StringIO()
+    world = World(out=io.StringIO(), err=err, environ={})
+    assert main("gnt-backup", ["import", "--src-dir", "bl\udcffd", "-n", "node1", "web1"], world) == 1
+    assert "'bl\\udcffd' cannot be read: words have to be UTF-8" in err.getvalue()
