@@ -8,7 +8,7 @@ from typing import Any
 from ganeti import errors
 from ganeti.calls.base import ChangingCall
 from ganeti.calls.volume import VolumeGive
-from ganeti.logic import device_changes
+from ganeti.logic import device_changes, owing
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, Parallel, Step
 from ganeti.model.config import Config
@@ -39,6 +39,18 @@ def wanted(config: Config, untrusted_changes: Sequence[Any]) -> list[DetachedDis
     """Those that these changes attach. Raises PrereqError."""
     changes = device_changes.parse(untrusted_changes, "disk")
     return [config.detached_disk(device_changes.wanted_disk(change)) for change in changes if change.action == "attach"]
+
+
+def check_complete(env: Env, instance: Instance) -> None:
+    """No old volumes wait for the disks to be complete: nobody sees to that of a detached one. Raises PrereqError."""
+    kept = owing.kept(env, instance)
+    if kept:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"old volumes of {instance.name} are kept that may be the only good copy of its data: "
+            + "; ".join(owing.where(env.config, undo) for undo in kept),
+            hint=f"they go when its disks are complete: gnt-instance activate-disks --wait-for-sync {instance.name}",
+        )
 
 
 def check_fits(config: Config, instance: Instance, disk: DetachedDisk) -> None:

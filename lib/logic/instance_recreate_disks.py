@@ -52,7 +52,7 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
         if instance.admin_state is AdminState.UP:
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is marked up", hint="stop it first")
         wanted = self._wanted(instance)
-        kept = tuple(undo for undo in env.debts if undo.until_good == instance.uuid)
+        kept = owing.kept(env, instance)
         if kept and not op.drop_old_volumes:
             raise errors.PrereqError(
                 "wrong_state",

@@ -117,6 +117,8 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
         attached = tuple(config.disks[uuid] for uuid in disks.attached)
         for each in attached:
             detached_disks.check_fits(config, instance, each)
+        if disks.detached:
+            detached_disks.check_complete(env, instance)
         nics = device_changes.nics(
             config, instance.nics, device_changes.parse(op.nics, "NIC"), self._choices(env, instance)
         )

@@ -11,6 +11,7 @@ from ganeti.calls.base import encode as encode_call
 from ganeti.logic.base import Env
 from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
+from ganeti.model.objects import Instance
 from ganeti.model.types import Uuid
 
 
@@ -24,6 +25,11 @@ def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str, *, until_goo
     """
     again = msgspec.structs.replace(call, request=env.new_request(), undoes=call.request)
     return Undo(node=node, call=encode_call(again), effect=call.request, title=title, until_good=until_good)
+
+
+def kept(env: Env, instance: Instance) -> tuple[Undo, ...]:
+    """Removals of old volumes that may be the only good copy of its disks."""
+    return tuple(undo for undo in env.debts if undo.until_good == instance.uuid)
 
 
 def where(config: Config, undo: Undo) -> str:

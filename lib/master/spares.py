@@ -16,11 +16,13 @@ from ganeti.model.types import Uuid
 
 
 def is_in_use(call: Call[Any], node: Uuid, config: Config) -> bool:  # Any: the reply does not matter
-    """Whether it would remove from the node what its instance has there, by the configuration."""
+    """Whether it would remove from the node what an instance has there, by the configuration, or a detached disk."""
     if not isinstance(call, VolumeRemove):
         return False
     instance = config.instances.get(call.owner)
-    return instance is not None and node in instance.nodes and bool(names([call.disk]) & names(instance.disks))
+    used = list(instance.disks) if instance is not None and node in instance.nodes else []
+    used += [each.disk for each in config.disks.values() if node in each.nodes]
+    return bool(names([call.disk]) & names(used))
 
 
 async def is_complete(uuid: Uuid, config: Callable[[], Config], rpc: Rpc) -> bool:

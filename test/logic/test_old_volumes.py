@@ -188,6 +188,20 @@ def test_the_removal_of_the_instance_takes_them_along(tmp_path: Path) -> None:
     on_cluster(tmp_path, body)
 
 
+def test_a_disk_is_not_detached_while_its_data_may_be_in_them(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await without_its_primary(cluster, start=False)
+        node(cluster, 2).is_up = True
+        detach = op("SET_PARAMS", disks=[["detach", 1, {}]])
+        assert "may be the only good copy" in await bad(cluster, detach)
+        await good(cluster, op("ACTIVATE_DISKS", wait_for_sync=True))
+        await cluster.debts.try_all()
+        await good(cluster, op("DEACTIVATE_DISKS"))
+        await good(cluster, detach)
+
+    on_cluster(tmp_path, body)
+
+
 @pytest.mark.parametrize("wanted", [op("REPLACE_DISKS", remote_node="node3"), op("FAILOVER", target_node="node3")])
 def test_nothing_is_made_in_their_place_before_they_are_gone(tmp_path: Path, wanted: dict[str, Any]) -> None:
     async def body(cluster: SimulatedCluster) -> None:
