@@ -74,12 +74,14 @@ class DebtPayer:
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         wanted = list(nodes)
         if isinstance(call, ChangingCall):
-            for node in wanted:
-                try:
-                    await self.pay(node)
-                except errors.RpcError as err:
-                    log.debug("debts of %s stay: %s", node, err)
+            await asyncio.gather(*(self._pay_if_there(node) for node in wanted))
         return await self._rpc.many(wanted, call)
+
+    async def _pay_if_there(self, node: Uuid) -> None:
+        try:
+            await self.pay(node)
+        except errors.RpcError as err:
+            log.debug("debts of %s stay: %s", node, err)
 
     async def at(self, node: Node, call: Call[R]) -> R:
         return await self._rpc.at(node, call)

@@ -161,6 +161,8 @@ class Engine:
         env = self._new_env(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
         try:
             op = ops.decode(await self._whole(job_id, index, state.input))
+            if jobs.wish(job_id) is not Wish.NONE:
+                raise errors.JobCanceled(CANCELED)  # while nothing was waited for that could be cancelled
             env.report_summary = op.summary
             self._warn_of_missing_copies(env)
             result = codec.to_builtins(await self._processor.execute(env, op, state.priority))

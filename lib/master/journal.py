@@ -147,7 +147,7 @@ class Journal:
         except errors.RpcError as err:
             stuck.add(undo.node, call, err)
             return err
-        except (codec.CodecError, KeyError) as err:
+        except (codec.CodecError, errors.StorageError, KeyError) as err:
             # written by another version of the program, or the node left the cluster meanwhile
             log.error("job %s: cannot run the undo %r: %s", self._job, undo.title, err)
             return errors.ExecError(f"the undo cannot be run: {err}")
@@ -161,3 +161,7 @@ class Journal:
             return list(await resolver(resolve.arguments, env))
         except errors.GanetiError as err:
             return [f"cannot decide about {resolve.title}: {err}"]
+        except Exception:
+            # a part of the border that the job task is: its locks would be held for ever, by every master after this
+            log.exception("job %s: cannot decide about %s", self._job, resolve.title)
+            return [f"cannot decide about {resolve.title}: an error in the program; the master's log has the details"]

@@ -20,6 +20,8 @@ class MemoryLeadership:
         self.is_lost = False
         self.gate = asyncio.Event()  # cleared: commits wait
         self.gate.set()
+        self.secret_gate = asyncio.Event()  # cleared: who asks for secrets waits
+        self.secret_gate.set()
         self.voter_names: list[str] = []
         self._term = term
         self._listeners: list[Callable[[Batch], None]] = []
@@ -89,6 +91,7 @@ class MemoryLeadership:
         return [batch for batch in self.batches if batch.serial > after][:limit]
 
     async def secret(self, name: str) -> str | None:
+        await self.secret_gate.wait()
         return self.secrets.get(name)
 
     async def catch_up(self, node: str) -> None:

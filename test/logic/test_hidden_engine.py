@@ -234,3 +234,16 @@ def test_one_parameter_is_of_one_kind(tmp_path: Path) -> None:
             await cluster.submit(create(osparams_secret={"size": REDACTED}))
 
     on_cluster(tmp_path, body)
+
+
+def test_a_job_that_is_cancelled_while_its_values_are_read_does_not_run(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        cluster.store.secret_gate.clear()
+        job = await cluster.submit(create())
+        assert await cluster.jobs.changed(job, lambda: cluster.jobs.get(job).ops[0].status is Status.WAITING, 20)
+        assert (await cluster.engine.cancel(job, kill=False))[0]
+        cluster.store.secret_gate.set()
+        assert (await cluster.wait(job)).status is Status.CANCELED
+        assert not cluster.config.instances
+
+    on_cluster(tmp_path, body)

@@ -8,9 +8,10 @@ from ganeti import errors
 from ganeti.calls.base import encode
 from ganeti.calls.task import RequestFence
 from ganeti.calls.volume import VolumeClose
+from ganeti.logic import catalogue
 from ganeti.master.journal import Journal
 from ganeti.master.state import State
-from ganeti.model.jobs import JournalRecord, Undo
+from ganeti.model.jobs import JournalRecord, Resolve, Undo
 from ganeti.model.objects import Disk, DiskTemplate
 
 
@@ -78,3 +79,15 @@ def test_late_calls_are_kept_out_before_anything_is_taken_back():
 def test_while_a_call_may_still_run_on_a_node_nothing_is_taken_back_there(kind):
     records = [record(1, "gone"), record(2, "here"), fence(3, "gone", "late")]
     assert undo(kind, records, {"late"}) == (["gone", "here"], ["late", "e1"])
+
+
+def test_a_procedure_that_breaks_does_not_keep_the_rest_from_being_taken_back():
+    """Else the job would never end, and its locks would be held for ever."""
+    assert catalogue.UNITS
+    state, rpc = State(), Rpc("")
+    lost = Resolve(procedure="replace-disks", arguments={}, title="replacement of what nobody knows")
+    state.journal[1] = [record(1, "here"), JournalRecord(job=1, op=0, serial=2, recovery=lost)]
+    done = asyncio.run(Journal(state, 1, rpc).undo(None, set()))
+    assert rpc.asked == ["here"]
+    assert "cannot decide about replacement of what nobody knows: an error in the program" in done.lines[0]
+    assert len(done.writes) == 2
