@@ -207,6 +207,8 @@ class ClusterSetParams(LogicalUnit[OpClusterSetParams, ModifyFacts]):
 
     async def execute(self, facts: ModifyFacts, env: Env) -> None:
         await super().execute(facts, env)
+        if self.op.modify_ssh_setup and not all(node.ssh_key for node in env.config.online_nodes):
+            env.report("gnt-cluster redist-conf makes the SSH keys that are missing")
         if self.op.candidate_pool_size is not None:
             changed = await candidates.fill_pool(env) + await candidates.trim_pool(env)
             if changed:

@@ -26,7 +26,7 @@ from ganeti.storage.file import places
 _PLAIN = (
     "maintain_node_health", "enabled_user_shutdown", "prealloc_wipe_disks", "use_external_mip_script",
     "lvm_self_repair",
-    "modify_etc_hosts", "default_iallocator",
+    "modify_etc_hosts", "modify_ssh_setup", "default_iallocator",
 )  # fmt: skip
 _DEVICE = re.compile(r"[\w.:@-]{1,15}\Z", re.ASCII)
 _VG = re.compile(r"(?!-)[\w+.-]{1,127}\Z", re.ASCII)

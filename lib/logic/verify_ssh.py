@@ -62,6 +62,8 @@ def check(config: Config, members: Sequence[Node], replies: Replies, found: Find
         reply = replies.get(node.uuid)
         if isinstance(reply, SshReply):
             _node(node, reply, keys, found)
+        elif reply is not None and reply.kind in ("failed", "timeout"):  # else all its other answers lack too
+            found.check(False, "ENODESSH", node.name, f"its SSH files cannot be looked at: {reply.message}")
     for uuid, reply in replies.items():
         source = config.nodes[uuid].name
         if isinstance(reply, SshReply):

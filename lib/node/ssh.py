@@ -18,8 +18,9 @@ from ganeti.paths import Paths
 
 #: staged: the private key of the new pair
 STAGED = "ssh.identity"
-LOGIN_S = 20.0
-_LOGINS_AT_ONCE = 8
+#: of one login; all of them together have to end before nobody waits for the reply any more
+LOGIN_S, CONNECT_S = 20.0, 5
+_LOGINS_AT_ONCE = 16
 
 
 @handles(SshLook)
@@ -124,11 +125,11 @@ def _unreachable(nodes: tuple[str, ...], env: NodeEnv) -> dict[str, str]:
     """By name: why root cannot log in there."""
 
     def why(node: str) -> str:
-        command = ssh.login(env.paths, node)
-        if partition.blocked(env.paths, command[-1].partition("@")[2]):
+        *options, target = ssh.login(env.paths, node)
+        if partition.blocked(env.paths, target.partition("@")[2]):
             return "it is cut off"
         try:
-            env.runner.run((*command, "true"), timeout_s=LOGIN_S)
+            env.runner.run((*options, f"-oConnectTimeout={CONNECT_S}", target, "true"), timeout_s=LOGIN_S)
         except errors.CommandFailed as err:
             return (err.output.strip().splitlines() or [err.message])[-1][:300]
         return ""

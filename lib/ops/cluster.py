@@ -180,6 +180,14 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     modify_etc_hosts: Annotated[
         bool | None, opt("--modify-etc-hosts", help="whether the cluster edits the hosts file", parse=Parse.YES_NO)
     ] = None
+    modify_ssh_setup: Annotated[
+        bool | None,
+        opt(
+            "--modify-ssh-setup",
+            help="whether the cluster looks after SSH keys; redist-conf makes what is missing",
+            parse=Parse.YES_NO,
+        ),
+    ] = None
     ssh_key_type: Annotated[
         SshKeyType | None,
         opt("--ssh-key-type", help="kind of SSH keys that are made from now on; see renew-crypto", metavar="TYPE"),

@@ -262,6 +262,22 @@ def test_what_is_no_key_is_not_believed(nodes):
     assert nodes.env.config.nodes[node_uuid(3)].ssh_renewing_key == ""
 
 
+def test_looking_after_keys_ends_and_begins_by_a_setting(nodes):
+    execute(OpClusterSetParams(modify_ssh_setup=False), nodes.env)
+    nodes.send()
+    for number in (1, 2, 3):
+        where = nodes.places[node_uuid(number)].paths
+        assert nodes.let_in(number) == set()
+        assert not os.path.exists(where.local(paths.KNOWN_HOSTS))
+    execute(OpClusterSetParams(modify_ssh_setup=True), nodes.env)
+    nodes.learn()
+    assert nodes.let_in(3) == set(keys(nodes)[:2])
+    assert nodes.env.log == []
+    bare = PlanEnv(make_config())
+    execute(OpClusterSetParams(modify_ssh_setup=True), bare)
+    assert "redist-conf" in bare.log[-1]
+
+
 def test_kind_of_new_keys_is_a_setting():
     env = PlanEnv(make_config(modify_ssh_setup=True, ssh_key_type="rsa", ssh_key_bits=4096))
     execute(OpClusterSetParams(ssh_key_type="ecdsa"), env)
@@ -326,6 +342,14 @@ def test_verify_tells_keys_of_nodes_that_may_not_log_in_and_unreachable_ones(nod
     texts = [f"{each.item}: {each.text}" for each in found.take()]
     assert sum("1 keys of nodes that may not log in" in text for text in texts) == 3
     assert texts[-1] == "node3.example.com: root of node1.example.com cannot log in there: Permission denied"
+
+
+@pytest.mark.parametrize(("kind", "count"), [("failed", 1), ("timeout", 1), ("unreachable", 0)])
+def test_verify_tells_files_that_cannot_be_looked_at(nodes, kind, count):
+    found = Findings()
+    replies = {node_uuid(2): errors.RpcError("node2.example.com", kind, "too large")}
+    verify_ssh.check(nodes.env.config, [nodes.env.config.nodes[node_uuid(2)]], replies, found)
+    assert [(each.item, "too large" in each.text) for each in found.take()] == [("node2.example.com", True)] * count
 
 
 def test_verify_has_the_master_reach_all_and_each_other_candidate_one(nodes):

@@ -172,6 +172,21 @@ def test_a_pair_is_made_waits_and_takes_its_place(env):
     assert ssh.public_key(env.paths) == new
 
 
+def test_a_node_that_died_in_the_middle_of_a_switch_goes_on(env):
+    switch(env, begin(env))
+    public = begin(env)
+    staged, link = env.paths.local(paths.staged(ssh.STAGED)), env.paths.local(paths.SSH_KEY)
+    waiting = files.read_text(staged)
+    os.symlink("nowhere", f"{link}.new")  # before the link was renamed
+    switch(env, public)
+    files.write_atomic(staged, waiting.encode(), mode=0o600)  # after it was
+    switch(env, public)
+    switch(env, public)
+    assert ssh.public_key(env.paths) == public
+    assert not os.path.exists(staged)
+    assert sorted(os.listdir(os.path.dirname(link))) == ["identity", os.readlink(link)]
+
+
 def test_a_pair_that_waits_is_made_anew_if_it_is_of_another_kind_or_damaged(env):
     first = begin(env)
     second = begin(env, "ecdsa", 384)
