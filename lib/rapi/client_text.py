@@ -19,7 +19,7 @@ HEAD = '''\
 
 Made from the table of resources, not written by hand. A change answers with the number of its job:
 
-    cluster = Client("cluster.example.com", user="anna", password="...", cafile="rapi.pem")
+    cluster = Client("cluster.example.com", user="anna", password="...", cafile="rapi.crt")
     job = cluster.instance_startup("web1.example.com", expected=cluster.tag)
     cluster.wait(job)
 """
