@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tarfile
 import time
+from contextlib import suppress
 
 from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
@@ -158,18 +159,27 @@ class RealSite:
         path = f"{self._paths.local(paths.BACKUP_DIR)}/{intent.before or 'before'}-to-{intent.version}-{stamp}.tar"
         state = self._paths.local(paths.STATE_DB)
         copy = f"{path}.state"
-        handle = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            self._archive(path + ".new", state, copy)
+        except BaseException:
+            for place in (path + ".new", copy):
+                with suppress(FileNotFoundError):
+                    os.unlink(place)
+            raise
+        os.replace(path + ".new", path)
+        files.sync_directory(os.path.dirname(path))
+        return path
+
+    def _archive(self, path: str, state: str, copy: str) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             with tarfile.open(fileobj=file, mode="w") as archive:
                 _copy_state(state, copy)
-                archive.add(copy, arcname="state/state.db")
+                _add_state(archive, state, copy)
                 os.unlink(copy)
                 archive.add(self._paths.local(paths.DATA_DIR), arcname=".", filter=_is_wanted)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(path + ".new", path)
-        files.sync_directory(os.path.dirname(path))
-        return path
 
     def convert(self, steps: tuple[formats.Step, ...]) -> None:
         """One batch on top of what this node has led; the other candidates get it from the new master daemon."""
@@ -215,12 +225,22 @@ class RealSite:
         self._session.note(text)
 
 
+def _add_state(archive: tarfile.TarFile, path: str, copy: str) -> None:
+    """The copy, with the mode and the owner of what it is a copy of: unpacked, it is open to nobody else."""
+    entry = archive.gettarinfo(copy, arcname="./state/state.db")
+    original = archive.gettarinfo(path)
+    entry.mode = original.mode
+    entry.uid, entry.gid, entry.uname, entry.gname = original.uid, original.gid, original.uname, original.gname
+    with open(copy, "rb") as content:
+        archive.addfile(entry, content)
+
+
 def _copy_state(path: str, target: str) -> None:
-    """A whole database, whatever is in its log."""
+    """A whole database, whatever is in its log; for nobody else."""
     connection = sqlite3.connect(path)
     try:
-        if os.path.exists(target):
-            os.unlink(target)
+        # sqlite fills an empty file as it is
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         connection.execute("VACUUM INTO ?", (target,))
     except sqlite3.Error as err:
         raise errors.StoreError(f"the state {path} was not copied: {err}") from err

@@ -409,6 +409,9 @@ def test_what_lies_among_the_volumes_without_a_mark_is_a_stray(node):
         being_written = file.read()
     with open(os.path.join(os.path.dirname(stray), f".disk1{places.MARK}.a8_x7"), "wb") as file:
         file.write(being_written)
+    os.mkdir(os.path.dirname(stray) + "/.snapshot")
+    with open(os.path.dirname(stray) + "/.snapshot/disk0", "wb"):
+        pass
     logical = disk.logical_id[1]
     home = logical.rsplit("/", 2)[0]
     assert node.storage.strays() == (f"{home}/link", f"{logical}.old")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 
 _MIB = 1 << 20
 DRIVERS = ("loop", "blktap", "blktap2")
-#: a mark on its way, see `files.write_atomic`
-_BEING_WRITTEN = re.compile(rf"\..+{re.escape(places.MARK)}\.\w+\Z")
 
 MARKED = faults.register("storage.file.marked")  # the mark is there, the volume is not
 CREATED = faults.register("storage.file.created")  # the volume is there, perhaps without its size
@@ -197,11 +194,13 @@ class FileStorage:
         return tuple(sorted(found))
 
     def strays(self, *, vg: str = "") -> tuple[str, ...]:
-        """What has a name that only we give, of a file that is just being written, is none."""
+        """What is hidden is none: marks that are just being written, snapshots of the file system."""
         found: set[str] = set()
         for logical, local, names in self._walk():
+            if "/." in logical:
+                continue
             for name in names:
-                if name.endswith(places.MARK) or _BEING_WRITTEN.match(name):
+                if name.endswith(places.MARK) or name.startswith("."):
                     continue
                 # looked at now: volumes come and go while the directory is listed
                 place = os.path.join(local, name)
