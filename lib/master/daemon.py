@@ -117,6 +117,7 @@ class Master:
             await mastership.begin()
             for name, work in mastership.background().items():
                 background.append(asyncio.create_task(work, name=name))
+                background[-1].add_done_callback(_told)
             background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
             await self._until(stop)
             return EXIT_NOT_MASTER if mastership.leader.lost.is_set() else 0
@@ -194,6 +195,12 @@ class Master:
                 await self._mastership.engine.submissions.forget_old()
             except errors.GanetiError as err:
                 log.warning("old submission keys stay: %s", err)
+
+
+def _told(ended: asyncio.Task[None]) -> None:
+    """What goes on in the background does not end by itself."""
+    if not ended.cancelled() and ended.exception() is not None:
+        log.error("%s has ended by an error in the program", ended.get_name(), exc_info=ended.exception())
 
 
 def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:

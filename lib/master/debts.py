@@ -108,8 +108,9 @@ class DebtPayer:
                     continue
                 try:
                     await self._rpc.one(node, call)
-                except errors.RpcError as err:
-                    if err.kind != "failed":
+                except (errors.RpcError, errors.StorageError) as err:
+                    # the latter: what it is about cannot be linked any more, which is no reason to stop at it
+                    if isinstance(err, errors.RpcError) and err.kind != "failed":
                         raise
                     log.warning("debt of job %s stays: %s: %s", debt.job, debt.undo.title, err)
                     failed |= about
@@ -182,8 +183,9 @@ class DebtPayer:
 
     async def try_all(self) -> None:
         """Every node on its own: one that does not answer does not hold up the others."""
-        nodes = {debt.node for debt in self._state.debts.values()}
-        await asyncio.gather(self._forgive(), *(self._try(node) for node in sorted(nodes)))
+        await self._forgive()
+        nodes = {debt.node for debt in self._state.debts.values() if debt.node in self._state.config.nodes}
+        await asyncio.gather(*(self._try(node) for node in sorted(nodes)))
 
     async def _try(self, node: Uuid) -> None:
         try:

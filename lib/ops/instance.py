@@ -177,7 +177,7 @@ class OpInstanceRemove(OpCode, frozen=True, tag="OP_INSTANCE_REMOVE"):
 
     instance_name: InstanceName
     ignore_failures: Annotated[
-        bool, opt("--ignore-failures", help="remove it even if parts cannot be stopped or removed")
+        bool, opt("--ignore-failures", help="also when parts cannot be removed now: they are as soon as their node can")
     ] = False
     shutdown_timeout: ShutdownTimeout = 120
 

@@ -34,6 +34,7 @@ class World:
         self.state.load((write.table, write.key, write.value or "") for write in writes)
         self.state.debts = {debt.serial: debt for debt in debts}
         self.failing: set[str] = set()
+        self.broken: set[str] = set()
         self.silent: set[Uuid] = set()
         self.removed: list[str] = []
         self.status: MirrorStatus = GOOD
@@ -42,12 +43,16 @@ class World:
         self.payer.attach(cast("Any", self))
 
     async def one(self, node: Uuid, call: Call[Any], *, progress: Any = None) -> Any:
+        if node not in self.state.config.nodes:
+            raise KeyError(node)
         if node in self.silent:
             raise errors.RpcError(node, "unreachable", "does not answer")
         if not isinstance(call, VolumeRemove):
             self.on_question()
             return (self.status,)
         name = str(call.disk.logical_id[1])
+        if name in self.broken:
+            raise errors.StorageError("its id is not a mirror's")
         if name in self.failing:
             raise errors.RpcError(node, "failed", "input/output error")
         self.removed.append(name)
@@ -156,7 +161,15 @@ def test_what_the_configuration_has_on_the_node_is_never_removed_as_a_debt() -> 
 
 
 def test_debts_of_a_node_that_has_left_are_forgotten() -> None:
-    world = World(debt(1, "a", node=7))
-    world.silent = {node_uuid(7)}
-    assert run(world) == []
+    world = World(debt(1, "a", node=7), debt(2, "b"))
+    assert run(world) == ["b"]
     assert not world.state.debts
+
+
+def test_a_debt_that_cannot_be_told_any_more_does_not_hold_up_other_calls() -> None:
+    world = World(debt(1, "a"))
+    world.broken = {"a"}
+    other = VolumeRemove(disk=volume("c"), owner=GONE, request=RequestId("1"))
+    asyncio.run(world.payer.one(node_uuid(2), other))
+    assert world.removed == ["c"]
+    assert list(world.state.debts) == [1]
