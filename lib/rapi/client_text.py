@@ -36,6 +36,8 @@ from typing import Any, Final, Literal, NoReturn
 
 PORT: Final = 5080
 _FINAL = ("success", "error", "canceled")
+#: the server cannot reach the master daemon, or is too busy
+_PASSING = (502, 503, 504)
 
 
 class RestError(Exception):
@@ -79,6 +81,8 @@ class Client:
         if user:
             token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
             self._headers["Authorization"] = f"Basic {token}"
+        #: between questions to a server that is away
+        self.pause_s = 1.0
         #: ETag of the last answer that had one: `expected` of a change that shall depend on it
         self.tag = ""
 
@@ -119,23 +123,37 @@ class Client:
         return json.loads(raw) if is_json else raw.decode("utf-8")
 
     def wait(self, job: int, *, limit_s: float = 3600.0) -> list[Any]:
-        """The results of a job's operations when it has ended. Raises JobError, TimeoutError."""
+        """The results of a job's operations when it has ended. Raises JobError, RestError, TimeoutError.
+
+        The server may be away for a while meanwhile, as when another node becomes the master.
+        """
         deadline = time.monotonic() + limit_s
+        found: dict[str, Any] = {"status": "not known"}
         while True:
-            found: dict[str, Any] = self.get_job(job)
-            if found["status"] in _FINAL:
-                break
+            try:
+                found = self.get_job(job)
+                if found["status"] in _FINAL:
+                    break
+                self._news(job, found["status"])
+            except (ConnectionError, TimeoutError, http.client.HTTPException):
+                time.sleep(self.pause_s)
+            except RestError as err:
+                if err.status not in _PASSING:
+                    raise
+                time.sleep(self.pause_s)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job} is {found['status']} after {limit_s:g} s")
-            try:
-                self.wait_for_job_change(job, fields=["status"], previous_job_info=[found["status"]])
-            except RestError as err:
-                if err.status not in (401, 403):
-                    raise
-                time.sleep(1.0)  # that needs the right to write
         if found["status"] != "success":
             raise JobError(found)
         return list(found["opresult"])
+
+    def _news(self, job: int, status: str) -> None:
+        try:
+            self.wait_for_job_change(job, fields=["status"], previous_job_info=[status])
+        except RestError as err:
+            if err.status not in (401, 403):
+                raise
+            time.sleep(self.pause_s)  # that needs the right to write
 '''
 
 TAIL = '''
