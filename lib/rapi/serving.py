@@ -30,6 +30,8 @@ _COMPRESS = 1 << 14
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 8 << 20
+    # of a request that needs no right: anybody could fill the memory with those
+    stranger_body_bytes: int = 1 << 16
     line_bytes: int = 8192
     header_bytes: int = 16384
     # at once, handshakes included; each costs 256 KiB of memory by TLS
@@ -166,7 +168,7 @@ class Service:
         return Ask(
             path=words,
             query=Query(list(request.query.items())),
-            body=await self._body(request),
+            body=await self._body(request, self.limits.body_bytes if route.rights else self.limits.stranger_body_bytes),
             luxi=self._luxi,
             now_ns=int(self._clock() * 1e9),
             expected=headers.get("If-Match", ""),
@@ -178,8 +180,7 @@ class Service:
             ending=self.ending,
         )
 
-    async def _body(self, request: web.BaseRequest) -> Any:  # Any: JSON; UNSET: there is none
-        limit = self.limits.body_bytes
+    async def _body(self, request: web.BaseRequest, limit: int) -> Any:  # Any: JSON; UNSET: there is none
         too_large = f"The body may have {limit} bytes"
         if (request.content_length or 0) > limit:
             raise HttpFailure(413, too_large, headers={"Connection": "close"})

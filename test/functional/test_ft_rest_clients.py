@@ -221,6 +221,17 @@ def test_compressed_body_is_no_json(tmp_path):
     serve(tmp_path, Limits(header_s=0.5), body)
 
 
+def test_stranger_cannot_fill_the_memory_with_a_body(tmp_path):
+    head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+    async def body(port):
+        for size, status in ((1000, 200), (1 << 17, 413)):
+            text = b"{}".ljust(size)
+            assert (await answer_to(port, GOOD[:-2] + head % size + text))[0] == status
+
+    serve(tmp_path, Limits(), body)
+
+
 def test_connection_is_closed_unless_the_client_asks_for_it_to_be_kept(tmp_path):
     """Clients that read an answer to the end of the connection do not ask."""
 
