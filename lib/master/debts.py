@@ -61,6 +61,8 @@ class DebtPayer:
         self._rpc = rpc
         self._committer: Committer | None = None
         self._busy: dict[Uuid, asyncio.Lock] = {}
+        # by serial: after the loss of a node with hundreds of instances every new minor would read hundreds of calls
+        self._mirrors: dict[int, tuple[Disk, ...]] = {}
 
     def attach(self, committer: Committer) -> None:
         """From when on debts can be paid: the store takes commits."""
@@ -126,12 +128,14 @@ class DebtPayer:
 
     def mirrors(self, node: Uuid | None) -> Iterator[Disk]:
         """Mirrored disks that the node (None: any) still has to give up: their minors and ports are not free."""
-        for debt in self._state.debts.values():
+        debts = self._state.debts
+        for debt in debts.values():
             if node is None or debt.node == node:
-                try:
-                    yield from links.mirrors(decode_call(debt.undo.call))
-                except codec.CodecError:
-                    continue  # of another version; told about when it is tried
+                if debt.serial not in self._mirrors:
+                    self._mirrors[debt.serial] = _mirrors(debt)
+                yield from self._mirrors[debt.serial]
+        if len(self._mirrors) > len(debts):
+            self._mirrors = {serial: found for serial, found in self._mirrors.items() if serial in debts}
 
     def _owes(self, node: Uuid) -> list[Debt]:
         return sorted((d for d in self._state.debts.values() if d.node == node), key=lambda debt: debt.serial)
@@ -193,3 +197,10 @@ class DebtPayer:
             await self.settle(node)
         except errors.GanetiError as err:
             log.debug("debts of %s stay: %s", node, err)
+
+
+def _mirrors(debt: Debt) -> tuple[Disk, ...]:
+    try:
+        return tuple(links.mirrors(decode_call(debt.undo.call)))
+    except codec.CodecError:
+        return ()  # of another version; told about when it is tried

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 from logic.plan_env import make_config, make_instance, node_uuid
 
 from ganeti import errors
@@ -173,3 +174,23 @@ def test_a_debt_that_cannot_be_told_any_more_does_not_hold_up_other_calls() -> N
     asyncio.run(world.payer.one(node_uuid(2), other))
     assert world.removed == ["c"]
     assert list(world.state.debts) == [1]
+
+
+def test_minors_that_are_owed_follow_the_debts() -> None:
+    half = Disk(
+        uuid=Uuid("m"),
+        template=DiskTemplate.DRBD,
+        size=1,
+        logical_id=(node_uuid(2), node_uuid(3), 11000, 4, 5, "s"),
+        children=(volume("data"), volume("meta")),
+    )
+    first, second = debt(1, "a"), debt(2, "b", node=3)
+    call = VolumeRemove(disk=half, owner=GONE, request=RequestId("r"), undoes=RequestId("e"))
+    world = World(msgspec.structs.replace(first, undo=msgspec.structs.replace(first.undo, call=encode(call))), second)
+    for _ in range(2):
+        assert list(world.payer.mirrors(node_uuid(2))) == list(world.payer.mirrors(None)) == [half]
+        assert list(world.payer.mirrors(node_uuid(3))) == []
+    del world.state.debts[1]
+    assert list(world.payer.mirrors(None)) == []
+    world.state.debts[3] = msgspec.structs.replace(first, serial=3, undo=msgspec.structs.replace(first.undo, call={}))
+    assert list(world.payer.mirrors(None)) == []
