@@ -120,6 +120,7 @@ class Freezing(enum.Enum):
 
     AT_ONCE = "at_once"  # by the storage: no time, no space
     COPY = "copy"  # by the hypervisor, which copies it while the guest runs
+    NO_ROOM = "no_room"  # it could be, but there is no space for it
     NONE = "none"
 
 
@@ -133,7 +134,7 @@ class FreezeCheck(Call[tuple[Freezing, ...]], frozen=True, tag="freeze_check"):
 
 @call(reply=None, time=Time.LONG, reserve=Reserve.STORAGE)
 class FreezeDisks(ChangingCall[None], frozen=True, tag="freeze_disks"):
-    """Keep the content that the disks have now, all at the same moment, as other volumes."""
+    """Keep the content that the disks have now as other volumes: by the hypervisor all at the same moment."""
 
     spec: GuestSpec
     snapshots: tuple[tuple[int, Disk], ...]  # with the index of the disk

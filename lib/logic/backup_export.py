@@ -169,12 +169,21 @@ class BackupExport(LogicalUnit[OpBackupExport, ExportFacts]):
         wanted = {ways[index] for index in indices}
         if wanted == {Freezing.AT_ONCE}:
             way = Way.KEPT_STOPPED if self.op.shutdown else Way.KEPT_RUNNING
+            if way is Way.KEPT_RUNNING and len(indices) > 1:
+                env.warn("the disks are kept one right after the other, not all at the same moment")
             return msgspec.structs.replace(facts, way=way)
-        if Freezing.NONE not in wanted:
+        if not wanted & {Freezing.NONE, Freezing.NO_ROOM}:
             way = Way.KEPT_STARTING if self.op.shutdown else Way.KEPT_RUNNING
             return msgspec.structs.replace(facts, way=way, by_hypervisor=True)
         if self.op.shutdown and self.op.long_sleep:
             return msgspec.structs.replace(facts, way=Way.STOPPED)
+        if Freezing.NO_ROOM in wanted:
+            full = ", ".join(str(index) for index in indices if ways[index] is Freezing.NO_ROOM)
+            raise errors.PrereqError(
+                "insufficient_resources",
+                f"there is no room beside disk {full} of {instance.name} to keep what it holds while the instance runs",
+                hint="make room, stop it before, or let it be down for the whole export with --long-sleep",
+            )
         raise errors.PrereqError(
             "wrong_state",
             f"the disks of {instance.name} cannot be kept as they are while it runs: neither its storage nor hypervisor"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ganeti import errors
 from ganeti.calls.export import FreezeCheck, FreezeDisks, Freezing, ThawDisks
@@ -11,7 +11,6 @@ from ganeti.calls.instance import GuestSpec
 from ganeti.host import faults, sparse
 from ganeti.hypervisor.base import DiskCopy
 from ganeti.model.objects import Disk, DiskTemplate
-from ganeti.model.types import Uuid
 from ganeti.node import guests, volumes
 from ganeti.node.base import Context, NodeEnv, handles
 
@@ -30,14 +29,46 @@ AFTER_THAW = faults.register("snapshot.after_thaw")
 def check(call: FreezeCheck, env: NodeEnv, context: Context) -> tuple[Freezing, ...]:
     instance = call.spec.instance
     can_copy = guests.hypervisor(instance.hypervisor, env).copying is not None
-    return tuple(
-        _way(disk, instance.uuid, env, can_copy=can_copy, prefers_copy=call.is_running) for disk in instance.disks
-    )
+    room, ways = Room(env), []
+    for disk in instance.disks:
+        found = volumes.storage_of(disk, env).open(disk, instance.uuid)
+        path = volumes.local_path(disk, found.path, env)
+        way = _way(disk, path, can_copy=can_copy, prefers_copy=call.is_running)
+        ways.append(way if disk.exportable is False or room.take(way, disk, path) else Freezing.NO_ROOM)
+    return tuple(ways)
 
 
-def _way(disk: Disk, owner: Uuid, env: NodeEnv, *, can_copy: bool, prefers_copy: bool) -> Freezing:
-    found = volumes.storage_of(disk, env).open(disk, owner)
-    path = volumes.local_path(disk, found.path, env)
+class Room:
+    """Space on this node for what is kept; disks of one instance may share it."""
+
+    def __init__(self, env: NodeEnv, *, free_at: Callable[[str], int] | None = None) -> None:
+        """`free_at`: bytes free where a path lies."""
+        self._env, self._free_at = env, free_at or _free_at
+        self._free: dict[tuple[str, str], int] = {}  # kind and name of a place → bytes
+
+    def take(self, way: Freezing, disk: Disk, path: str) -> bool:
+        """Whether there is enough for it, beside those before it."""
+        if way is Freezing.COPY:
+            found = os.stat(path)
+            key, wanted = ("device", str(found.st_dev)), found.st_blocks * 512
+            free = self._free.setdefault(key, self._free_at(path))
+        elif way is Freezing.AT_ONCE and not os.path.isfile(path):
+            volume = disk.children[0] if disk.children else disk
+            vg = str(volume.logical_id[0])
+            key, wanted = ("vg", vg), volume.size << 20
+            free = self._free.setdefault(key, int(volumes.storage_of(volume, self._env).space(vg=vg).free) << 20)
+        else:
+            return True
+        self._free[key] = free - wanted
+        return free >= wanted
+
+
+def _free_at(path: str) -> int:
+    found = os.statvfs(os.path.dirname(path))
+    return found.f_bavail * found.f_frsize
+
+
+def _way(disk: Disk, path: str, *, can_copy: bool, prefers_copy: bool) -> Freezing:
     if not os.path.isfile(path):
         return Freezing.AT_ONCE if disk.template in _WITH_SNAPSHOTS else Freezing.NONE
     if can_copy and prefers_copy:

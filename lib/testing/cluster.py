@@ -125,6 +125,7 @@ class InProcessRpc:
         self._config = config  # Any: a callable that gives the configuration; the state is made later
         self.lose_reply: list[str] = []  # names of calls whose next reply is lost
         self.fail: dict[str, errors.GanetiError] = {}  # call name → what its next use answers
+        self.replies: dict[str, Any] = {}  # call name → what it replies instead; Any: as the call
         self.made: list[tuple[str, str]] = []  # (node name, call name) in order
         self.gates: dict[str, asyncio.Event] = {}  # call name → it waits here first
         self.held_replies: dict[str, asyncio.Event] = {}  # call name → it is done, its reply waits here
@@ -143,7 +144,8 @@ class InProcessRpc:
             raise errors.RpcError(name, "failed", str(self.fail.pop(call.call_name)))
         self.made.append((name, call.call_name))
         context = Context()
-        answer = self._answer(self.nodes[node], call, context)
+        instead = self.replies.get(call.call_name)
+        answer = instead if instead is not None else self._answer(self.nodes[node], call, context)
         if progress is not None and context.progress:
             progress(context.progress)
         if call.call_name in self.held_replies:

@@ -24,15 +24,20 @@ from ganeti.calls.export import (
     StreamStop,
     ThawDisks,
 )
+from ganeti.calls.node import StorageInfo
+from ganeti.host.clock import SystemClock
+from ganeti.host.run import HostRunner
 from ganeti.logic import guests
 from ganeti.model import export_ini
 from ganeti.model.disks import snapshot_of
 from ganeti.model.jobs import Status
-from ganeti.node import exports
-from ganeti.node.base import HANDLERS, Context
+from ganeti.model.objects import Disk, DiskTemplate
+from ganeti.node import exports, freezing
+from ganeti.node.base import HANDLERS, Context, NodeEnv
 from ganeti.ops.backup import OpBackupExport, OpBackupQueryData, OpBackupRemove
 from ganeti.ops.instance import OpInstanceCreate, OpInstanceRemove
 from ganeti.ops.network import OpNetworkAdd, OpNetworkConnect
+from ganeti.paths import Paths
 from ganeti.testing.cluster import OS_NAME, SimulatedCluster
 
 NAME = "web1.example.com"
@@ -628,5 +633,59 @@ def test_an_instance_that_was_to_be_removed_after_an_export_that_failed_runs_aga
         node = world.cluster.nodes[instance.primary_node]
         assert node.hypervisor.info(NAME, instance.uuid) is not None
         assert world.exports() == []
+
+    asyncio.run(story())
+
+
+def test_what_is_kept_needs_room_beside_the_disks(world):
+    async def story():
+        await world.instance(disks=2)
+        config = world.cluster.config
+        disks, node = config.instance(NAME).disks, world.nodes[0]
+        paths_of = [world.disk(NAME, index) for index in (0, 1)]
+        data = sum(os.stat(path).st_blocks * 512 for path in paths_of)
+
+        def taken(way, free, some=disks):
+            room = freezing.Room(node.env, free_at=lambda path: free)
+            return [room.take(way, disk, path) for disk, path in zip(some, paths_of, strict=True)]
+
+        assert taken(Freezing.COPY, data) == [True, True]
+        assert taken(Freezing.COPY, data - 1) == [True, False]
+        assert taken(Freezing.AT_ONCE, 0) == [True, True]  # files that share their blocks
+
+    asyncio.run(story())
+
+
+def test_a_volume_group_without_room_is_seen_before_anything_is_stopped(tmp_path):
+    class Group:
+        def space(self, *, vg):
+            return StorageInfo(total=100, free={"xenvg": 11}[vg])
+
+    env = NodeEnv(
+        paths=Paths(str(tmp_path)),
+        runner=HostRunner(Paths()),
+        clock=SystemClock(),
+        hypervisors={},
+        storage={DiskTemplate.PLAIN: Group()},
+    )
+    room = freezing.Room(env)
+    volumes = [Disk(uuid=name, template=DiskTemplate.PLAIN, size=6, logical_id=("xenvg", name)) for name in "ab"]
+    assert [room.take(Freezing.AT_ONCE, volume, "/dev/null") for volume in volumes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"shutdown": False}, "no room beside disk 1"), ({}, "no room beside disk 1"), ({"long_sleep": True}, "")],
+)
+def test_an_instance_is_not_stopped_for_an_export_for_which_there_is_no_room(world, more, words):
+    async def story():
+        await world.instance(start=True)
+        world.cluster.rpc.replies["freeze_check"] = (Freezing.COPY, Freezing.NO_ROOM)
+        if not words:
+            await world.succeeds(export(shutdown_timeout=0, **more))
+        else:
+            assert words in await world.fails(export(shutdown_timeout=0, **more))
+        assert world.nodes[0].hypervisor.info(NAME, "").state.value == "running"
+        assert world.snapshots() == []
 
     asyncio.run(story())
