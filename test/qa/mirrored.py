@@ -25,6 +25,9 @@ class Running:
             [f"{BED}/ssh", "1", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
+    def is_over(self):
+        return self._process.poll() is not None
+
     def end(self):
         """(exit status, output)."""
         text, _ = self._process.communicate()

@@ -29,7 +29,7 @@ def test_it_dies_while_a_mirror_is_made(cluster, node):
         "gnt-instance add --ignore-ipolicy -t drbd --disk 0:size=128m -n node1:node2 -B memory=128 "
         f"--no-start --no-nics -o kernel-only {NAME}",
     )
-    wait_until("its volumes are made", lambda: bed.volumes(node), every_s=0.2)
+    wait_until("its volumes are made", lambda: making.is_over() or bed.volumes(node), every_s=0.2)
     kill(bed, node)
     status, _ = making.end()
     if status == 0:
@@ -44,7 +44,7 @@ def test_it_dies_while_a_guest_moves(guest, end):
     node, other, _ = home(bed)
     before = bed.uptime(ADDRESS)
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: bed.domains(other), every_s=0.2)
+    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.2)
     kill(bed, node if end == "source" else other)
     status, text = moving.end()
     if status != 0 and "--cleanup" in text:

@@ -24,7 +24,7 @@ def test_the_secondary_of_a_new_instance_loses_power(cluster):
         "gnt-instance add --ignore-ipolicy -t drbd --disk 0:size=128m -n node1:node3 -B memory=128 "
         f"--no-start --no-nics -o kernel-only {NAME}",
     )
-    wait_until("its volumes are made", lambda: bed.minors(3))
+    wait_until("its volumes are made", lambda: making.is_over() or bed.minors(3))
     bed.power_off(3)
     status, text = making.end()
     if status == 0:
@@ -44,7 +44,7 @@ def test_a_new_secondary_loses_power_while_it_gets_the_data(guest):
     assert (node, other) == (1, 2)
     before = bed.uptime(ADDRESS)
     moving = Running(bed, "gnt-instance replace-disks -n node3 " + NAME)
-    wait_until("its volumes are made", lambda: bed.minors(3) or len(bed.volumes(3)) == 2)
+    wait_until("its volumes are made", lambda: moving.is_over() or bed.minors(3) or len(bed.volumes(3)) == 2)
     bed.power_off(3)
     moving.end()
     check_content(bed, node, minor)
@@ -63,7 +63,7 @@ def test_the_target_of_a_migration_loses_power(guest):
     node, other, minor = home(bed)
     before = bed.uptime(ADDRESS)
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: bed.domains(other), every_s=0.5)
+    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.5)
     bed.power_off(other)
     status, _ = moving.end()
     assert status != 0
@@ -85,7 +85,7 @@ def test_the_source_of_a_migration_loses_power(guest):
         bed.ok(1, "gnt-instance", "migrate", "-f", NAME)
         node, other = other, node
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: bed.domains(other), every_s=0.5)
+    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.5)
     bed.power_off(node)
     moving.end()
     bed.ok(1, "gnt-node", "modify", "--offline=yes", "-f", f"node{node}")
