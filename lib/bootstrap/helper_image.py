@@ -32,6 +32,7 @@ PATH=/sbin:/bin:/usr/sbin:/usr/bin
 export PATH
 /bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /dev /proc /sys /run /tmp /mnt /job
 [ -e /bin/sh ] || /bin/busybox --install -s
+[ -e /sbin/modprobe ] || /bin/busybox ln -s /bin/busybox /sbin/modprobe
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys

@@ -24,6 +24,7 @@ from ganeti.host.script import Output
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks
 from ganeti.hypervisor.kvm.helper import NOBODY, Disk, Machine, qemu
+from ganeti.model.types import MiB
 from ganeti.node import helper_image, helper_job, os_run, scripts
 from ganeti.node.base import Context, NodeEnv
 from ganeti.node.helper_talk import Talk, readable
@@ -101,6 +102,7 @@ def run(
 
         def started(pid: int) -> None:
             console.let_go()
+            _yield_to_guests(pid)
             begun(pid)
 
         try:
@@ -134,7 +136,6 @@ def _machine(helper: Helper, spec: GuestSpec, disks: Sequence[str], *, job: str,
         files.make_directory(env.paths, paths.HELPER_JAIL)
         account, jail = helper.account or NOBODY, os.path.realpath(env.paths.local(paths.HELPER_JAIL))
     files.make_directory(env.paths, paths.KVM_DIR)
-    least, most = MEMORY_MIB
     return Machine(
         name=spec.instance.name,
         emulator=binary,
@@ -142,7 +143,7 @@ def _machine(helper: Helper, spec: GuestSpec, disks: Sequence[str], *, job: str,
         accelerator=accelerator.choose(
             helper.kvm_flag, binary, os.path.realpath(env.paths.local(paths.KVM_DIR)), env.runner
         ),
-        memory=min(max(int(spec.beparams["maxmem"]), least), most),
+        memory=room(int(spec.beparams["maxmem"]), free=linux.node_info().memory_free),
         vcpus=min(int(spec.beparams["vcpus"]), MAX_VCPUS),
         image=helper_image.find(_image_path(helper, env)),
         job=job,
@@ -152,6 +153,24 @@ def _machine(helper: Helper, spec: GuestSpec, disks: Sequence[str], *, job: str,
         account=account,
         jail=jail,
     )
+
+
+def room(wanted: MiB, *, free: MiB) -> MiB:
+    """Memory of a helper for an instance that has `wanted`. Raises NodeFailure when the node has less free."""
+    least, most = MEMORY_MIB
+    memory = min(max(wanted, least), most)
+    if memory > free:
+        raise errors.NodeFailure(f"a helper machine needs {memory} MiB of memory, the node has {free} MiB free")
+    return memory
+
+
+def _yield_to_guests(pid: int) -> None:
+    """Should the node run out of memory, a helper ends before anything else: proc(5), oom_score_adj."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended already, which its status will tell
 
 
 def _listen(output: Output, talk: Talk, helper: Helper, env: NodeEnv, context: Context) -> None:

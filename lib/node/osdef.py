@@ -85,6 +85,8 @@ def _remarks(there: Collection[str]) -> str:
         told = ["no scripts for exports: whole disks are moved"]
     else:
         told = [f"no {script} script: {what}" for script, what in _NEEDS.items() if script not in there]
+    if "create_untrusted" in there and "create" not in there:
+        told.append("no create script: create_untrusted needs the cluster's install image to run in")
     if "rename" not in there:
         told.append("no rename script: instances do not learn of a new name")
     return "; ".join(told)

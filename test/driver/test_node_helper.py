@@ -130,6 +130,16 @@ say("end 0")
     assert node.log() == "['os', 'os/create_untrusted', 'os/ganeti_api_version', 'start']\n"
 
 
+def test_the_machine_ends_first_when_memory_runs_out_and_does_not_begin_without(node):
+    node.plays(
+        "say('hello'); print(open('/proc/self/oom_score_adj').read(), end='', flush=True); say('end 0')"
+    ).create()
+    assert node.log() == "1000\n"
+    assert [helper.room(wanted, free=4096) for wanted in (1, 300, 9999)] == [256, 300, 2048]
+    with pytest.raises(errors.NodeFailure, match="needs 512 MiB of memory, the node has 400 MiB free"):
+        helper.room(512, free=400)
+
+
 def test_what_a_script_says_is_told_when_it_fails(node):
     node.plays('say("hello"); print("no \\x1b[31mroom", flush=True); say("end 3")')
     with pytest.raises(errors.NodeFailure, match=r"create_untrusted script of linux failed: exit status 3") as caught:

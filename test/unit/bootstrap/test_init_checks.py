@@ -3,7 +3,7 @@ import os
 import pytest
 
 from ganeti import errors, paths
-from ganeti.bootstrap import checks
+from ganeti.bootstrap import checks, init
 from ganeti.bootstrap.checks import InitRequest
 from ganeti.model.objects import DiskTemplate
 from ganeti.paths import Paths
@@ -71,6 +71,17 @@ def test_a_name_without_address_is_refused(tmp_path):
     where = _node(tmp_path, hosts="127.0.0.1 node1.example.com\n")
     with pytest.raises(errors.ResolverError, match=r"cluster\.invalid"):
         _check(where, cluster_name="cluster.invalid")
+
+
+def test_an_install_image_lies_on_the_host(tmp_path):
+    where = _node(tmp_path)
+    init.check_image("", where)
+    with pytest.raises(errors.PrereqError, match=r"--install-image: .*No such file"):
+        init.check_image("/srv/image", where)
+    os.makedirs(where.local("/srv"))
+    with open(where.local("/srv/image"), "wb") as file:
+        file.truncate(1 << 20)
+    init.check_image("/srv/image", where)
 
 
 def test_a_member_is_refused_by_name(tmp_path):

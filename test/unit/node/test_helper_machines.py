@@ -98,35 +98,65 @@ def test_only_readable_characters_are_left():
 # Its job
 
 
-def test_values_reach_the_environment_as_they_are(tmp_path):
-    values = {
-        "PATH": os.environ["PATH"],
-        "OSP_A": 'it\'s "$HOME" `id`\nnext\\ line',
-        "EMPTY": "",
-        "DISK_0_PATH": "/host",
-    }
-    program = helper_job.start(values, 1, TOKEN)
+VALUES = {
+    "PATH": os.environ["PATH"],
+    "OSP_A": 'it\'s "$HOME" `id`\nnext\\ line',
+    "EMPTY": "",
+    "DISK_0_PATH": "/host",
+}
+
+
+def started(root, script, *, disk="ganeti-disk-0", dmesg=""):
+    """What the port gets of a job whose machine is played by files."""
+    for directory in ("sys/class/virtio-ports/vport1p1", "sys/block/vdb", "dev", "job/os", "bin"):
+        (root / directory).mkdir(parents=True)
+    (root / "sys/class/virtio-ports/vport1p1/name").write_text("org.ganeti.helper\n")
+    (root / "sys/block/vdb/serial").write_text(disk)
+    (root / "dev/vdb").write_text("")
+    for path, text in (
+        ("job/os/create_untrusted", script),
+        ("bin/sleep", "true\n"),
+        ("bin/dmesg", f"echo '{dmesg}'\n"),
+    ):
+        (root / path).write_text(f"#!/bin/sh\n{text}")
+        (root / path).chmod(0o755)
+    program = helper_job.start(VALUES, 1, TOKEN)
     assert "/host" not in program
-    # the machine's own places are played by files
-    (tmp_path / "sys/class/virtio-ports/vport1p1").mkdir(parents=True)
-    (tmp_path / "sys/class/virtio-ports/vport1p1/name").write_text("org.ganeti.helper\n")
-    (tmp_path / "sys/block/vdb").mkdir(parents=True)
-    (tmp_path / "sys/block/vdb/serial").write_text("ganeti-disk-0")
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "job/os").mkdir(parents=True)
-    script = tmp_path / "job/os/create_untrusted"
-    script.write_text("#!/bin/sh\npwd; env -0 >../environment; echo complaint >&2; printf unfinished; exit 5\n")
-    script.chmod(0o755)
-    program = program.replace("/sys/", f"{tmp_path}/sys/").replace("=/dev/${each", f"={tmp_path}/dev/${{each")
-    program = program.replace('[ -c "$port" ]', '[ -n "$port" ]')
-    (tmp_path / "job/start").write_text(program)
-    subprocess.run(["sh", f"{tmp_path}/job/start"], check=True, cwd="/")
-    said = (tmp_path / "dev/vport1p1").read_bytes()
-    text, talk = talked(said)
+    program = program.replace("/sys/", f"{root}/sys/").replace("/dev/${each", f"{root}/dev/${{each")
+    (root / "job/start").write_text(program.replace('[ -c "$port" ]', '[ -n "$port" ]'))
+    subprocess.run(
+        ["sh", f"{root}/job/start"], check=False, cwd="/", env={"PATH": f"{root}/bin:{os.environ['PATH']}"}, timeout=60
+    )
+    return talked((root / "dev/vport1p1").read_bytes())
+
+
+def test_values_reach_the_environment_as_they_are(tmp_path):
+    text, talk = started(tmp_path, "pwd; env -0 >../environment; echo complaint >&2; printf unfinished; exit 5\n")
     assert (text, talk.has_begun, talk.status) == (f"{tmp_path}/job/os\ncomplaint\nunfinished\n", True, 5)
     found = dict(item.split("=", 1) for item in (tmp_path / "job/environment").read_text().split("\0") if item)
-    assert {name: found[name] for name in values} == values | {"DISK_0_PATH": "/dev/vdb"}
-    assert found.keys() - values.keys() <= {"PWD", "_", "SHLVL", "OLDPWD"}  # by the shell that runs the script
+    assert {name: found[name] for name in VALUES} == VALUES | {"DISK_0_PATH": f"{tmp_path}/dev/vdb"}
+    assert found.keys() - VALUES.keys() <= {"PWD", "_", "SHLVL", "OLDPWD"}  # by the shell that runs the script
+
+
+@pytest.mark.parametrize(
+    ("script", "dmesg", "status"),
+    [
+        ("true\n", "", 0),
+        ("true\n", "[ 1.2] I/O error, dev vdc, sector 8", 0),
+        ("true\n", "[ 1.2] blk_update_request: I/O error, dev vdb, sector 8 op 0x1:(WRITE)", 1),
+        ('rm "$DISK_0_PATH"\n', "", 1),
+        ('rm "$DISK_0_PATH"; exit 4\n', "", 4),
+    ],
+)
+def test_a_disk_that_does_not_take_what_is_written_is_a_failure(tmp_path, script, dmesg, status):
+    text, talk = started(tmp_path, script, dmesg=dmesg)
+    told = f"helper: not everything that was written to {tmp_path}/dev/vdb is on the disk\n"
+    assert (text, talk.status) == (told if status else "", status)
+
+
+def test_a_disk_that_is_not_there_is_a_failure(tmp_path):
+    text, talk = started(tmp_path, "echo must not run\n", disk="another")
+    assert (text, talk.status) == ("helper: there is no disk with the serial ganeti-disk-0\n", 1)
 
 
 def test_the_archive_has_the_definition_and_no_file_of_the_node(tmp_path):

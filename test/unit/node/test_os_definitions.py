@@ -196,6 +196,8 @@ def test_a_definition_of_the_first_interface_is_refused_with_a_clear_word():
         (("create", "export", "rename"), "no import script: warning"),
         (("create", "import", "export"), "no rename script"),
         (("create", "import", "export", "rename"), ""),
+        (("create_untrusted", "create", "import", "export", "rename"), ""),
+        (("create_untrusted", "import", "export", "rename"), "create_untrusted needs the cluster's install image"),
     ],
 )
 def test_what_a_definition_cannot_do_is_told(scripts, words):
