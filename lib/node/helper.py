@@ -65,7 +65,7 @@ def _emulator(helper: Helper, env: NodeEnv) -> str:
             f"the emulator {helper.emulator} is not installed",
             hint="helper machines for untrusted OS scripts need QEMU, whatever hypervisor the instances have",
         )
-    problem = checks.why_not(binary, env.runner)
+    problem = files.why_not_trusted(binary) or checks.why_not(binary, env.runner)
     if not problem and helper.account and os.geteuid() == 0:
         try:
             pwd.getpwnam(helper.account)
@@ -89,6 +89,7 @@ def run(
     context: Context,
 ) -> str:
     """Runs `create_untrusted` of the definition on the open disks; what went wrong with its log's end, or nothing."""
+    os_run.check_variables(environment)
     token = secrets.token_hex(16)
     job = helper_job.archive(directory, helper_job.start(environment, len(disks), token))
     with (

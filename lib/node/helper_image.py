@@ -6,6 +6,7 @@ import os
 import struct
 
 from ganeti import errors
+from ganeti.host import files
 from ganeti.hypervisor.kvm.helper import Image
 
 _QCOW2 = b"QFI\xfb"
@@ -23,6 +24,7 @@ def find(path: str) -> Image:
     Raises NodeFailure that says what it is instead.
     """
     try:
+        _check_trusted(path)
         if os.path.isdir(path):
             return _directory(path)
         with open(path, "rb") as file:
@@ -47,7 +49,15 @@ def find(path: str) -> Image:
 
 def _directory(path: str) -> Image:
     for name in ("vmlinuz", "initrd"):
+        _check_trusted(f"{path}/{name}")
         with open(f"{path}/{name}", "rb") as file:
             if not file.read(1):
                 raise errors.NodeFailure(f"the file {name} of the install image {path} is empty")
     return Image(kernel=f"{path}/vmlinuz", initrd=f"{path}/initrd")
+
+
+def _check_trusted(path: str) -> None:
+    """What is booted gets the disks and the secrets of instances."""
+    problem = files.why_not_trusted(path)
+    if problem:
+        raise errors.NodeFailure(f"the install image is not booted: {problem}")

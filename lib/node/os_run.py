@@ -143,7 +143,7 @@ def run(
 
     What `feed` or `take` raise about something else than the script is raised here.
     """
-    _check_variables(environment)
+    check_variables(environment)
     why = ""
     with Log(title, env) as log_file, scripts.recorded(env.paths, request) as begun:
         try:
@@ -212,8 +212,8 @@ class Log:
         return f"{why}; last lines of {self._logical}:\n{end}" if end else f"{why}; {self._logical} is empty"
 
 
-def _check_variables(environment: Mapping[str, str]) -> None:
-    """Names come from parameters as the caller calls them."""
+def check_variables(environment: Mapping[str, str]) -> None:
+    """Names come from parameters as the caller calls them. Raises NodeFailure."""
     for name, value in environment.items():
         if not _VARIABLE.match(name) or "\0" in value:
             raise errors.NodeFailure(f"{name[:80]!r} is not a variable of OS scripts, or its value is none")
@@ -221,7 +221,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 
 def verify(environment: Mapping[str, str], *, directory: str, env: NodeEnv, stop: threading.Event) -> str:
     """Runs the script that looks at OS parameters; what it says is wrong with them, or nothing."""
-    _check_variables(environment)
+    check_variables(environment)
     with tempfile.TemporaryFile() as output:
         try:
             status = env.runner.run_logged(

@@ -197,6 +197,14 @@ def test_it_may_hang_for_no_longer_than_a_script(node, plays):
         node.plays(f"say('hello')\n{plays}").create()
 
 
+@pytest.mark.parametrize("osparams", [{"a b": "x"}, {"a": "x\0y"}])
+def test_parameters_that_make_no_variables_are_refused(node, osparams):
+    node.plays("sys.exit(0)")
+    with pytest.raises(errors.NodeFailure, match="not a variable"):
+        spec = msgspec.structs.replace(SPEC, osparams=osparams)
+        node.do(OsCreate(request="r1", spec=spec, helper=node.helper))
+
+
 def test_a_flood_ends_it(node):
     with pytest.raises(errors.NodeFailure, match=f"more than {helper.MAX_OUTPUT} bytes of output"):
         node.plays("say('hello')\nwhile True: port.write(b'x' * 65536)").create()
@@ -219,6 +227,9 @@ def test_what_keeps_a_machine_from_starting_is_told_before(node):
         assert said in node.do(HelperVerify(helper=msgspec.structs.replace(node.helper, image=path)))
     node.write("/srv/old", "#!/bin/sh\necho QEMU emulator version 5.2.0\n", 0o755)
     assert "6.0 is needed" in node.do(HelperVerify(helper=msgspec.structs.replace(node.helper, emulator="/srv/old")))
+    Path(node.paths.local(EMULATOR)).chmod(0o777)
+    assert "written by everybody" in node.do(HelperVerify(helper=node.helper))
+    Path(node.paths.local(EMULATOR)).chmod(0o755)
     unknown = msgspec.structs.replace(node.helper, account="no-such-account")
     assert bool(node.do(HelperVerify(helper=unknown))) == (os.geteuid() == 0)
     with pytest.raises(errors.NodeFailure, match="No such file"):

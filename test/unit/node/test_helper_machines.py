@@ -273,6 +273,15 @@ def test_half_of_a_kernel_and_ramdisk_is_no_image(tmp_path):
         helper_image.find(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["", "vmlinuz", "initrd"])
+def test_an_image_that_everybody_can_change_is_not_booted(tmp_path, name):
+    for each in ("vmlinuz", "initrd"):
+        (tmp_path / each).write_text("x")
+    (tmp_path / name).chmod(0o777)
+    with pytest.raises(errors.NodeFailure, match="the install image is not booted"):
+        helper_image.find(str(tmp_path))
+
+
 # How one is made
 
 
