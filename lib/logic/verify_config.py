@@ -11,7 +11,7 @@ from typing import Any
 
 from ganeti import errors
 from ganeti.hypervisor import parameters
-from ganeti.logic import candidates, guests
+from ganeti.logic import candidates, guests, node_storage
 from ganeti.logic.findings import Findings
 from ganeti.model import params, pool
 from ganeti.model.config import Config
@@ -49,6 +49,8 @@ def _cluster(config: Config, found: Findings) -> None:
     )
     text = "a renewal of certificates was interrupted, old ones are still good: run gnt-cluster renew-crypto again"
     found.check(not is_halfway, "ECLUSTERCERT", "", text, is_warning=True)
+    text = f"{node_storage.used_up(cluster)}: {node_storage.AGAIN}"
+    found.check(not cluster.lvm_self_repaired, "ECLUSTERCFG", "", text, is_warning=True)
     found.check(bool(cluster.enabled_disk_templates), "ECLUSTERCFG", "", "no disk template is enabled")
     be = params.filled_be(config, {})
     found.check(be["minmem"] <= be["maxmem"], "ECLUSTERCFG", "", "the default minmem is more than the default maxmem")

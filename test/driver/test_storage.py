@@ -404,6 +404,10 @@ def test_what_lies_among_the_volumes_without_a_mark_is_a_stray(node):
     stray = node.local(disk) + ".old"
     with open(stray, "w", encoding="ascii"):
         pass
+    hidden = os.path.join(os.path.dirname(os.path.dirname(stray)), ".mirrors")
+    os.mkdir(hidden)
+    with open(os.path.join(hidden, "lock"), "w", encoding="ascii"):
+        pass
     os.symlink("/etc/passwd", os.path.join(os.path.dirname(os.path.dirname(stray)), "link"))
     with open(node.local(disk) + places.MARK, "rb") as file:
         being_written = file.read()

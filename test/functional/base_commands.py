@@ -168,6 +168,10 @@ STORY = (
     Step("gnt-instance modify -f --submit -B vcpus=2 web1", says="JobID:"),
     Step("gnt-job watch {job}"),
     Step("gnt-instance modify --disk add:size=1g --net 0:ip=none web1"),
+    Step("gnt-instance modify --disk 1:name=data web1"),
+    Step("gnt-instance modify --disk data:detach web1", says="detach:"),
+    Step("gnt-instance list-detached-disks --no-headers --separator | --units m", says="|data|1024|file|node1"),
+    Step("gnt-instance modify --disk attach:name=data web1", says="attach:"),
     # the hypervisor that is only played has no parameters of its own: the refusal shows that they are understood
     Step("gnt-instance modify -H migration_mode=live web1", status=1, says="whole cluster"),
     Step("gnt-instance startup -H migration_mode=live web1", status=1, says="whole cluster"),

@@ -90,6 +90,15 @@ def test_healthy_cluster_is_well_and_says_nothing_wrong():
     assert "  - NOTICE: 2 instance(s) without a second copy of their disks found." in env.log
 
 
+def test_a_repair_that_the_cluster_did_by_itself_is_told_until_somebody_has_looked():
+    env = env_of(lvm_self_repair=True, lvm_self_repaired="xenvg on node2.example.com at noon by job 7")
+    assert execute(OpClusterVerifyConfig(), env) is True
+    (line,) = lines(env)
+    assert line.startswith("  - WARNING: cluster")
+    assert "xenvg on node2.example.com at noon by job 7" in line
+    assert "--lvm-self-repair=yes" in line
+
+
 def test_offline_and_drained_nodes_are_no_fault():
     nodes = [
         make_node(1),
