@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 KEEP_S = 7 * 86400.0
 PRUNE_EACH_S = 3600.0
+#: long calls whose failure to begin is remembered
+MAX_REFUSED = 100
 #: how long a repeat waits for the running one, and an undo for what it takes back
 WAIT_S = 50.0
 
@@ -77,6 +79,7 @@ class Requests:
         self._wait_s = wait_s
         self._lock = threading.Lock()
         self._live: dict[str, _Live] = {}
+        self._refused: dict[str, Outcome] = {}  # long calls that could not be begun, until somebody asks
         self._table = RequestTable(path)
         self._waiters = threading.BoundedSemaphore(POLL_WAITERS)
         interrupted = self._table.interrupt_all(clock.time())
@@ -118,10 +121,19 @@ class Requests:
                 self._work(call, live, work)
             except errors.GanetiError as err:
                 log.error("%s %s: %s", call.call_name, call.request, err)
+                if isinstance(err, errors.StoreError):
+                    self._refuse(call, err)
             finally:
                 ended()
 
         self._spawn(target, f"{call.call_name} {call.request}")
+
+    def _refuse(self, call: ChangingCall[Any], err: errors.StoreError) -> None:
+        """Whoever asks is told why it was not begun. There is nowhere to write it down, so it is told once."""
+        with self._lock:
+            while len(self._refused) >= MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+            self._refused[call.request] = Outcome(error=errors.encode(err), kind="failed")
 
     def poll(self, request: str, wait_s: float) -> TaskReply:
         """State of a request. Waits for its end only as long as not too many others wait too."""
@@ -137,10 +149,10 @@ class Requests:
         if live is not None and live.outcome is not None:
             return _reply(live.outcome)
         with self._lock:
-            row = self._table.get(request)
+            row, refused = self._table.get(request), self._refused.pop(request, None)
         if row is not None and row.state in (State.DONE, State.FAILED):
             return _reply(codec.decode(row.outcome, Outcome))
-        return TaskReply(state="unknown")
+        return TaskReply(state="unknown") if refused is None else _reply(refused)
 
     def cancel(self, request: str) -> TaskReply:
         """Ask a running request to stop; returns its state as it is now."""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -18,6 +19,7 @@ from ganeti.store.api import Batch, Write
 from ganeti.store.batch import seal
 
 FAILOVER = ("gnt-cluster", "master-failover")
+DISKLESS = ("-t", "diskless", "-o", "busybox-linux", "--no-install", "--no-start")
 #: from the command to the first answered list, in seconds
 LIMIT_S = 60.0  # how long it takes is a row of tools/bench; here it only must not hang
 
@@ -341,6 +343,7 @@ def test_a_stopped_node_daemon_holds_up_nobody(own_cluster):
     os.kill(pid, signal.SIGSTOP)
     try:
         slowest, jobs = 0.0, []
+        needy = shell.submit("gnt-instance", "add", *DISKLESS, "-n", "node3", "web1.vc.example")
         begun = time.monotonic()
         while time.monotonic() - begun < 8:
             before = time.monotonic()
@@ -350,9 +353,43 @@ def test_a_stopped_node_daemon_holds_up_nobody(own_cluster):
         output = shell.ok("gnt-debug", "delay", "--no-locks", "0")
         assert "WARNING" in output
         assert third.name in output
+        # what needs that node ends by itself while it is still silent, and holds nothing any more
+        wait_until("the end of the job", lambda: shell.field("gnt-job", str(needy), "status") == "error")
+        assert third.name in shell.field("gnt-job", str(needy), "opresult")
+        assert shell.rows("gnt-instance", "name") == []
+        shell.ok("gnt-instance", "add", *DISKLESS, "-n", "node2", "web1.vc.example")
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until("equal copies", lambda: _level(shell))
     statuses = dict(shell.rows("gnt-job", "id,status"))
     assert all(statuses[str(job)] == "success" for job in jobs)
     shell.ok("gnt-cluster", "verify")
+
+
+def test_a_node_whose_disk_takes_no_writes_begins_nothing(own_cluster):
+    """No write to any file succeeds in its node daemon, as on a file system that became read-only."""
+    shell = own_cluster
+    third = shell.nodes[2]
+    pid = _pid(third, daemons.NODED)
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        text = shell.fails("gnt-instance", "add", *DISKLESS, "-n", "node3", "web1.vc.example")
+        assert third.name in text
+        assert shell.rows("gnt-instance", "name") == []
+        text = shell.fails("gnt-debug", "delay", "-n", "node3", "--no-master", "0")
+        assert third.name in text
+        assert "cannot write the request table" in text
+        # the others do not notice, changes go on
+        shell.ok("gnt-instance", "add", *DISKLESS, "-n", "node2", "web2.vc.example")
+        status, text = _verify(shell)
+        assert status == 1
+        assert third.name in text
+        assert not _level(shell)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    shell.ok("gnt-cluster", "redist-conf")
+    wait_until("equal copies", lambda: _level(shell))
+    assert _pid(third, daemons.NODED) == pid
+    shell.ok("gnt-instance", "add", *DISKLESS, "-n", "node3", "web1.vc.example")
+    wait_until("verify is clean", lambda: _verify(shell)[0] == 0, every_s=0.5)

@@ -311,6 +311,27 @@ def test_unwritable_table_refuses_before_anything_runs(path):
     requests.close()
 
 
+def test_a_long_call_that_could_not_be_begun_says_why_and_may_come_again(path):
+    requests = Requests(path, SystemClock())
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON request BEGIN SELECT RAISE(FAIL, 'no space'); END")
+    work, ended = Counter(), threading.Event()
+    requests.start(call("a"), Execution(), work, ended.set)
+    assert ended.wait(10)
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TRIGGER full")
+    other.close()
+    reply = requests.poll("a", 0)
+    assert (reply.state, work.runs) == ("failed", 0)
+    assert "cannot write the request table" in str(reply.result)
+    assert requests.poll("a", 0).state == "unknown"
+    ended.clear()
+    requests.start(call("a"), Execution(), work, ended.set)
+    assert ended.wait(10)
+    assert (requests.poll("a", 1).state, work.runs) == ("done", 1)
+    requests.close()
+
+
 def test_damaged_file_is_a_clear_error(path):
     with open(path, "wb") as file:
         file.write(b"not a database, but long enough to be looked at as one" * 50)
