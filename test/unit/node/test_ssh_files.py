@@ -1,6 +1,7 @@
 """root's authorized_keys, the known_hosts file and the node's own pair: ours come and go, those of others stay."""
 
 import os
+import pwd
 import subprocess
 
 import pytest
@@ -93,6 +94,11 @@ def test_mode_and_link_stay_and_the_file_is_replaced_as_a_whole(where, tmp_path)
     before = os.stat(target).st_ino
     assert ssh_files.authorize(where, KEYS) is False
     assert os.stat(target).st_ino == before
+
+
+def test_on_a_real_node_it_is_the_file_in_the_home_of_root():
+    home = pwd.getpwnam("root").pw_dir
+    assert ssh_files.authorized_keys(Paths()) == f"{home}/.ssh/authorized_keys"
 
 
 def test_a_file_that_is_too_large_is_not_touched(where):
