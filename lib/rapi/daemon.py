@@ -39,6 +39,7 @@ _GRACE_S = 5.0
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""  # empty: all addresses; of a virtual node its own
+    interface: str = ""  # of the network; empty: all
     port: int = settings.RAPI_PORT
     use_tls: bool = True
     certificate: str = ""  # local path; empty: the cluster's
@@ -170,11 +171,12 @@ class _Daemon:
     def _listen(self, service: Service, server: web.Server) -> Listener:
         address = self._options.address or (self._me.address if self._paths.is_virtual else None)
         try:
-            sockets = listening_sockets(address, self._options.port)
+            sockets = listening_sockets(address, self._options.port, self._options.interface)
         except OSError as err:
             raise errors.PrereqError(
                 "environment_error",
-                f"cannot listen on {address or 'any address'}, port {self._options.port}: {err.strerror or err}",
+                f"cannot listen on {address or self._options.interface or 'any address'}, port {self._options.port}:"
+                f" {err.strerror or err}",
                 hint="another program may have the port; -p chooses another one",
             ) from err
         return Listener(

@@ -24,14 +24,14 @@ PATIENCE_S = 2.0
 _TELL_EVERY_S = 60.0
 
 
-def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
-    """One for each address family; no address: all of this machine. Raises OSError."""
+def listening_sockets(address: str | None, port: int, interface: str = "") -> list[socket.socket]:
+    """One for each address family; no address: all of this machine, or of one interface. Raises OSError."""
     found: list[socket.socket] = []
     wanted = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
         for family, kind, protocol, _, where in wanted:
             try:
-                found.append(_listening(socket.socket(family, kind, protocol), where))
+                found.append(_listening(socket.socket(family, kind, protocol), where, interface))
             except OSError as err:
                 # a kernel without IPv6 has no such sockets, or no such addresses
                 if address or family != socket.AF_INET6 or err.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
@@ -43,8 +43,10 @@ def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
     return found
 
 
-def _listening(one: socket.socket, where: tuple[str | int | bytes, ...]) -> socket.socket:
+def _listening(one: socket.socket, where: tuple[str | int | bytes, ...], interface: str) -> socket.socket:
     try:
+        if interface:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if one.family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import optparse
+import socket
 import sys
 
 from ganeti import errors, settings
@@ -22,8 +23,9 @@ def make_parser() -> optparse.OptionParser:
         " directory.",
         usage="%prog [options]",
     )
-    parser.add_option("-p", "--port", type="int", default=settings.RAPI_PORT, help="port [%default]")
+    parser.add_option("-p", "--port", type="int", default=_default_port(), help="port [%default]")
     parser.add_option("-b", "--bind", default="", metavar="ADDRESS", help="listen on this address only")
+    parser.add_option("-i", "--interface", default="", metavar="NAME", help="listen on this network interface only")
     parser.add_option("--no-ssl", action="store_true", default=False, help="plain HTTP, behind something that has TLS")
     parser.add_option("-C", "--ssl-cert", default="", metavar="FILE", help="another certificate, or both in one file")
     parser.add_option("-K", "--ssl-key", default="", metavar="FILE", help="its key")
@@ -40,6 +42,14 @@ def make_parser() -> optparse.OptionParser:
     return parser
 
 
+def _default_port() -> int:
+    """What /etc/services says, if it says anything."""
+    try:
+        return socket.getservbyname(NAME, "tcp")
+    except OSError:
+        return settings.RAPI_PORT
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = make_parser()
     options, arguments = parser.parse_args(argv)
@@ -53,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return _make_user(options.make_user, options.rights)
     wanted = daemon.Options(
         address=options.bind,
+        interface=options.interface,
         port=options.port,
         use_tls=not options.no_ssl,
         certificate=options.ssl_cert,
