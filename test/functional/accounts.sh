@@ -13,7 +13,8 @@ for name in ld.so.cache ld.so.conf ld.so.conf.d nsswitch.conf localtime protocol
   [ ! -e "/etc/$name" ] || cp -a "/etc/$name" "$stage/etc/"
 done
 cat >"$stage/etc/passwd" <<END
-root:x:0:0:root:/root:/bin/sh
+root:x:0:0:root:/run/root:/bin/sh
+sshd:x:4820:65534::/run/sshd:/usr/sbin/nologin
 gnt-masterd:x:4801:4801::/nonexistent:/usr/sbin/nologin
 gnt-confd:x:4802:4802::/nonexistent:/usr/sbin/nologin
 gnt-rapi:x:4803:4803::/nonexistent:/usr/sbin/nologin
@@ -60,7 +61,12 @@ mount --bind "$stage/etc" /etc
 for directory in /var/lib /run /var/log /srv; do
   mount -t tmpfs -o mode=0755 tmpfs "$directory"
 done
-mkdir -p /run/lock
+mkdir -p /run/lock /run/sshd /etc/ssh
+mkdir -m 0700 -p /run/root/.ssh
+echo "ssh-rsa AAAA me@home" >/run/root/.ssh/authorized_keys
+chmod 0600 /run/root/.ssh/authorized_keys
+ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
+echo "UsePAM no" >/etc/ssh/sshd_config
 mkdir -p /var/lock
 hostname node1.example.com
 # /sys shows the devices of the network that it was mounted in
@@ -76,5 +82,6 @@ ip link set eth0 up
 ip netns exec neighbour ip link set lo up
 ip netns exec neighbour ip address add 192.0.2.9/24 dev eth1
 ip netns exec neighbour ip link set eth1 up
+/usr/sbin/sshd
 exec env -i PATH="$(dirname "$python"):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/tmp \
   LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 "$@"

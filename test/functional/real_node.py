@@ -141,6 +141,26 @@ def check_rest():
     run("gnt-cluster", "verify")
 
 
+AUTHORIZED = "/run/root/.ssh/authorized_keys"
+MINE = "ssh-rsa AAAA me@home\n"
+
+
+def check_ssh():
+    """root logs in with the cluster's key; the key is for root alone."""
+    assert "\n0\nreturn code = 0" in run("gnt-cluster", "command", "id", "-u")
+    run("gnt-cluster", "renew-crypto", "-f", "--new-ssh-keys")
+    assert "\n0\nreturn code = 0" in run("gnt-cluster", "command", "id", "-u")
+    with open(AUTHORIZED, encoding="ascii") as file:
+        lines = file.readlines()
+    assert [line.split()[-1] for line in lines] == ["ganeti-cluster-node:node1.example.com", "me@home"]
+    for user in (4801, 4802, 4810, 4811):
+        run("cat", "/var/lib/ganeti/ssh/identity", user=user, status=1)
+    os.chmod(AUTHORIZED, 0o622)
+    assert "ENODESSH:node:node1.example.com" in run("gnt-cluster", "verify", "--error-codes", status=1)
+    os.chmod(AUTHORIZED, 0o600)
+    run("gnt-cluster", "verify")
+
+
 def check_address():
     """It comes up with the mastership, neighbours learn of it, and it is not taken from anybody."""
     wait_until("the cluster's address is up", has_address)
@@ -169,6 +189,8 @@ def check_end():
     assert "192.0.2.1\tnode1.example.com node1\n" in read_hosts()
     run("gnt-cluster", "destroy", "--yes-do-it")
     assert "kept by ganeti" not in read_hosts()
+    with open(AUTHORIZED, encoding="ascii") as file:
+        assert file.read() == MINE
     assert (
         owners("ganeti-masterd") == owners("ganeti-noded") == owners("ganeti-confd") == owners("ganeti-rapi") == set()
     )
@@ -178,10 +200,11 @@ def check_end():
 
 
 def main():
-    run("gnt-cluster", "init", "--no-ssh-init", "--master-netdev", "eth0", "--enabled-hypervisors",
+    run("gnt-cluster", "init", "--ssh-key-type", "ed25519", "--master-netdev", "eth0", "--enabled-hypervisors",
         "fake", "--enabled-disk-templates", "diskless,file", "cluster.example.com")  # fmt: skip
     check_accounts()
     check_rest()
+    check_ssh()
     check_address()
     check_work()
     check_end()

@@ -9,7 +9,7 @@ import pytest
 from functional.conftest import REPOSITORY
 
 UNSHARE = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
-PROGRAMS = ("unshare", "setpriv", "ip", "mount")
+PROGRAMS = ("unshare", "setpriv", "ip", "mount", "ssh", "ssh-keygen", "/usr/sbin/sshd")
 
 
 def _why_not():
