@@ -339,7 +339,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             names=tuple(os_parameters.given(op.osparams, op.osparams_private, op.osparams_secret)),
             complete=guests.osparams(env.config, instance, once=op.osparams_secret),
             helper=helpers.of(env.config, op),
-            is_created=op.mode == "create" and not op.no_install,
+            is_created=op.mode == "create" and not op.no_install and bool(instance.disks),
         )
 
     async def _check_room(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:

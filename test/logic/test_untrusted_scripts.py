@@ -82,6 +82,8 @@ def test_without_an_install_image_it_is_refused_and_nothing_is_made(tmp_path: Pa
         assert "the cluster has no install image" in str(job.ops[0].result)
         assert not cluster.config.instances
         assert (await cluster.run(create(no_install=True))).status is Status.SUCCESS
+        diskless = create(instance_name="bare.example.com", disk_template="diskless", disks=[])
+        assert (await cluster.run(diskless)).status is Status.SUCCESS
 
     on_cluster(tmp_path, body)
 
