@@ -24,7 +24,7 @@ from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
 from ganeti.hypervisor import parameters
 from ganeti.hypervisor.base import Watch
-from ganeti.hypervisor.xen import config, parse, session
+from ganeti.hypervisor.xen import config, parse, session, transport
 from ganeti.hypervisor.xen.record import Record, Records
 from ganeti.hypervisor.xen.toolstack import XL, Toolstack
 from ganeti.model.objects import Params
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 Plan = Callable[[GuestSpec, tuple[str, ...]], tuple[Record, str]]
 
 _LISTEN_S, _ABORT_S, _POLL_S = 10.0, 90.0, 0.5
-_BUFFER = "-b524288"
 
 
 class XenMigration:
@@ -121,11 +120,8 @@ class XenMigration:
         self._records.forget_migration(name)
         log_file, pid_file = (self._records.migration_file(name, kind) for kind in ("log", "pid"))
         receive = f"exec {XL} migrate-receive -p"
-        where = f"TCP-LISTEN:{port},bind={address},reuseaddr"
-        script = (
-            f"echo $$ >{shlex.quote(pid_file)}; "
-            f"exec socat {_BUFFER} {shlex.quote(where)} SYSTEM:{shlex.quote(receive)} 2>{shlex.quote(log_file)}"
-        )
+        command = shlex.join(transport.listen(address, port, receive))
+        script = f"echo $$ >{shlex.quote(pid_file)}; exec {command} 2>{shlex.quote(log_file)}"
         self._launch(script)
         limit = self._clock.monotonic() + _LISTEN_S
         while self._clock.monotonic() < limit:
@@ -183,9 +179,8 @@ class XenMigration:
         log_file, pid_file, status_file = (
             shlex.quote(self._records.migration_file(name, kind)) for kind in ("log", "pid", "status")
         )
-        # xl appends its own idea of the other command; the # makes a comment of it
-        transport = f"socat {_BUFFER} - TCP:{endpoint.address}:{endpoint.port} #"
-        command = shlex.join((XL, "migrate", "-p", "-s", transport, name, endpoint.address))
+        carrier = transport.connect(endpoint.address, endpoint.port)
+        command = shlex.join((XL, "migrate", "-p", "-s", carrier, name, endpoint.address))
         self._launch(
             f"echo $$ >{pid_file}; {command} >{log_file} 2>&1; s=$?; "
             f"echo $s >{status_file}.new; mv {status_file}.new {status_file}"
