@@ -8,7 +8,7 @@ import pytest
 
 from ganeti import settings
 
-SCRIPTS = ("postinst", "prerm", "postrm")
+SCRIPTS = ("config", "postinst", "prerm", "postrm")
 
 
 @pytest.fixture(scope="module")
