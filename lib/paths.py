@@ -35,9 +35,9 @@ _DAEMONS, _ADMIN = settings.DAEMONS_GROUP, settings.ADMIN_GROUP
 
 #: the account table: every directory and file that the product creates on a node
 DATA_DIR = File(_DATA, _ROOT, _ROOT, 0o755)
-STATE_DIR = File(f"{_DATA}/state", _MASTERD, _DAEMONS, 0o750)
-STATE_DB = File(f"{_DATA}/state/state.db", _MASTERD, _DAEMONS, 0o640)
-STATE_LOCK = File(f"{_DATA}/state/lock", _MASTERD, _DAEMONS, 0o640)
+STATE_DIR = File(f"{_DATA}/state", _MASTERD, _MASTERD, 0o700)
+STATE_DB = File(f"{_DATA}/state/state.db", _MASTERD, _MASTERD, 0o600)  # has secrets that no other daemon may read
+STATE_LOCK = File(f"{_DATA}/state/lock", _MASTERD, _MASTERD, 0o600)
 NODE_DIR = File(f"{_DATA}/node", _ROOT, _ROOT, 0o700)
 NODE_DB = File(f"{_DATA}/node/requests.db", _ROOT, _ROOT, 0o600)
 TERM_FILE = File(f"{_DATA}/node/term", _ROOT, _ROOT, 0o600)

@@ -21,7 +21,7 @@ class WriterLock:
         """`owner` is shown to whoever is refused. Raises StoreError when the lock file cannot be made."""
         self._path, self._owner = path, owner
         try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if ids != (-1, -1):
                 os.fchown(self._handle, *ids)
         except OSError as err:

@@ -59,7 +59,7 @@ def create_file(path: str, ids: tuple[int, int]) -> None:
     if os.path.exists(path):
         return
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if ids != (-1, -1):
                 os.fchown(handle, *ids)

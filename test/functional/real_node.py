@@ -71,6 +71,8 @@ def check_accounts():
     assert "ermission" in text or "not allowed" in text, text
     for user in (4801, 4802, 4810):
         run("cat", "/var/lib/ganeti/ca.key", user=user, status=1)
+    for user in (4802, 4810):
+        run("cat", "/var/lib/ganeti/state/state.db", user=user, status=1)
     run("cat", "/var/lib/ganeti/server.pem", user=4802, status=1)
 
 
@@ -93,7 +95,7 @@ def check_work():
     assert "ca.key: its mode is 0640, at most 0600 is meant" in text
     assert "state.db: it belongs to 0:0" in text
     os.chmod("/var/lib/ganeti/ca.key", 0o600)
-    os.chown("/var/lib/ganeti/state/state.db", 4801, 4804)
+    os.chown("/var/lib/ganeti/state/state.db", 4801, 4801)
     run("gnt-cluster", "verify")
 
 
@@ -130,7 +132,7 @@ def check_rest():
     status, job = ask("/2/nodes/node1/powercycle", user="anna:secret", method="POST", body={})
     wait_until("its refusal", lambda: ask(f"/2/jobs/{job}")[1]["status"] == "error")
     assert "is the master" in str(ask(f"/2/jobs/{job}")[1]["opresult"])
-    for path in ("ca.key", "server.pem", "hmac.key"):
+    for path in ("ca.key", "server.pem", "hmac.key", "state/state.db"):
         run("cat", f"/var/lib/ganeti/{path}", user=4803, status=1)
     for user in (4802, 4810, 4811):
         run("cat", "/var/lib/ganeti/rapi/users", user=user, status=1)
