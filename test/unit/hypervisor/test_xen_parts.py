@@ -63,6 +63,13 @@ def test_what_xl_lists_is_read(name, state):
     assert parse.state(guest) is state
 
 
+def test_a_guest_that_comes_has_neither_memory_nor_processors_yet():
+    _, other, incoming = parse.domains(recording("list-incoming"))
+    assert parse.state(other) is GuestState.RUNNING
+    assert incoming.name == "inst53.tb.example" + parse.INCOMING
+    assert (incoming.memory, incoming.vcpus, incoming.is_paused) == (0, 0, True)
+
+
 @pytest.mark.parametrize(
     ("letters", "state"),
     [
@@ -74,6 +81,7 @@ def test_what_xl_lists_is_read(name, state):
         ("---s--", GuestState.SHUTDOWN),
         ("--psr-", GuestState.RUNNING),
         ("--pss-", GuestState.RUNNING),
+        ("---ss-", GuestState.RUNNING),
         ("-----d", GuestState.SHUTDOWN),
         ("---sc-", GuestState.SHUTDOWN),
     ],
