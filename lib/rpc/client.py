@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -36,6 +37,8 @@ R = TypeVar("R")
 CONNECT_S = 5.0
 #: idle connections are kept so long; shorter than the server's limit
 KEEP_ALIVE_S = 60.0
+#: how long `close` waits for the other ends of connections that are being closed, in seconds
+FAREWELL_S = 1.0
 #: calls at once to one node, by resource class; fewer than the node works on, so that it is seldom busy
 PER_NODE = {Reserve.QUORUM: 48, Reserve.INFO: 24, Reserve.STORAGE: 24, Reserve.HYPERVISOR: 24, Reserve.SCRIPTS: 24}
 #: how long one poll of a long call waits on the node
@@ -86,6 +89,7 @@ class Client:
         self._seen = self._fingerprint()
         self._context = self._new_context()
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.timings = Timings()  # of single exchanges, by call
         self._long_calls: dict[RequestId, bool] = {}  # under way; whether it shall stop
         self._slots: dict[tuple[str, Reserve], asyncio.Semaphore] = {}
@@ -118,13 +122,23 @@ class Client:
             log.error("%s; going on with those in memory", err)
 
     async def close(self) -> None:
-        if self._session is not None:
-            connector = self._session.connector
-            if connector is not None:
-                # a TLS farewell would outlive the loop
-                await connector.close(abort_ssl=True)
-            await self._session.close()
-            self._session = None
+        if self._session is None:
+            return
+        connector = self._session.connector
+        if connector is not None:
+            # a TLS farewell would outlive the loop
+            await connector.close(abort_ssl=True)
+        await self._session.close()
+        self._session = None
+        # connections that were closed earlier may still say theirs
+        limit = time.monotonic() + FAREWELL_S
+        while any(each.fileno() != -1 for each in self._sockets) and time.monotonic() < limit:
+            await asyncio.sleep(0.01)
+
+    def _new_socket(self, address: Any) -> socket.socket:  # Any: aiohttp's AddrInfoType
+        made = watched_socket(address)
+        self._sockets.add(made)
+        return made
 
     async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         """As in `calls.port.Rpc`."""
@@ -291,7 +305,7 @@ class Client:
                 keepalive_timeout=KEEP_ALIVE_S,
                 local_addr=source,
                 use_dns_cache=False,
-                socket_factory=watched_socket,
+                socket_factory=self._new_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -75,6 +76,20 @@ def test_a_volume_has_exactly_its_size_and_takes_no_space(node):
     assert found.st_size == 100 * 1024 * 1024
     assert found.st_blocks == 0
     assert node.volumes() == (disk.logical_id[1],)
+
+
+def test_disks_of_one_instance_are_made_at_the_same_time(node):
+    at_once = 8
+    for number in range(20):
+        gate = threading.Barrier(at_once)
+        wanted = [node.disk(f"web{number}/disk{each}", f"disk-{number}-{each}") for each in range(at_once)]
+
+        def create(disk, gate=gate):
+            gate.wait(10)
+            return node.storage.create(disk, OWNER).exists
+
+        with ThreadPoolExecutor(at_once) as pool:
+            assert all(pool.map(create, wanted))
 
 
 def test_create_again_is_fine(node):

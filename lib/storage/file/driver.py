@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -259,7 +260,8 @@ class FileStorage:
             if base in places.parents(place):
                 local = self._paths.local(place)
                 if not os.path.isdir(local):
-                    os.mkdir(local, 0o750)
+                    with contextlib.suppress(FileExistsError):  # another disk of the instance is made at the same time
+                        os.mkdir(local, 0o750)
                     files.sync_directory(os.path.dirname(local))
 
     def _drop_directory(self, logical: str) -> None:
