@@ -27,7 +27,7 @@ def instances(count: int, nodes: list[Node], now: float) -> Iterator[Instance]:
     """As they would be: a file disk, a NIC, their own memory; stopped."""
     for number in range(count):
         disk = Disk(
-            uuid=_uuid(2, number), template=DiskTemplate.FILE, size=1024 + number % 7,
+            uuid=_uuid(2, number), template=DiskTemplate.FILE, size=1 + number % 2,
             logical_id=("loop", f"/srv/ganeti/file-storage/inst{number}/disk0"),
         )  # fmt: skip
         mac = ":".join(f"{part:02x}" for part in (0xAA, 0, 1, number >> 16, number >> 8 & 255, number & 255))
