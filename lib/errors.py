@@ -143,6 +143,12 @@ class QuorumError(JobQueueError):
     """Too few master candidates hold the state for a change to be safe."""
 
 
+class ContendedError(QuorumError):
+    """Candidates enough answer, but not with yes: another one claims the mastership at the same moment."""
+
+    exit_status = 12
+
+
 class StoreError(GanetiError):
     """The state database cannot be read or written."""
 

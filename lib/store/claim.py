@@ -37,7 +37,8 @@ class Claim:
         useful = [node for node, state in states.items() if state.serial]
         whys = {node: _why(reply) for node, reply in replies.items() if isinstance(reply, errors.RpcError)}
         whys |= {node: "has no copy of the state" for node in states if node not in useful}
-        self._need_majority(voters, useful, whys, "have a copy of the state that can be read", _silent(replies))
+        what_for = "have a copy of the state that can be read"
+        self._need_majority(voters, useful, whys, what_for, _silent(replies), may_be_contended=False)
         return states
 
     def ahead(self, states: Mapping[str, StateReply], position: Position) -> str | None:
@@ -110,11 +111,14 @@ class Claim:
         silent: Container[str],
         *,
         what: str = "master candidates",
+        may_be_contended: bool = True,
     ) -> None:
         if self._is_forced or 1 + len(others) >= majority(len(everybody)):
             return
         reasons = "; ".join(f"{self._name_of(node)} ({why})" for node, why in sorted(whys.items()))
-        raise errors.QuorumError(
+        refusing = sum(node not in silent for node in whys)
+        is_contended = may_be_contended and 1 + len(others) + refusing >= majority(len(everybody))
+        raise (errors.ContendedError if is_contended else errors.QuorumError)(
             f"only {1 + len(others)} of {len(everybody)} {what} {what_for}, {majority(len(everybody))} are needed; "
             f"missing: {reasons}",
             hint=advice(
