@@ -3,7 +3,9 @@
 import os
 import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 
 import simplejson
 
@@ -98,3 +100,24 @@ def wait_until(what: str, is_so, *, timeout_s: float = LIMIT_S, every_s: float =
     while not is_so():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
         time.sleep(every_s)
+
+
+def with_a_dying_master(shell, argv, nth):
+    """Run a command; whether the master daemon died at its n-th commit. In any case it runs again."""
+    shell.stop_daemon(shell.master, daemons.MASTERD)
+    with suppress(subprocess.CalledProcessError):  # it died in its start
+        shell.start_daemon(shell.master, daemons.MASTERD, fault=f"store.after_apply:{nth}")
+    client = threading.Thread(target=lambda: shell.cluster.call(shell.master, argv))
+    client.start()
+
+    def has_died():
+        return not daemons.is_running(shell.master.paths, daemons.MASTERD)
+
+    wait_until("the master dies, or all is done", lambda: has_died() or not client.is_alive(), every_s=0.02)
+    died = has_died()
+    if not died:
+        shell.stop_daemon(shell.master, daemons.MASTERD)
+    shell.start_daemon(shell.master, daemons.MASTERD)
+    client.join()
+    shell.wait_for_answers()
+    return died

@@ -10,10 +10,9 @@ from contextlib import suppress
 
 import pytest
 from functional.conftest import destroy, make_cluster
-from functional.kit import LIMIT_S, wait_until
+from functional.kit import LIMIT_S, wait_until, with_a_dying_master
 
 from ganeti import paths
-from ganeti.bootstrap import daemons
 from ganeti.host import files, ssh
 from ganeti.logic.ssh_keys import LOGINS_S
 from ganeti.node import ssh_files
@@ -177,27 +176,6 @@ def test_a_server_with_another_key_is_not_believed(servers):
 RENEW = ("gnt-cluster", "renew-crypto", "-f", "--new-ssh-keys")
 
 
-def _renew_with_a_dying_master(shell, nth):
-    """Whether the master daemon died at its n-th commit; in any case it runs again."""
-    shell.stop_daemon(shell.master, daemons.MASTERD)
-    with suppress(subprocess.CalledProcessError):  # it died in its start
-        shell.start_daemon(shell.master, daemons.MASTERD, fault=f"store.after_apply:{nth}")
-    client = threading.Thread(target=lambda: shell.cluster.call(shell.master, RENEW))
-    client.start()
-
-    def has_died():
-        return not daemons.is_running(shell.master.paths, daemons.MASTERD)
-
-    wait_until("the master dies, or all is done", lambda: has_died() or not client.is_alive(), every_s=0.02)
-    died = has_died()
-    if not died:
-        shell.stop_daemon(shell.master, daemons.MASTERD)
-    shell.start_daemon(shell.master, daemons.MASTERD)
-    client.join()
-    shell.wait_for_answers()
-    return died
-
-
 def test_logins_work_all_the_time_while_keys_are_renewed_and_the_master_dies(servers):
     first, second, third = servers.nodes
     keys = (paths.SSH_KEY,)
@@ -215,7 +193,7 @@ def test_logins_work_all_the_time_while_keys_are_renewed_and_the_master_dies(ser
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        died = _renew_with_a_dying_master(servers, 4)  # when the new keys are to be let in
+        died = with_a_dying_master(servers, RENEW, 4)  # when the new keys are to be let in
         servers.ok(*RENEW, "--ssh-key-type=ecdsa", "--ssh-key-bits=384")
         count = len(done)
         wait_until("logins go on", lambda: len(done) > count + 2 or failures, timeout_s=LIMIT_S)

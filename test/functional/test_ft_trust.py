@@ -7,10 +7,9 @@ from contextlib import suppress
 
 import pytest
 from functional.conftest import destroy, make_cluster
-from functional.kit import wait_until
+from functional.kit import wait_until, with_a_dying_master
 
 from ganeti import paths
-from ganeti.bootstrap import daemons
 from ganeti.host import files, tls
 
 
@@ -70,32 +69,11 @@ def test_options_that_do_not_fit_are_refused(shell):
 RENEW = ("gnt-cluster", "renew-crypto", "-f", "--new-cluster-certificate")
 
 
-def _renew_with_a_dying_master(shell, nth):
-    """Whether the master daemon died at its n-th commit; in any case it runs again."""
-    shell.stop_daemon(shell.master, daemons.MASTERD)
-    with suppress(subprocess.CalledProcessError):  # it died in its start
-        shell.start_daemon(shell.master, daemons.MASTERD, fault=f"store.after_apply:{nth}")
-    client = threading.Thread(target=lambda: shell.cluster.call(shell.master, RENEW))
-    client.start()
-
-    def has_died():
-        return not daemons.is_running(shell.master.paths, daemons.MASTERD)
-
-    wait_until("the master dies, or all is done", lambda: has_died() or not client.is_alive(), every_s=0.02)
-    died = has_died()
-    if not died:
-        shell.stop_daemon(shell.master, daemons.MASTERD)
-    shell.start_daemon(shell.master, daemons.MASTERD)
-    client.join()
-    shell.wait_for_answers()
-    return died
-
-
 def test_the_master_dies_in_the_middle(shell):
     """It comes back and the nodes still trust it; the same command brings it to its end."""
     deaths = 0
     for nth in range(4, 10):
-        deaths += _renew_with_a_dying_master(shell, nth)
+        deaths += with_a_dying_master(shell, RENEW, nth)
         shell.ok("gnt-debug", "delay", "-n", "node2,node3", "0")
     assert deaths >= 3
     before = _certificates(shell)

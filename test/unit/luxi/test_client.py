@@ -18,26 +18,21 @@ from ganeti import errors, paths
 from ganeti.luxi.client import Client, default_address
 from ganeti.luxi.framing import ETX, is_hung_up
 from ganeti.paths import Paths
+from ganeti.testing.clock import SteppedClock
 
 Act = Callable[[socket.socket], None]
 
 
-class FakeClock:
+class FakeClock(SteppedClock):
     """Sleeping takes no time, and may make something happen."""
 
     def __init__(self, on_sleep: Callable[[float], None] = lambda seconds: None) -> None:
-        self.now = 0.0
+        super().__init__()
         self.slept: list[float] = []
         self._on_sleep = on_sleep
 
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
     def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        super().sleep(seconds)
         self.slept.append(seconds)
         self._on_sleep(seconds)
 
