@@ -193,7 +193,6 @@ class DebtPayer:
 
     async def _try(self, node: Uuid) -> None:
         try:
-            await self.pay(node)
             await self.settle(node)
         except errors.GanetiError as err:
             log.debug("debts of %s stay: %s", node, err)

@@ -38,6 +38,7 @@ class World:
         self.broken: set[str] = set()
         self.silent: set[Uuid] = set()
         self.removed: list[str] = []
+        self.asked: list[str] = []  # to remove these, whatever came of it
         self.status: MirrorStatus = GOOD
         self.on_question: Callable[[], None] = lambda: None
         self.payer = DebtPayer(self.state, cast("Any", self))
@@ -52,6 +53,7 @@ class World:
             self.on_question()
             return (self.status,)
         name = str(call.disk.logical_id[1])
+        self.asked.append(name)
         if name in self.broken:
             raise errors.StorageError("its id is not a mirror's")
         if name in self.failing:
@@ -98,6 +100,13 @@ def test_what_a_node_fails_at_holds_up_what_came_later_about_the_same_volume() -
     world.failing = set()
     assert run(world)[2:] == ["a", "a"]
     assert not world.state.debts
+
+
+def test_one_round_asks_for_each_debt_once() -> None:
+    world = World(debt(1, "a"), debt(2, "b"))
+    world.failing = {"a"}
+    run(world)
+    assert world.asked == ["a", "b"]
 
 
 def test_a_node_that_does_not_answer_does_not_hold_up_the_others() -> None:
