@@ -90,7 +90,8 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewFacts]):
             raise errors.PrereqError(
                 "wrong_state",
                 "this cluster does not look after SSH keys: it was made with --no-ssh-init",
-                hint="exchange them with your own tools",
+                hint="to have it do so: gnt-cluster modify --modify-ssh-setup=yes, then gnt-cluster redist-conf; else "
+                "exchange them with your own tools",
             )
         self._ssh_keys(config)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeVersion
-from ganeti.logic import candidates, node_hooks, node_values, owing
+from ganeti.logic import candidates, node_hooks, node_values, owing, ssh_keys
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Step
 from ganeti.model.config import Config
@@ -147,8 +147,10 @@ class NodeSetParams(LogicalUnit[OpNodeSetParams, ModifyFacts]):
                 await env.run((Commit(title=f"change node {new.name}", changes=(Put(plain),)),))
             if old.offline and not new.offline:
                 await self._greet(env, new)
+                if not new.ssh_key:  # it was away when all the others got new ones
+                    await ssh_keys.learn(env, [new.uuid])
             if becomes_candidate:
-                await self._promote(env, plain)
+                await self._promote(env, env.config.nodes[new.uuid])
         if old.master_candidate != new.master_candidate or old.offline != new.offline:
             await env.membership.publish_trust()
         return [list(pair) for pair in facts.told]

@@ -37,8 +37,9 @@ _STAYS = (
 
 
 async def learn(env: Env, nodes: Sequence[Uuid], *, anew: bool = False) -> None:
-    """Have the keys of these nodes in the configuration; a node without a pair makes one (`anew`: each of them does).
+    """Have the keys of these nodes in the configuration; a node of which none is known makes a new pair.
 
+    What it may have is from before a renewal that it missed, and is let in nowhere. `anew`: each of them makes one.
     One that does not answer is warned of. The nodes are locked exclusively.
     """
     if not env.config.cluster.modify_ssh_setup:
@@ -47,7 +48,7 @@ async def learn(env: Env, nodes: Sequence[Uuid], *, anew: bool = False) -> None:
 
     async def ask(uuid: Uuid) -> None:
         try:
-            found[uuid] = await _pair(env, uuid, anew=anew)
+            found[uuid] = await _pair(env, uuid, anew=anew or not env.config.nodes[uuid].ssh_key)
         except errors.RpcError as err:
             env.warn(f"SSH keys of node {env.config.nodes[uuid].name} are not known: {err}", hint=AGAIN)
 
@@ -118,7 +119,12 @@ async def renew(env: Env, kind: str, bits: int) -> None:
     every node that may log in can. Raises ExecError; then it can be repeated.
     """
     config = env.config
-    changes = [Put(node) for node in learnt(config, await look(env))]
+    replies = await look(env)
+    # a key that is let in nowhere does not come to be so by its renewal
+    for uuid, reply in replies.items():
+        if not config.nodes[uuid].ssh_key:
+            replies[uuid] = msgspec.structs.replace(reply, public_key="")
+    changes = [Put(node) for node in learnt(config, replies)]
     if ssh.settings(config.cluster) != (kind, bits):
         cluster = msgspec.structs.replace(config.cluster, ssh_key_type=kind, ssh_key_bits=bits)
         await env.commit(Put(cluster), *changes, title="take over the SSH keys in use, and the kind of new ones")
@@ -138,15 +144,16 @@ async def renew(env: Env, kind: str, bits: int) -> None:
     env.report("switching to the new SSH keys")
     await _switch(env, new)
     await env.sleep(LOGINS_S)
+    away = [node for node in env.config.nodes.values() if node.offline]
     after = [_changed(env.config, uuid, ssh_key=key, ssh_renewing_key="") for uuid, key in new.items()]
-    await env.commit(*after, title="let the old SSH keys in no more")
+    forgotten = [_changed(env.config, node.uuid, ssh_key="", ssh_renewing_key="") for node in away]
+    await env.commit(*after, *forgotten, title="let the old SSH keys in no more")
     await _switch(env, new)  # once more: the old ones are not needed now
-    for node in env.config.nodes.values():
-        if node.offline:
-            env.warn(
-                f"node {node.name} is offline and keeps its old SSH key",
-                hint=f"when it is back: gnt-node add --readd {node.name}, or this command again",
-            )
+    for node in away:
+        env.warn(
+            f"node {node.name} is offline: its old SSH key is let in nowhere any more",
+            hint=f"it makes a new one when it is back: gnt-node modify --offline=no {node.name}",
+        )
 
 
 async def _switch(env: Env, new: Mapping[Uuid, str]) -> None:

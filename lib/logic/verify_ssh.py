@@ -57,8 +57,10 @@ def check(config: Config, members: Sequence[Node], replies: Replies, found: Find
         return
     keys = {each.key: each.node for each in ssh.admin_keys(config)}
     for node in members:
-        text = f"its SSH keys are not known; {_REPAIR}"
-        found.check(bool(node.ssh_key and node.ssh_host_keys), "ENODESSH", node.name, text)
+        text = f"it was away when SSH keys were made or renewed, its own is not known; {_REPAIR}"
+        found.check(bool(node.ssh_key), "ENODESSH", node.name, text)
+        text = f"the host keys of its SSH server are not known; {_REPAIR}"
+        found.check(bool(node.ssh_host_keys), "ENODESSH", node.name, text)
         reply = replies.get(node.uuid)
         if isinstance(reply, SshReply):
             _node(node, reply, keys, found)
@@ -75,7 +77,7 @@ def _node(node: Node, reply: SshReply, keys: Mapping[str, str], found: Findings)
     name = node.name
     for problem in reply.problems:
         found.check(False, "ENODESSH", name, problem)
-    is_own = reply.public_key in (node.ssh_key, node.ssh_renewing_key)
+    is_own = not node.ssh_key or reply.public_key in (node.ssh_key, node.ssh_renewing_key)
     found.check(is_own, "ENODESSH", name, f"its SSH key is not the one that is known; {_REPAIR}")
     changed = not reply.host_keys or set(reply.host_keys) == set(node.ssh_host_keys)
     found.check(

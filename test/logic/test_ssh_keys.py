@@ -25,7 +25,7 @@ from ganeti.node.catalogue import MODULES
 from ganeti.node.ssh import public_key
 from ganeti.ops.cluster import OpClusterRedistConf, OpClusterSetParams
 from ganeti.ops.crypto import OpClusterRenewCrypto
-from ganeti.ops.node import OpNodeAdd
+from ganeti.ops.node import OpNodeAdd, OpNodeSetParams
 from ganeti.paths import Paths
 from ganeti.testing.script import Script
 
@@ -186,12 +186,62 @@ def test_nobody_switches_as_long_as_one_node_does_not_let_the_new_keys_in(nodes)
     assert not set(before) & set(keys(nodes))
 
 
-def test_an_offline_node_is_told_of(tmp_path):
-    nodes = Nodes(str(tmp_path), offline=3)
-    nodes.learn()
+def renewed_without_the_second(nodes):
+    """Its key of before; it is back already, though nobody said so."""
+    old = nodes.in_use(2)
+    second = nodes.env.config.nodes[node_uuid(2)]
+    away = msgspec.structs.replace(second, offline=True, master_candidate=False)
+    nodes.env.config = nodes.env.config.apply([Put(away)])
     execute(RENEW, nodes.env)
-    assert "node3" in nodes.env.warnings[-1]
-    assert nodes.in_use(3) == ""
+    nodes.send()
+    return old
+
+
+BACK = OpNodeSetParams(node_name="node2.example.com", offline=False, master_candidate=True)
+
+
+def test_an_offline_node_is_told_of_and_gets_a_new_pair_when_it_is_back(nodes):
+    old = renewed_without_the_second(nodes)
+    assert "node2.example.com is offline" in nodes.env.warnings[-1]
+    assert nodes.in_use(2) == old
+    execute(BACK, nodes.env)
+    nodes.send()
+    assert nodes.in_use(2) == keys(nodes)[1] not in ("", old)
+    assert nodes.let_in(1) == {keys(nodes)[0], keys(nodes)[1]}
+
+
+@pytest.mark.parametrize("op", [OpClusterRedistConf(), RENEW])
+def test_a_node_that_was_away_during_a_renewal_is_named_by_verify_and_mended_by_redistribution(nodes, op):
+    old = renewed_without_the_second(nodes)
+    nodes.env.rpc.fail(SshKeyBegin)
+    execute(BACK, nodes.env)
+    nodes.env.rpc.answers[SshKeyBegin] = nodes._answer
+    nodes.env.rpc.answers[SshLook] = lambda node, call: nodes._answer(node, SshLook())
+    (text,) = verified(nodes)
+    assert text.startswith("node2.example.com: ")
+    assert "gnt-cluster redist-conf" in text
+    execute(op, nodes.env)
+    nodes.send()
+    assert verified(nodes) == []
+    assert nodes.in_use(2) == keys(nodes)[1] not in ("", old)
+    assert all(old not in nodes.let_in(number) for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize("fails_at", range(1, 16))
+def test_a_key_that_a_renewal_missed_is_never_let_in_again(nodes, fails_at):
+    old = renewed_without_the_second(nodes)
+    second = nodes.env.config.nodes[node_uuid(2)]
+    nodes.env.config = nodes.env.config.apply(
+        [Put(msgspec.structs.replace(second, offline=False, master_candidate=True))]
+    )
+    nodes.count, nodes.fails_at = 0, fails_at
+    try:
+        execute(RENEW, nodes.env)
+    except (errors.PrereqError, errors.ExecError) as err:
+        assert err.hint
+    nodes.fails_at = -1
+    nodes.send()
+    assert old not in nodes.let_in(1)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +257,9 @@ def test_what_cannot_be_made_is_refused(nodes, op, says):
 
 
 def test_a_cluster_that_leaves_ssh_alone_refuses():
-    assert "--no-ssh-init" in refused(RENEW, PlanEnv(make_config())).message
+    error = refused(RENEW, PlanEnv(make_config()))
+    assert "--no-ssh-init" in error.message
+    assert "gnt-cluster modify --modify-ssh-setup=yes" in error.hint
 
 
 def test_all_nodes_have_to_answer_before_anything_is_changed(nodes):
