@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,20 +67,30 @@ class Row:
 
 
 class Bench:
-    """Makes a cluster when the first row of its size asks for it; one at a time."""
+    """Makes a cluster when the first row of its size asks for it; one at a time unless sizes are compared."""
 
     def __init__(self, directory: str, *, large: int) -> None:
         self._directory = directory
         self._large = large
-        self._size = -1
-        self._cluster: VirtualCluster | None = None
-        self.noted: dict[str, float] = {}  # figures that a row of a larger cluster is compared with
+        self._clusters: dict[int, VirtualCluster] = {}
+
+    @contextlib.contextmanager
+    def beside(self, size: int) -> Iterator[None]:
+        """A cluster of that size for as long, and those that are there stay."""
+        self._clusters[size] = self._make(size)
+        try:
+            yield
+        finally:
+            self._clusters.pop(size).destroy()
 
     def cluster(self, size: int) -> VirtualCluster:
         """Three candidates, `fake` hypervisor, that many synthetic instances."""
-        if self._cluster is not None and self._size == size:
-            return self._cluster
-        self.close()
+        if size not in self._clusters:
+            self.close()
+            self._clusters[size] = self._make(size)
+        return self._clusters[size]
+
+    def _make(self, size: int) -> VirtualCluster:
         count = size if size < 20000 else self._large
         print(f"-- a cluster with {count} instances", flush=True)
         directory = f"{self._directory}/n{size}"
@@ -92,12 +102,12 @@ class Bench:
         except errors.GanetiError:
             VirtualCluster(Layout.load(directory), lambda line: None).destroy()
             raise
-        self._cluster, self._size = made, size
         if count:
             made.stop()
             load(made, count)
             made.start()
-            self.wait_for_leader(size)
+            with _client(made) as client:
+                _wait_for_leader(client)
         return made
 
     def wait_for_leader(self, size: int) -> None:
@@ -106,7 +116,7 @@ class Bench:
             _wait_for_leader(client)
 
     def client(self, size: int) -> Client:
-        return Client(paths=self.cluster(size).master().paths, environ={})
+        return _client(self.cluster(size))
 
     def process(self, size: int, *argv: str, times: int = 15) -> float:
         """Median seconds of a whole command. Raises RuntimeError when it fails."""
@@ -159,12 +169,16 @@ class Bench:
         raise RuntimeError("no master daemon runs")
 
     def close(self, *, keep: bool = False) -> None:
-        if self._cluster is not None:
+        for cluster in self._clusters.values():
             if keep:
-                print(f"kept: tools/vcluster destroy {self._cluster.layout.directory}")
+                print(f"kept: tools/vcluster destroy {cluster.layout.directory}")
             else:
-                self._cluster.destroy()
-            self._cluster = None
+                cluster.destroy()
+        self._clusters.clear()
+
+
+def _client(cluster: VirtualCluster) -> Client:
+    return Client(paths=cluster.master().paths, environ={})
 
 
 def _wait_for_leader(client: Client, *, limit_s: float = 60) -> None:

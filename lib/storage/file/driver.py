@@ -18,6 +18,7 @@ from ganeti.model.types import MiB, Uuid
 from ganeti.paths import File, Paths
 from ganeti.storage.base import NotOurs, Watch
 from ganeti.storage.file import content, mark, places
+from ganeti.storage.file.promised import PromisedSpace
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class FileStorage:
     def __init__(self, node_paths: Paths, home: File) -> None:
         self._paths = node_paths
         self._home = home
+        self._promised = PromisedSpace()
 
     def create(
         self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
@@ -132,6 +134,7 @@ class FileStorage:
         if found.size < size:
             with _told(f"cannot grow volume {found.path}"):
                 content.grow(self._paths.local(found.path), size * _MIB)
+                self._promised.forget(os.path.dirname(self._paths.local(found.path)))
         return self.info(disk, owner)
 
     def snapshot(self, disk: Disk, snapshot: Disk, owner: Uuid, watch: Watch) -> VolumeReply:
@@ -158,14 +161,10 @@ class FileStorage:
             return StorageInfo(total=total, free=free)
         # Virtual nodes share one file system: what the others have on it is not this one's, and what its own
         # sparse volumes were promised is not free.
-        own = list(self._stats())
-        total = free + sum(volume.st_blocks * 512 for volume in own) // _MIB
-        return StorageInfo(total=total, free=max(0, total - sum(volume.st_size for volume in own) // _MIB))
-
-    def _stats(self) -> Iterator[os.stat_result]:
-        for logical in self.volumes():
-            with suppress(FileNotFoundError):  # being made, or being removed
-                yield os.lstat(self._paths.local(logical))
+        with _told(f"cannot add up the volumes below {self._home.path}"):
+            own = self._promised.sum(self._paths.local(directory) for directory in self._directories())
+        total = free + own.used // _MIB
+        return StorageInfo(total=total, free=max(0, total - own.size // _MIB))
 
     def verify(self, *, vg: str = "") -> str:
         problems = []
