@@ -29,8 +29,7 @@ class Answers:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._cluster: dict[str, Any] = document["cluster"]
-        self._nodes: dict[str, dict[str, Any]] = document["nodes"]
-        self._instances: dict[str, dict[str, Any]] = document["instances"]
+        self._nodes, self._instances = _by_name(document["nodes"]), _by_name(document["instances"])
         self._disks: dict[str, dict[str, Any]] = document["disks"]
         self._node_uuids = {node["name"]: uuid for uuid, node in self._nodes.items()}
         self._instance_uuids = {instance["name"]: uuid for uuid, instance in self._instances.items()}
@@ -210,6 +209,11 @@ class Answers:
 
     def _collectors(self, query: Any) -> tuple[Any, int]:
         return self._cluster["data_collectors"], self.serial
+
+
+def _by_name(objects: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Lists are answered in this order."""
+    return dict(sorted(objects.items(), key=lambda item: str(item[1]["name"])))
 
 
 def _found(query: Any, table: dict[str, dict[str, Any]], uuids: dict[str, str]) -> tuple[str, dict[str, Any]]:

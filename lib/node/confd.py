@@ -95,7 +95,7 @@ class ConfdWriter:
         if me is None or not me.master_candidate:
             self._remove()
         else:
-            files.write(self._paths, paths.CONFD_DATA, codec.encode(found) + b"\n")
+            files.write(self._paths, paths.CONFD_DATA, codec.pack(found))
         self._written, self._looked, self._term = latest, position.serial, position.term
         return True
 

@@ -43,6 +43,13 @@ def answers():
     return Answers(document(rows, 77)[1])
 
 
+def test_lists_are_in_the_order_of_names_whatever_order_the_file_has():
+    rows = [(f"{obj.kind}/{obj.uuid}", codec.pack(obj).decode()) for obj in objects()]
+    found = document(rows, 77)[1]
+    mixed = Answers(found | {"nodes": dict(sorted(found["nodes"].items(), reverse=True))})
+    assert ask(mixed, Kind.NODE_IPS)[1] == [f"192.0.2.{number}" for number in range(1, 6)]
+
+
 def ask(answers, kind, query=None):
     reply = answers.answer(Request(protocol=1, type=kind, query=query, rsalt="x"))
     return reply.status, reply.answer, reply.serial
