@@ -78,6 +78,7 @@ XEN_CONFIG_DIR = File("/etc/xen", _ROOT, _ROOT, 0o755)  # of the system; a file 
 FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
 FAKE_DRBD_DIR = File(f"{_RUN}/fake-drbd", _ROOT, _ROOT, 0o700)  # of virtual nodes
 FAKE_LVM_DIR = File(f"{_DATA}/fake-lvm", _ROOT, _ROOT, 0o750)  # of virtual nodes
+FAKE_LVM_GROUPS = File(f"{_DATA}/fake-lvm-groups", _ROOT, _ROOT, 0o644)  # the same; a name a line
 SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
 HELPER_JAIL = File(f"{_RUN}/helper-jail", _ROOT, _ROOT, 0o555)  # stays empty: all that emulators of helpers see
 LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)

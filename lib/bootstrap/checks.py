@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 
 from ganeti import errors, paths, settings
 from ganeti.host import files, net
+from ganeti.logic import placement
 from ganeti.model import ssh
 from ganeti.model.objects import DiskTemplate, Params
 from ganeti.model.types import HOST_NAME, MAC_PREFIX
+from ganeti.node import iallocator
 from ganeti.paths import Paths
 from ganeti.storage.file import places
+from ganeti.storage.lvm import names
 
 _FAMILIES = {"4": 2, "6": 10}
+_LVM_TEMPLATES = (DiskTemplate.PLAIN, DiskTemplate.DRBD)
 
 
 class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +46,7 @@ class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
     ndparams: Params = {}
     diskparams: dict[str, Params] = {}
     ipolicy: dict[str, Any] = {}  # Any: JSON, read by `policy_input`
-    vg_name: str = ""
+    vg_name: str | None = None
     drbd_helper: str = ""
     uid_pool: tuple[tuple[int, int], ...] = ()
     compression_tools: tuple[str, ...] | None = None
@@ -73,6 +77,7 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     netdev: str
     hypervisors: tuple[str, ...]
     templates: tuple[DiskTemplate, ...]
+    volume_group: str
 
 
 def check_not_a_member(where: Paths) -> None:
@@ -90,11 +95,21 @@ def check_not_a_member(where: Paths) -> None:
 
 
 def check(
-    request: InitRequest, where: Paths, *, known_hypervisors: Collection[str], known_templates: Collection[str]
+    request: InitRequest,
+    where: Paths,
+    *,
+    known_hypervisors: Collection[str],
+    known_templates: Collection[str],
+    why_not_group: Callable[[str], str],
 ) -> InitFacts:
-    """All checks of an init in order. Raises PrereqError, ResolverError."""
+    """All checks of an init in order. `why_not_group`: why a volume group of this host cannot be used, or nothing.
+
+    Raises PrereqError, ResolverError.
+    """
     check_values(request)
     node_name, node_ip = _own_address(request, where)
+    templates = choose_templates(request.enabled_disk_templates, known_templates)
+    _check_allocator(request.default_iallocator, where)
     return InitFacts(
         node_name=node_name,
         node_ip=node_ip,
@@ -103,7 +118,8 @@ def check(
         netmask=_netmask(request),
         netdev=_netdev(request, where),
         hypervisors=choose_hypervisors(request.enabled_hypervisors, known_hypervisors),
-        templates=choose_templates(request.enabled_disk_templates, known_templates),
+        templates=templates,
+        volume_group=_volume_group(request, templates, why_not_group),
         **_cluster_address(request, where),
     )
 
@@ -238,9 +254,7 @@ def _netmask(request: InitRequest) -> int:
 
 
 def _netdev(request: InitRequest, where: Paths) -> str:
-    if where.is_virtual:
-        return request.master_netdev or "lo"
-    wanted = request.master_netdev or "xen-br0"
+    wanted = request.master_netdev or ("lo" if where.is_virtual else "xen-br0")
     if "/" in wanted or not os.path.exists(f"/sys/class/net/{wanted}"):
         present = ", ".join(sorted(os.listdir("/sys/class/net"))) if os.path.isdir("/sys/class/net") else "none"
         raise errors.PrereqError(
@@ -249,3 +263,33 @@ def _netdev(request: InitRequest, where: Paths) -> str:
             hint=f"give --master-netdev; this host has {present}",
         )
     return wanted
+
+
+def _volume_group(request: InitRequest, templates: Collection[DiskTemplate], why_not: Callable[[str], str]) -> str:
+    wanted = [template.value for template in _LVM_TEMPLATES if template in templates]
+    if not wanted:
+        return request.vg_name or ""
+    name = names.USUAL_GROUP if request.vg_name is None else request.vg_name
+    kinds = " and ".join(wanted)
+    if not name:
+        raise errors.PrereqError(
+            "wrong_input",
+            f"without a volume group there is no place for disks of {kinds}, which are enabled",
+            hint="give --vg-name, or --enabled-disk-templates without these",
+        )
+    if problem := why_not(name):
+        raise errors.PrereqError(
+            "environment_error",
+            f"disks of {kinds} are enabled, and need a volume group: {problem}",
+            hint="make it first (tools/lvmstrap can), or give another --vg-name or other disk templates",
+        )
+    return name
+
+
+def _check_allocator(name: str, where: Paths) -> None:
+    if name not in ("", placement.BUILTIN) and not iallocator.is_there(name, where):
+        raise errors.PrereqError(
+            "environment_error",
+            f"there is no allocator {name!r} on this host",
+            hint=f"install it in {' or '.join(where.iallocator_search_path)}, or use builtin",
+        )

@@ -41,7 +41,8 @@ _INIT_OPTIONS = (
         )
         for each in (BOUNDS_OPTION, *POLICY_OPTIONS)
     ),
-    option("vg_name", "--vg-name", help="LVM volume group of plain and drbd disks", metavar="VG"),
+    option("vg_name", "--vg-name", help="LVM volume group of plain and drbd disks", metavar="VG",
+           default="xenvg, where such disks are enabled"),
     option("drbd_helper", "--drbd-usermode-helper", help="DRBD's usermode helper", metavar="PATH"),
     option("uid_pool", "--uid-pool", help="user ids for security_model pool", parse=Parse.UID_RANGES,
            metavar="FIRST-LAST,..."),
@@ -123,16 +124,23 @@ def init(session: Session, call: Call) -> int:
     from ganeti.host.clock import SystemClock
     from ganeti.host.run import HostRunner
     from ganeti.hypervisor import registry as hypervisors
+    from ganeti.model.objects import DiskTemplate
     from ganeti.storage import registry as storage
 
     runner, clock = HostRunner(session.paths), SystemClock()
+    drivers = storage.drivers(session.paths, runner)
+
+    def why_not_group(name: str) -> str:
+        return drivers[DiskTemplate.PLAIN].verify(vg=name)
+
     create_cluster(
         _init_request(call),
         session.paths,
         clock=clock,
         new_uuid=_new_uuid,
         known_hypervisors=tuple(hypervisors.drivers(session.paths, runner, clock)),
-        known_templates=tuple(template.value for template in storage.drivers(session.paths, runner)),
+        known_templates=tuple(template.value for template in drivers),
+        why_not_group=why_not_group,
         is_answering=lambda: _is_answering(session),
     )
     try:

@@ -152,6 +152,7 @@ def create_cluster(
     new_uuid: Callable[[], Uuid],
     known_hypervisors: tuple[str, ...],
     known_templates: tuple[str, ...],
+    why_not_group: Callable[[str], str],
     is_answering: Callable[[], bool],
 ) -> None:
     """Check, then make the cluster and start its daemons; returns when the master answers (`is_answering`).
@@ -160,7 +161,14 @@ def create_cluster(
     or StoreError after that: then the same command may be repeated.
     """
     check_not_a_member(where)
-    facts = check(request, where, known_hypervisors=known_hypervisors, known_templates=known_templates)
+    facts = check(
+        request,
+        where,
+        known_hypervisors=known_hypervisors,
+        known_templates=known_templates,
+        why_not_group=why_not_group,
+    )
+    request = msgspec.structs.replace(request, vg_name=facts.volume_group)
     typed = check_parameters(request, facts.hypervisors)
     check_image(request.install_image, where)
     files.make_directory(where, paths.DATA_DIR)

@@ -128,8 +128,8 @@ STORY = (
     Step("gnt-cluster search-tags ^re", says="/cluster red"),
     Step("gnt-cluster remove-tags --from {lines} red"),
     Step("gnt-cluster modify -B vcpus=1 -C 10 --enabled-hypervisors fake -H fake:migration_mode=live"),
-    Step("gnt-cluster modify --vg-name no_such_group"),
-    Step("gnt-cluster modify --vg-name default"),
+    Step("gnt-cluster modify --vg-name no_such_group", status=1, says="volume group no_such_group missing"),
+    Step("gnt-cluster modify --vg-name xenvg"),
     Step("gnt-cluster modify --master-netdev nope0", status=1, says="no network interface nope0"),
     Step("gnt-cluster modify --default-iallocator nope", status=1, says="no allocator 'nope'"),
     Step("gnt-cluster rename -f web9", says="web9.vc.example"),
@@ -253,6 +253,8 @@ STORY = (
     Step("gnt-node remove node3", node=2),
     Step("gnt-cluster destroy", status=1, node=2),
     Step("gnt-cluster destroy --yes-do-it", node=2),
+    Step("gnt-cluster init --enabled-hypervisors fake --enabled-disk-templates plain --vg-name nope --master-netdev lo"
+         " --no-etc-hosts --no-ssh-init cluster.vc.example", status=1, says="volume group nope missing", node=2),
     Step("gnt-cluster init -B vcpus=1 -C 3 --enabled-hypervisors fake --enabled-disk-templates file,diskless"
          " --file-storage-dir /srv/ganeti/file-storage -H fake:migration_mode=live -m aa:00:01 --master-netdev lo"
          " --no-etc-hosts --no-ssh-init -s {address2} --vg-name xenvg cluster.vc.example", node=2),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ganeti import errors
+from ganeti import errors, paths
 from ganeti.model.disks import Mirror
 from ganeti.model.jobs import Job, Status
 from ganeti.model.objects import DiskTemplate, Instance
@@ -93,9 +93,18 @@ def test_a_mirrored_instance_is_made_in_sync_and_leaves_nothing(tmp_path: Path) 
     on_cluster(tmp_path, body)
 
 
+def has_groups(cluster: SimulatedCluster, *names: str) -> None:
+    place = Path(node(cluster, 2).paths.local(paths.FAKE_LVM_GROUPS))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("\n".join(names))
+
+
 def test_a_plain_instance_lives_on_one_node(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
-        await good(cluster, create(disk_template="plain", snode="", disks=[{"size": 16, "vg": "other"}, {"size": 8}]))
+        wanted = create(disk_template="plain", snode="", disks=[{"size": 16, "vg": "other"}, {"size": 8}])
+        assert "volume group other missing" in await bad(cluster, wanted)
+        has_groups(cluster, "xenvg", "other")
+        await good(cluster, wanted)
         assert [disk.logical_id[0] for disk in web1(cluster).disks] == ["other", "xenvg"]
         assert len(node(cluster, 2).volumes()) == 2
         assert "lie on node node2" in await bad(cluster, op("FAILOVER", target_node="node3"))

@@ -12,6 +12,8 @@ from ganeti.model.objects import Disk
 from ganeti.model.types import Uuid
 
 _NAME = re.compile(r"[\w+.][\w+.-]{0,126}\Z", re.ASCII)
+#: what people call the volume group of a cluster
+USUAL_GROUP = "xenvg"
 #: lvm(8), "VALID NAMES"
 _RESERVED = ("snapshot", "pvmove")
 _INTERNAL = ("_mlog", "_mimage", "_tdata", "_tmeta", "_rimage", "_rmeta", "_cdata", "_cmeta", "_vorigin", "_pmspare")

@@ -6,9 +6,10 @@ import os
 
 import msgspec
 
-from ganeti import paths
+from ganeti import errors, paths
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
+from ganeti.host import files
 from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.model.types import MiB, Uuid
 from ganeti.paths import Paths
@@ -20,17 +21,21 @@ _HOME = paths.FAKE_LVM_DIR
 
 
 class VirtualLvm:
-    """Every volume group that is asked for is there, and has the room of the file system."""
+    """Its volume groups are those that a file names, and have the room of the file system."""
 
     mirror = None
 
     def __init__(self, node_paths: Paths) -> None:
         self._files = FileStorage(node_paths, _HOME)
         self._home = node_paths.local(_HOME)
+        self._groups = node_paths.local(paths.FAKE_LVM_GROUPS)
 
     def create(
         self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
     ) -> VolumeReply:
+        vg, name = names.place(disk)
+        if problem := self._why_not(vg):
+            raise errors.StorageError(f"cannot create logical volume {vg}/{name}: {problem}")
         return self._files.create(_as_file(disk), owner)
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
@@ -60,10 +65,21 @@ class VirtualLvm:
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         self._files.wipe(_as_file(disk), owner, offset=offset, watch=watch)
 
+    def _why_not(self, vg: str) -> str:
+        """Why there is no such volume group, or nothing."""
+        written = files.read_text(self._groups)
+        if vg in ([names.USUAL_GROUP] if written is None else written.split()):
+            return ""
+        return f"volume group {vg} missing" if vg else "no volume group is set"
+
     def space(self, *, vg: str = "") -> StorageInfo:
+        if problem := self._why_not(vg):
+            raise errors.StorageError(problem)
         return self._files.space()
 
     def verify(self, *, vg: str = "") -> str:
+        if problem := self._why_not(vg):
+            return problem
         return "" if not os.path.lexists(self._home) or os.path.isdir(self._home) else f"{_HOME.path} is no directory"
 
     def origins(self) -> dict[str, str]:

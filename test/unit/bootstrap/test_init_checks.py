@@ -9,7 +9,8 @@ from ganeti.model.objects import DiskTemplate
 from ganeti.paths import Paths
 
 HYPERVISORS = ("kvm", "fake")
-TEMPLATES = ("diskless", "file", "sharedfile")
+TEMPLATES = ("diskless", "file", "sharedfile", "plain")
+ON_LVM = {"enabled_disk_templates": ("plain", "file")}
 
 
 def _node(tmp_path, hosts="127.0.0.1 node1.example.com\n127.0.0.9 cluster.example.com\n", name="node1.example.com"):
@@ -20,7 +21,13 @@ def _node(tmp_path, hosts="127.0.0.1 node1.example.com\n127.0.0.9 cluster.exampl
 
 def _check(where, **wanted):
     request = InitRequest(**{"cluster_name": "cluster.example.com", **wanted})
-    return checks.check(request, where, known_hypervisors=HYPERVISORS, known_templates=TEMPLATES)
+    return checks.check(
+        request,
+        where,
+        known_hypervisors=HYPERVISORS,
+        known_templates=TEMPLATES,
+        why_not_group=lambda vg: "" if vg in ("xenvg", "fast") else f"volume group {vg} missing",
+    )
 
 
 def test_check_fills_in_what_was_not_said(tmp_path):
@@ -53,12 +60,34 @@ def test_the_usual_hypervisor_and_templates_are_xen_and_drbd_where_they_exist():
         ({"secondary_ip": "10.0.0"}, "not an IP address"),
         ({"secondary_ip": "192.0.2.77"}, "not an address of this host"),
         ({"primary_ip_version": "6"}, "give --primary-ip-version=4"),
+        ({"master_netdev": "nope0"}, "no network interface 'nope0'"),
+        ({"default_iallocator": "nope"}, "no allocator 'nope'"),
+        ({**ON_LVM, "vg_name": "nope"}, "volume group nope missing"),
+        ({**ON_LVM, "vg_name": ""}, "no place for disks of plain"),
     ],
 )
 def test_check_refuses_and_says_what_to_do(tmp_path, wanted, said):
     with pytest.raises(errors.PrereqError) as caught:
         _check(_node(tmp_path), **wanted)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "group"),
+    [(ON_LVM, "xenvg"), ({**ON_LVM, "vg_name": "fast"}, "fast"), ({}, ""), ({"vg_name": "nope"}, "nope")],
+)
+def test_the_volume_group_has_to_be_there_if_disks_lie_in_it(tmp_path, wanted, group):
+    assert _check(_node(tmp_path), **wanted).volume_group == group
+
+
+def test_an_allocator_may_be_installed(tmp_path):
+    where = _node(tmp_path)
+    directory = where.local(where.iallocator_search_path[0])
+    os.makedirs(directory)
+    with open(f"{directory}/hail", "w") as file:
+        os.fchmod(file.fileno(), 0o755)
+    _check(where, default_iallocator="hail")
+    _check(where, default_iallocator="")
 
 
 def test_an_address_of_another_host_is_refused(tmp_path):
