@@ -51,6 +51,7 @@ INIT_MARK = File(f"{_DATA}/init-in-progress", _ROOT, _ROOT, 0o600)  # there unti
 CONFD_KEY = File(f"{_DATA}/hmac.key", _CONFD, _MASTERD, 0o440)  # signs what confd is asked and answers
 CONFD_DATA = File(f"{_DATA}/confd.json", _ROOT, _CONFD, 0o640)  # the configuration for confd; only on candidates
 UPGRADE_INTENT = File(f"{_DATA}/intent-to-upgrade", _ROOT, _ROOT, 0o600)  # there while an upgrade is under way
+UPGRADE_LOCK = File(f"{settings.LOCK_DIR}/ganeti-upgrade.lock", _ROOT, _ROOT, 0o644)
 BACKUP_DIR = File(f"{_DATA}/backup", _ROOT, _ROOT, 0o700)
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_DIR = File(f"{_DATA}/rapi", _RAPI, _MASTERD, 0o750)

@@ -227,19 +227,24 @@ def upgrade(session: Session, call: Call) -> int:
     end (36 hours at most), stops the daemons everywhere, copies this node's data to the directory backup among them,
     changes the format of the state if the new version has another one, starts the daemons and checks the cluster.
 
-    What fails before the format is changed is taken back. What fails later is noted, and --resume goes on. An older
-    version refuses a state of a newer format: the way back is the backup.
+    What fails before the format is changed is taken back. What fails later is noted, and --resume goes on; so it does
+    when the command was killed, as does the same command once more. An older version refuses a state of a newer format:
+    the way back is the backup.
     """
     from ganeti.bootstrap.upgrade import begin, resume
-    from ganeti.bootstrap.upgrade_site import RealSite
+    from ganeti.bootstrap.upgrade_site import RealSite, alone
+    from ganeti.host import faults
     from ganeti.host.clock import SystemClock
     from ganeti.host.run import HostRunner
 
     wanted = call.options.get("to")
     if bool(wanted) == call.given("resume"):
         raise errors.PrereqError("wrong_input", "give one of --to and --resume")
+    if session.paths.is_virtual and (fault := os.environ.get(faults.VARIABLE)):
+        faults.arm_to_die(fault)
     site = RealSite(session.paths, session, HostRunner(session.paths), SystemClock())
-    return 0 if (resume(site) if wanted is None else begin(site, str(wanted))) else 1
+    with alone(session.paths):
+        return 0 if (resume(site) if wanted is None else begin(site, str(wanted))) else 1
 
 
 @verb("gnt-cluster", "getmaster")

@@ -1,17 +1,21 @@
 """`gnt-cluster upgrade`: takes the cluster from the version that runs to the one that is installed.
 
-The course is here; what it does to the world is in `upgrade_site`. Every step may be repeated, and what was done is
-written down, so that an upgrade that was interrupted goes on.
+The course is here; what it does to the world is in `upgrade_site`. Every step may be repeated. What is written down is
+that an upgrade is under way and whether the state was converted: of one that was interrupted all is done once more, but
+nothing before the conversion if that was done. So it does not matter what a taking back, a boot of the machine or the
+watcher have started meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from ganeti import errors
+from ganeti.host import faults
 from ganeti.store import formats
 from ganeti.store.formats import Format
 
@@ -20,6 +24,16 @@ POLL_S = 10.0
 DRAIN_LIMIT_S = 36 * 3600.0
 PAUSE_S = 3600.0
 
+#: before and after each phase; of `stop` and `start`: before and after each node; `back`: each part of a taking back
+POINTS = {
+    phase: (faults.register(f"upgrade.before_{phase}"), faults.register(f"upgrade.after_{phase}"))
+    for phase in (
+        *("drain", "wait", "pause", "stop", "backup", "convert", "start", "redistribute", "undrain"),
+        *("note", "forget", "back"),
+    )
+}
+_GOES_ON = "gnt-cluster upgrade --resume goes on with it"
+
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The file that says that an upgrade is under way, and how far it is."""
@@ -27,6 +41,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     version: str  # the one that is wanted
     before: str  # the one that ran; empty: no master daemon ran
     begun: float  # epoch seconds
+    format: int  # of the state, before
     was_drained: bool = False
     done: tuple[str, ...] = ()
     backup: str = ""  # path
@@ -53,8 +68,8 @@ class Site(Protocol):
 
     def offline(self) -> tuple[str, ...]: ...
 
-    def version_on(self, node: str) -> str:
-        """Installed there."""
+    def version_on(self, node: str) -> str | None:
+        """Installed there, empty: none is; None: it cannot be reached."""
         ...
 
     def running_version(self) -> str:
@@ -106,17 +121,17 @@ def matches(wanted: str, version: str) -> bool:
 
 
 class Upgrade:
-    """One run of it."""
+    """One run of it. `nodes`: the others that take part."""
 
-    def __init__(self, site: Site, intent: Intent) -> None:
-        self._site, self._intent = site, intent
+    def __init__(self, site: Site, intent: Intent, nodes: tuple[str, ...]) -> None:
+        self._site, self._intent, self._nodes = site, intent, nodes
 
     def run(self) -> bool:
         """Whether the cluster is well at the end. Raises GanetiError; what was done before the switch is taken back."""
         before: tuple[tuple[str, str, Callable[[], None]], ...] = (
             ("drain", "no new jobs are taken", self._drain),
-            ("pause", "the watcher rests", lambda: self._if_answering(self._pause)),
             ("wait", "jobs come to their end", lambda: self._if_answering(self._wait)),
+            ("pause", "the watcher rests", lambda: self._if_answering(self._pause)),
             ("stop", "the daemons of all nodes end", self._stop),
             ("backup", "this node's data are copied", self._back_up),
         )
@@ -126,28 +141,39 @@ class Upgrade:
             ("redistribute", "all nodes get the cluster's files", self._site.redistribute),
             ("undrain", "jobs are taken again", self._undrain),
         )
+        if not self._is_converted():
+            try:
+                self._steps(before)
+            except (errors.GanetiError, KeyboardInterrupt):
+                self._take_back()
+                raise
         try:
-            for step in before:
-                self._step(*step)
-        except (errors.GanetiError, OSError, KeyboardInterrupt):
-            self._take_back()
+            self._steps(after)
+            _between("forget", self._site.forget)
+        except (errors.GanetiError, KeyboardInterrupt):
+            self._site.tell(f"The upgrade is noted; when the cause is removed {_GOES_ON}.")
             raise
-        for step in after:
-            self._step(*step)
-        self._site.forget()
         self._site.tell(f"The cluster has version {self._intent.version}. The backup is {self._intent.backup}")
         return self._site.verify()
 
-    def _step(self, name: str, about: str, act: Callable[[], None]) -> None:
-        if name in self._intent.done:
-            return
-        self._site.tell(f"{name}: {about}")
-        act()
-        self._note(done=(*self._intent.done, name))
+    def _is_converted(self) -> bool:
+        return "convert" in self._intent.done or self._site.format().number != self._intent.format
+
+    def _steps(self, steps: tuple[tuple[str, str, Callable[[], None]], ...]) -> None:
+        for name, about, act in steps:
+            if name == "convert" and name in self._intent.done:
+                continue
+            self._site.tell(f"{name}: {about}")
+            if name in ("stop", "start"):  # they have their points at each node
+                act()
+            else:
+                _between(name, act)
+            if name not in self._intent.done:
+                self._note(done=(*self._intent.done, name))
 
     def _note(self, **changes: object) -> None:
         self._intent = msgspec.structs.replace(self._intent, **changes)
-        self._site.save(self._intent)
+        _between("note", lambda: self._site.save(self._intent))
 
     def _if_answering(self, act: Callable[[], None]) -> None:
         """Without a master daemon nothing is running: its jobs are taken up by the new version."""
@@ -156,7 +182,6 @@ class Upgrade:
 
     def _drain(self) -> None:
         if self._site.running_version():
-            self._note(was_drained=self._site.is_drained())
             self._site.set_drained(True)
         else:
             self._site.tell("The master daemon does not run; what its jobs left is taken up by the new one.")
@@ -180,8 +205,8 @@ class Upgrade:
 
     def _stop(self) -> None:
         # the master first: it would take silent nodes for dead ones
-        for node in ("", *self._site.others()):
-            self._site.stop(node)
+        for node in ("", *self._nodes):
+            _between("stop", partial(self._site.stop, node))
 
     def _back_up(self) -> None:
         self._note(backup=self._site.back_up(self._intent))
@@ -194,8 +219,8 @@ class Upgrade:
 
     def _start(self) -> None:
         # the master last: it finds a majority at once
-        for node in (*self._site.others(), ""):
-            self._site.start(node)
+        for node in (*self._nodes, ""):
+            _between("start", partial(self._site.start, node))
 
     def _undrain(self) -> None:
         self._site.pause_watcher(None)
@@ -204,46 +229,68 @@ class Upgrade:
 
     def _take_back(self) -> None:
         """As it was before, as far as it can be."""
-        tell = self._site.tell
-        tell("Taking back what was done.")
+        self._site.tell("Taking back what was done.")
         try:
-            if not self._site.running_version():
-                for node in (*self._site.others(), ""):
-                    self._site.start(node)
-            self._site.pause_watcher(None)
-            if "drain" in self._intent.done and not self._intent.was_drained:
-                self._site.set_drained(False)
-            self._site.forget()
-        except (errors.GanetiError, OSError) as err:
-            tell(f"Not all of it: {err}")
-            tell("The upgrade is still noted: gnt-cluster upgrade --resume goes on with it.")
+            for node in (*self._nodes, ""):
+                _between("back", partial(self._site.start, node))
+            _between("back", lambda: self._site.pause_watcher(None))
+            if not self._intent.was_drained:
+                _between("back", lambda: self._site.set_drained(False))
+            _between("forget", self._site.forget)
+        except errors.GanetiError as err:
+            self._site.tell(f"Not all of it: {err}")
+            self._site.tell(f"The upgrade is still noted: {_GOES_ON}.")
+            if self._intent.before not in ("", self._intent.version):
+                self._site.tell(
+                    f"Or install version {self._intent.before} again on all nodes, and run"
+                    f" gnt-cluster upgrade --to {self._intent.before}."
+                )
+
+
+def _between(phase: str, act: Callable[[], None]) -> None:
+    before, after = POINTS[phase]
+    faults.hit(before)
+    try:
+        act()
+    except OSError as err:
+        raise errors.ExecError(f"{phase}: {err}", hint="look at the file system of what it names") from err
+    faults.hit(after)
 
 
 def begin(site: Site, wanted: str) -> bool:
-    """Check all, then upgrade. Whether the cluster is well at the end. Raises GanetiError."""
+    """Check all, then upgrade, or go on with an upgrade that was interrupted. Whether the cluster is well at the end.
+
+    Raises GanetiError.
+    """
     site.check_is_master()
-    pending = site.load()
-    if pending is not None:
-        raise errors.PrereqError(
-            "wrong_state",
-            f"an upgrade to {pending.version} is under way already",
-            hint="gnt-cluster upgrade --resume goes on with it",
-        )
     if not matches(wanted, site.installed):
         raise errors.PrereqError(
             "environment_error",
             f"version {wanted} is wanted, {site.installed} is installed on this node",
             hint="install the wanted version on all nodes first; their daemons go on meanwhile",
         )
-    check_nodes(site)
+    pending = site.load()
     found, running = site.format(), site.running_version()
     formats.refuse_newer(found)
-    if running == site.installed and not formats.steps_from(found):
+    nodes = check_nodes(site, is_running=bool(running))
+    if pending is not None and pending.version == site.installed:
+        site.tell(f"Going on with the upgrade to {pending.version} that was interrupted.")
+        return Upgrade(site, pending, nodes).run()
+    if pending is None and running == site.installed and not formats.steps_from(found):
         site.tell(f"The cluster has version {site.installed} already.")
         return True
-    intent = Intent(version=site.installed, before=running, begun=site.time())
-    site.save(intent)
-    return Upgrade(site, intent).run()
+    if pending is not None:
+        site.tell(f"The upgrade to {pending.version} that was interrupted is given up for this one.")
+    was_drained = pending.was_drained if pending is not None else bool(running) and site.is_drained()
+    intent = Intent(
+        version=site.installed,
+        before=pending.before if pending is not None else running,
+        begun=site.time(),
+        format=found.number,
+        was_drained=was_drained,
+    )
+    _between("note", lambda: site.save(intent))
+    return Upgrade(site, intent, nodes).run()
 
 
 def resume(site: Site) -> bool:
@@ -257,21 +304,36 @@ def resume(site: Site) -> bool:
         raise errors.PrereqError(
             "wrong_state",
             f"the upgrade is one to {intent.version}, {site.installed} is installed on this node",
-            hint=f"install {intent.version} again, and resume",
+            hint=f"install {intent.version} again, and resume; or instead: gnt-cluster upgrade --to {site.installed}",
         )
-    check_nodes(site)
-    return Upgrade(site, intent).run()
+    formats.refuse_newer(site.format())
+    return Upgrade(site, intent, check_nodes(site, is_running=bool(site.running_version()))).run()
 
 
-def check_nodes(site: Site) -> None:
-    """The same version is installed on all nodes that are not offline. Raises PrereqError that names the others."""
-    different = [(node, version) for node in site.others() if (version := site.version_on(node)) != site.installed]
+def check_nodes(site: Site, *, is_running: bool) -> tuple[str, ...]:
+    """The others that take part: the same version is installed there. Raises PrereqError that names those without it.
+
+    Without a master daemon (`is_running`) nobody can mark a node offline: who cannot be reached is left out.
+    """
+    found = {node: site.version_on(node) for node in site.others()}
+    different = [
+        (node, version) for node, version in found.items() if version is not None and version != site.installed
+    ]
     if different:
         raise errors.PrereqError(
             "environment_error",
             f"version {site.installed} is not installed on "
             + ", ".join(f"{node} ({version or 'nothing'})" for node, version in different),
-            hint="install it there, or mark nodes that are away offline",
+            hint="install it there",
         )
-    for node in site.offline():
-        site.tell(f"{node} is offline: install {site.installed} there before it comes back")
+    lost = [node for node, version in found.items() if version is None]
+    if lost and is_running:
+        raise errors.PrereqError(
+            "environment_error",
+            f"cannot be reached by ssh: {', '.join(lost)}",
+            hint="mark nodes that are away offline: gnt-node modify -O yes NODE",
+        )
+    for node in (*site.offline(), *lost):
+        why = "cannot be reached and is left out" if node in lost else "is offline"
+        site.tell(f"{node} {why}: install {site.installed} there before it comes back")
+    return tuple(node for node in found if node not in lost)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import tarfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.upgrade import Intent
-from ganeti.host import files, ssh
+from ganeti.host import faults, files, ssh, starting
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
-from ganeti.ops.cluster import OpClusterRedistConf, OpClusterVerify
 from ganeti.ops.verbs import Session
 from ganeti.paths import Paths
 from ganeti.rpc import identity
@@ -31,6 +32,12 @@ DAEMONS_LIMIT_S = 180.0
 MASTER_LIMIT_S = 120.0
 #: jobs that have ended, as `QueryJobs` says it
 _ENDED = ("success", "error", "canceled")
+#: of a command that is run on its own, and its jobs
+COMMAND_LIMIT_S = 3600.0
+#: of ssh: it found nobody, or was let in by nobody; it did not end in time
+_NO_LOGIN = (255, None)
+BEFORE_ARCHIVE = faults.register("upgrade.before_archive")
+AFTER_ARCHIVE = faults.register("upgrade.after_archive")
 #: of a copy: what is made anew, or was one itself
 _NOT_COPIED = ("backup", "state.db-wal", "state.db-shm")
 
@@ -86,11 +93,15 @@ class RealSite:
     def offline(self) -> tuple[str, ...]:
         return tuple(self._lines("offline_nodes"))
 
-    def version_on(self, node: str) -> str:
+    def version_on(self, node: str) -> str | None:
         try:
             return self._ssh(node, daemons.NODED, "--version", timeout_s=SSH_LIMIT_S).split()[-1]
-        except (errors.ExecError, IndexError):
+        except IndexError:
             return ""
+        except errors.ExecError as err:
+            cause = err.__cause__
+            is_there = isinstance(cause, errors.CommandFailed) and cause.status not in _NO_LOGIN
+            return "" if is_there else None
 
     def running_version(self) -> str:
         if not daemons.is_running(self._paths, daemons.MASTERD):
@@ -121,15 +132,20 @@ class RealSite:
         if node:
             self._ssh(node, "ganeti-daemons", "stop", timeout_s=DAEMONS_LIMIT_S)
             return
-        for daemon in (daemons.MASTERD, daemons.NODED):
-            daemons.stop(self._paths, daemon)
+        for daemon in reversed(starting.DAEMONS):
+            daemons.stop(self._paths, daemon.name)
 
     def start(self, node: str) -> None:
         if node:
             self._ssh(node, "ganeti-daemons", "start", timeout_s=DAEMONS_LIMIT_S)
             return
-        for daemon in (daemons.NODED, daemons.MASTERD):
-            daemons.start(self._paths, daemon)
+        for daemon in starting.DAEMONS:
+            try:
+                daemons.start(self._paths, daemon.name)
+            except errors.ExecError as err:
+                if daemon.is_needed:
+                    raise
+                self.tell(f"{err}")
         daemons.wait_until(
             "an answer of the master daemon",
             self._is_answering,
@@ -155,6 +171,9 @@ class RealSite:
 
     def back_up(self, intent: Intent) -> str:
         files.make_directory(self._paths, paths.BACKUP_DIR)
+        # of one that was killed while it copied: secrets are in them
+        for left in glob.glob(glob.escape(self._paths.local(paths.BACKUP_DIR)) + "/*.tar.*"):
+            os.unlink(left)
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime(intent.begun))
         path = f"{self._paths.local(paths.BACKUP_DIR)}/{intent.before or 'before'}-to-{intent.version}-{stamp}.tar"
         state = self._paths.local(paths.STATE_DB)
@@ -166,7 +185,9 @@ class RealSite:
                 with suppress(FileNotFoundError):
                     os.unlink(place)
             raise
+        faults.hit(BEFORE_ARCHIVE)
         os.replace(path + ".new", path)
+        faults.hit(AFTER_ARCHIVE)
         files.sync_directory(os.path.dirname(path))
         return path
 
@@ -205,15 +226,24 @@ class RealSite:
             database.close()
 
     def redistribute(self) -> None:
-        self._session.run(OpClusterRedistConf())
+        # jobs of others are not taken yet
+        self._command("gnt-cluster", "redist-conf", "--yes-do-it", "--reason=upgrade")
 
     def verify(self) -> bool:
         try:
-            self._session.run(OpClusterVerify())
+            self._command("gnt-cluster", "verify")
         except errors.GanetiError as err:
-            self.tell(f"The check of the cluster was not made: {err}")
+            self.tell(f"The check of the cluster found something, or was not made: {err}")
             return False
         return True
+
+    def _command(self, name: str, *arguments: str) -> None:
+        """One of our own, as a person runs it."""
+        try:
+            self._runner.run((starting.program(name), *arguments), timeout_s=COMMAND_LIMIT_S)
+        except errors.CommandFailed as err:
+            said = err.output.strip()[-2000:]
+            raise errors.ExecError(f"{name} {arguments[0]}: {said or err.message}") from err
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -223,6 +253,18 @@ class RealSite:
 
     def tell(self, text: str) -> None:
         self._session.note(text)
+
+
+@contextmanager
+def alone(where: Paths) -> Iterator[None]:
+    """Raises PrereqError(wrong_state) while another upgrade of this node's cluster runs."""
+    try:
+        with files.locked(where.local(paths.UPGRADE_LOCK), wait=False):
+            yield
+    except BlockingIOError as err:
+        raise errors.PrereqError(
+            "wrong_state", "an upgrade runs already on this node", hint="let it end; it tells how far it is"
+        ) from err
 
 
 def _add_state(archive: tarfile.TarFile, path: str, copy: str) -> None:

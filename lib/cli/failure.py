@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from ganeti import errors
+import os
+
+from ganeti import errors, paths
+from ganeti.paths import Paths
 
 #: a list was asked for an unknown field
 UNKNOWN_FIELD = 14
 #: a confirmation was needed and not given
 NOT_CONFIRMED = 13
+
+#: while an upgrade is noted, whether it runs or was interrupted
+UPGRADE_HINT = "Hint: an upgrade runs here or was interrupted: gnt-cluster upgrade --resume goes on with it"
 
 _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.HooksFailure, "Failure: hooks general failure: "),
@@ -19,6 +25,12 @@ _WITH_TEXT: tuple[tuple[type[errors.GanetiError], str], ...] = (
     (errors.ExecError, "Failure: command execution error:\n"),
     (errors.TagError, "Failure: invalid tag(s) given:\n"),
 )
+
+
+def may_be_an_upgrade(error: errors.GanetiError, where: Paths) -> bool:
+    """Nobody answers, or no jobs are taken, and this node has noted an upgrade."""
+    is_so = isinstance(error, errors.NoMasterError | errors.JobQueueDrainError)
+    return is_so and os.path.exists(where.local(paths.UPGRADE_INTENT))
 
 
 def exit_code(error: errors.GanetiError) -> int:

@@ -108,6 +108,8 @@ def _run(verb: Verb, words: list[str], world: World) -> int:
         return verb.run(session, call)
     except errors.GanetiError as err:
         session.note(failure.describe(err))
+        if verb.name != "upgrade" and failure.may_be_an_upgrade(err, session.paths):
+            session.note(failure.UPGRADE_HINT)
         return failure.exit_code(err)
     except KeyboardInterrupt:
         session.note(_interrupted(session))

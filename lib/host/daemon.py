@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import syslog
-import threading
 from collections.abc import Callable
 from typing import IO
 
@@ -21,8 +20,6 @@ from ganeti.paths import Paths
 log = logging.getLogger(__name__)
 
 EXIT_FAILURE = 1
-#: variable for tests on virtual nodes: ``point`` or ``point:3``; the daemon dies at the (third) hit of that fault point
-FAULT_VARIABLE = "GANETI_FAULT"
 
 Ready = Callable[[], None]
 Main = Callable[[Ready], int]
@@ -255,20 +252,7 @@ class _Body:
 
 
 def _arm_faults(where: Paths) -> None:
-    wanted = os.environ.get(FAULT_VARIABLE, "") if where.is_virtual else ""
-    if not wanted:
-        return
-    point, _, count = wanted.partition(":")
-    left = int(count or "1")
-    lock = threading.Lock()
-
-    def hit(passed: faults.Point) -> None:
-        nonlocal left
-        if passed == point:
-            with lock:
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-    log.warning("will die at the fault point %s", wanted)
-    faults.arm(hit)
+    wanted = os.environ.get(faults.VARIABLE, "") if where.is_virtual else ""
+    if wanted:
+        log.warning("will die at the fault point %s", wanted)
+        faults.arm_to_die(wanted)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ganeti import errors, paths, settings
-from ganeti.host import services
+from ganeti.host import faults, services
 from ganeti.host.run import PATH, HostRunner
 from ganeti.host.running import is_running
 from ganeti.paths import Paths
@@ -92,7 +92,7 @@ def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[s
         HostRunner(where).run(
             (program(daemon, bin_dir=bin_dir), *arguments),
             timeout_s=START_LIMIT_S,
-            environment={name: os.environ[name] for name in ("GANETI_FAULT",) if name in os.environ},
+            environment={name: os.environ[name] for name in (faults.VARIABLE,) if name in os.environ},
         )
     except errors.CommandFailed as err:
         # systemctl only says where to look

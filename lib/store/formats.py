@@ -65,7 +65,8 @@ def check(found: Format, *, known: int = CURRENT) -> None:
     if found.number < known:
         raise errors.StoreError(
             f"the state has format {found.number}{_by(found)}, this version ({settings.VERSION}) works with {known}",
-            hint=f"run gnt-cluster upgrade --to {settings.VERSION} on the master; it keeps a backup",
+            hint=f"run gnt-cluster upgrade --to {settings.VERSION} on the master; it keeps a backup. If the master is"
+            " lost: install the version from before on all nodes, make another candidate the master, and upgrade anew",
         )
 
 

@@ -43,7 +43,7 @@ def test_every_point_is_passed(repository):
 
 
 def test_every_point_is_known_to_the_crash_tests():
-    """They kill a node daemon at each, and the master daemon at each that it passes."""
-    known = [*points.MASTER, *points.NODE_ONLY]
+    """They kill a node daemon at each, the master daemon at each that it passes, and commands at theirs."""
+    known = [*points.MASTER, *points.NODE_ONLY, *points.COMMANDS]
     assert len(known) == len(set(known))
     assert sorted(known) == sorted(faults.POINTS)

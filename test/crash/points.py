@@ -20,6 +20,16 @@ SNAPSHOTS = (
     *("snapshot.before_freeze", "snapshot.made", "snapshot.after_freeze"),
     *("snapshot.before_thaw", "snapshot.dropped", "snapshot.after_thaw"),
 )
+#: passed by the command `gnt-cluster upgrade` (test_ft_upgrade_kills)
+UPGRADE = tuple(
+    f"upgrade.{side}_{phase}"
+    for phase in (
+        *("drain", "wait", "pause", "stop", "backup", "convert", "start", "redistribute", "undrain"),
+        *("note", "forget", "back", "archive"),
+    )
+    for side in ("before", "after")
+)
+COMMANDS = UPGRADE
 #: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
 NODE_ONLY = (
     *EXPORTS,

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from crash.points import EXPORTS, MASTER, SNAPSHOTS
+from crash.points import COMMANDS, EXPORTS, MASTER, SNAPSHOTS
 from functional.kit import Shell, wait_until
 
 # importing the daemons registers their points
@@ -221,7 +221,7 @@ def test_the_master_dies_there(shell, point, nth):
     _check(shell, jobs)
 
 
-@pytest.mark.parametrize("point", [point for point in faults.POINTS if point not in (*EXPORTS, *SNAPSHOTS)])
+@pytest.mark.parametrize("point", [point for point in faults.POINTS if point not in (*EXPORTS, *SNAPSHOTS, *COMMANDS)])
 def test_a_node_dies_there(shell, point):
     node = shell.nodes[1]
     victim = Victim(shell, node, daemons.NODED, point)

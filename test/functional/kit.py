@@ -73,7 +73,7 @@ class Shell:
         assert daemons.stop(node.paths, daemon)
 
     def start_daemon(self, node: VirtualNode, daemon: str = daemons.NODED, *, fault: str = "") -> None:
-        """With a `fault` (`host.daemon.FAULT_VARIABLE`) it dies there; CalledProcessError: while it starts."""
+        """With a `fault` (`host.faults.VARIABLE`) it dies there; CalledProcessError: while it starts."""
         if fault:
             environment = {**self.cluster.layout.environment(node), "GANETI_FAULT": fault}
             program = f"{self.cluster.layout.bin_dir}/{daemon}"

@@ -5,6 +5,7 @@ import pytest
 from ganeti import errors
 from ganeti.bootstrap import upgrade
 from ganeti.bootstrap.upgrade import Intent
+from ganeti.host import faults
 from ganeti.store import formats
 from ganeti.store.formats import Format
 
@@ -83,7 +84,7 @@ class Site:
             self.running = self.installed
 
     def back_up(self, intent):
-        assert not self.up, "a copy while somebody writes"
+        assert not self.up & {"", "node2"}, "a copy while somebody writes"
         self._do("backup")
         return "/backup.tar"
 
@@ -147,17 +148,19 @@ def test_failure_before_the_switch_is_taken_back(step):
     assert (site.drained, site.paused, site.intent) == (False, None, None)
 
 
+AGAIN = (upgrade.resume, lambda site: upgrade.begin(site, "0.2"))
+
+
+@pytest.mark.parametrize("again", AGAIN)
 @pytest.mark.parametrize("step", ["convert", "start node3", "start ", "redistribute"])
-def test_failure_after_it_is_noted_and_resumed(step):
+def test_failure_after_it_is_noted_and_resumed(step, again):
     site = Site(fails={step})
     with pytest.raises(errors.ExecError, match="went wrong"):
         upgrade.begin(site, "0.2.0")
     assert site.intent is not None
-    with pytest.raises(errors.PrereqError, match="is under way already"):
-        upgrade.begin(site, "0.2.0")
     before = len(site.done)
-    assert upgrade.resume(site)
-    assert site.done[before] == (step if step != "start " and step != "start node3" else "start node2")
+    assert again(site)
+    assert site.done[before:] == (ALL if step == "convert" else ALL[5:])
     assert is_well_and_new(site)
 
 
@@ -171,7 +174,7 @@ def test_jobs_that_never_end_are_named_and_all_is_taken_back():
     site = Site(jobs=[3] * 100_000)
     with pytest.raises(errors.ExecError, match="3 jobs did not end within 36 hours"):
         upgrade.begin(site, "0.2.0")
-    assert not site.done, "no daemon was stopped"
+    assert not [what for what in site.done if what.startswith("stop")]
     assert (site.drained, site.intent) == (False, None)
 
 
@@ -220,7 +223,7 @@ def test_resume_without_an_upgrade_is_fine():
 
 
 def test_resume_needs_the_version_of_the_upgrade():
-    site = Site(intent=Intent(version="0.9", before="0.1.0", begun=1.0))
+    site = Site(intent=Intent(version="0.9", before="0.1.0", begun=1.0, format=1))
     with pytest.raises(errors.PrereqError, match=r"one to 0\.9, 0\.2\.0 is installed"):
         upgrade.resume(site)
 
@@ -236,3 +239,119 @@ def test_offline_nodes_are_told_of():
     site = Site(away=("node9",))
     upgrade.begin(site, "0.2.0")
     assert any("node9 is offline" in line for line in site.said)
+
+
+class Killed(BaseException):
+    """As kill -9: nobody catches it."""
+
+
+def run_until(point, act):
+    """Whether the point was passed at which it is killed; `point`: its name and at which passing."""
+    name, count = point
+    left = [count]
+
+    def hit(passed):
+        left[0] -= passed == name
+        if left[0] == 0:
+            faults.arm(None)
+            raise Killed
+
+    faults.arm(hit)
+    try:
+        act()
+    except (Killed, errors.GanetiError) as err:
+        return isinstance(err, Killed)
+    finally:
+        faults.arm(None)
+    return False
+
+
+#: in an upgrade of three nodes: each point and each time that it is passed
+FORWARD = [
+    (point, nth)
+    for phase, times in {**dict.fromkeys(upgrade.POINTS, 1), "stop": 3, "start": 3, "note": 10, "back": 0}.items()
+    for point in upgrade.POINTS[phase]
+    for nth in range(1, times + 1)
+]
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("point", FORWARD)
+def test_upgrade_that_is_killed_anywhere_is_finished_by_the_next_one(point, again):
+    site = Site()
+    assert run_until(point, lambda: upgrade.begin(site, "0.2")), "it was not passed"
+    assert again(site)
+    if site.done:  # killed before it was noted: nothing is resumed
+        assert is_well_and_new(site) or (again is upgrade.resume and site.done == ["verify"])
+
+
+@pytest.mark.parametrize("is_drained", [False, True])
+@pytest.mark.parametrize("point", FORWARD)
+def test_queue_is_as_it_was_wherever_the_upgrade_was_killed(point, is_drained):
+    site = Site(drained=is_drained)
+    assert run_until(point, lambda: upgrade.begin(site, "0.2"))
+    assert upgrade.begin(site, "0.2")
+    assert site.drained is is_drained
+    assert site.intent is None
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("nth", range(1, 6))
+@pytest.mark.parametrize("side", [0, 1])
+def test_taking_back_that_is_killed_anywhere_is_followed_by_a_whole_upgrade(side, nth, again):
+    """Daemons run again, jobs may be taken: all is done from its beginning, with a backup of what is there then."""
+    site = Site(fails={"backup"})
+    assert run_until((upgrade.POINTS["back"][side], nth), lambda: upgrade.begin(site, "0.2"))
+    done = len(site.done)
+    assert again(site)
+    assert site.done[done:] == ALL
+    assert is_well_and_new(site)
+
+
+def test_backup_of_the_state_before_is_not_replaced_once_it_was_converted():
+    site = Site()
+    assert run_until((upgrade.POINTS["convert"][1], 1), lambda: upgrade.begin(site, "0.2"))
+    assert upgrade.resume(site)
+    assert site.done.count("backup") == 1
+
+
+def test_older_version_that_is_installed_again_takes_the_place_of_the_upgrade():
+    site = Site(number=formats.CURRENT, drained=False)
+    assert run_until((upgrade.POINTS["backup"][0], 1), lambda: upgrade.begin(site, "0.2"))
+    site.installed = "0.1.0"
+    with pytest.raises(errors.PrereqError, match=r"one to 0\.2\.0, 0\.1\.0 is installed") as caught:
+        upgrade.resume(site)
+    assert "--to 0.1.0" in caught.value.hint
+    assert upgrade.begin(site, "0.1")
+    assert site.running == "0.1.0"
+    assert is_well_and_new(site)
+
+
+def test_nodes_that_died_during_an_upgrade_do_not_hold_it_up():
+    """Nobody could mark them offline: the master daemon does not run."""
+    site = Site()
+    assert run_until((upgrade.POINTS["backup"][0], 1), lambda: upgrade.begin(site, "0.2"))
+    site.versions = {"node3": None}
+    assert upgrade.resume(site)
+    assert site.up == {"", "node2"}
+    assert any("node3 cannot be reached and is left out" in line for line in site.said)
+
+
+def test_nodes_that_cannot_be_reached_are_to_be_marked_while_the_master_runs():
+    site = Site(versions={"node3": None})
+    with pytest.raises(errors.PrereqError, match="cannot be reached by ssh: node3") as caught:
+        upgrade.begin(site, "0.2.0")
+    assert "-O yes" in caught.value.hint
+    assert site.done == []
+
+
+def test_what_the_file_system_refuses_is_told_with_the_step_and_taken_back():
+    class Full(Site):
+        def back_up(self, intent):
+            raise OSError(28, "No space left on device", "/var/lib/ganeti/backup/x.tar")
+
+    site = Full()
+    with pytest.raises(errors.ExecError, match=r"backup: .*No space left"):
+        upgrade.begin(site, "0.2.0")
+    assert site.up == {"", "node2", "node3"}
+    assert site.intent is None

@@ -18,7 +18,7 @@ from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
 from ganeti.paths import Paths
 
-INTENT = Intent(version="2.0", before="1.0", begun=0.0)
+INTENT = Intent(version="2.0", before="1.0", begun=0.0, format=1)
 
 
 @pytest.fixture
