@@ -16,9 +16,11 @@ from ganeti import errors, paths
 from ganeti.calls.port import Rpc
 from ganeti.host import net, notify
 from ganeti.host.clock import Clock, SystemClock
+from ganeti.host.watch import FileWatcher
 from ganeti.luxi.server import LuxiServer
 from ganeti.master.mastership import Mastership
 from ganeti.master.state import State
+from ganeti.master.users_file import UsersFile
 from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 from ganeti.paths import Paths
@@ -103,6 +105,12 @@ class Master:
         mastership = self._mastership
         luxi = LuxiServer(self._paths, mastership.requests.handle)
         background: list[asyncio.Task[None]] = []
+        edited = asyncio.Event()
+
+        def tell(_: frozenset[str]) -> None:
+            loop.call_soon_threadsafe(edited.set)
+
+        watcher = FileWatcher([self._paths.local(paths.RAPI_USERS)], tell)
         try:
             if self._options.take_over:
                 await self._take_over()
@@ -115,13 +123,16 @@ class Master:
             if not is_won and not await self._win(stop):
                 return 0
             await mastership.begin()
-            for name, work in mastership.background().items():
+            watcher.start()
+            users = UsersFile(self.state, mastership.committer, mastership.rpc)
+            for name, work in (mastership.background() | {"users": users.keep(edited)}).items():
                 background.append(asyncio.create_task(work, name=name))
                 background[-1].add_done_callback(_told)
             background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
             await self._until(stop)
             return EXIT_NOT_MASTER if mastership.leader.lost.is_set() else 0
         finally:
+            watcher.stop()
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)

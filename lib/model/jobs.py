@@ -146,6 +146,13 @@ class FilterRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason_trail: tuple[Any, ...] = ()  # Any: JSON, [source, reason, nanoseconds]
 
 
+class UsersRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which users of the REST interface count."""
+
+    digest: str  # SHA-256 of their file
+    master: Uuid  # which node was the master then
+
+
 class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Switches of the queue, set by clients directly (no job)."""
 
@@ -154,6 +161,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_job: int = 0  # highest id ever given
     last_debt: int = 0
     trust_serial: int = 0
+    rest_users: UsersRecord | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):

@@ -189,7 +189,12 @@ def test_interface_moves_with_the_master(rest):
     assert certificate == files.read_text(second.paths.local(paths.RAPI_CERT))
     done = rest.shell.cluster.call(second, ("ganeti-rapi",))
     assert done.returncode == 11, done.stderr
+    here, there = (node.paths.local(paths.RAPI_USERS) for node in (first, second))
+    wait_until("the users on the other node", lambda: files.read_text(here) == files.read_text(there))
+    files.write(second.paths, paths.RAPI_USERS, b"eve mine write\n")
     rest.shell.ok("gnt-cluster", "master-failover", node=second)
     assert rest.shell.master == second
     assert not daemons.is_running(first.paths, daemons.RAPI)
     assert rest.ok("GET", "/2/info", user="")["master"] == second.name
+    wait_until("the users", lambda: rest.call("PUT", "/2/tags?tag=x")[0] == 200)
+    assert rest.call("PUT", "/2/tags?tag=y", user="eve:mine")[0] == 401
