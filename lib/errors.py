@@ -144,9 +144,7 @@ class QuorumError(JobQueueError):
 
 
 class ContendedError(QuorumError):
-    """Candidates enough answer, but not with yes: another one claims the mastership at the same moment."""
-
-    exit_status = 12
+    """Candidates enough answer, but not all with yes: another one claims the mastership at the same moment."""
 
 
 class StoreError(GanetiError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,9 +34,6 @@ R = TypeVar("R")
 #: how long this node's copy may take to get what others had when they were asked
 LEVEL_S = 2.0
 SSCONF_S = 15.0
-#: attempts to become master while another node tries the same, and the seconds between two of them
-CLAIMS = 5
-CLAIM_PAUSE_S = (0.3, 2.0)
 #: for an answer of the master daemon of this node
 ANSWER_S = 5.0
 #: for those that have not answered when more than half of the nodes have
@@ -311,24 +307,6 @@ def stop_old_master(where: Paths, situation: Situation, answers: Answers, seen: 
     return _with_client(where, situation, ask)
 
 
-def claim(start: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> None:
-    """Start the master daemon; again after a while when two nodes claim at one moment and neither has a majority.
-
-    In between this node's copy is not in use, so it can follow the other one: then the next start is refused.
-    """
-    for left in reversed(range(CLAIMS)):
-        try:
-            start()
-        except errors.ExecError as err:
-            cause = err.__cause__
-            is_contended = isinstance(cause, errors.CommandFailed) and cause.status == errors.ContendedError.exit_status
-            if not (is_contended and left):
-                raise
-            sleep(random.uniform(*CLAIM_PAUSE_S))
-        else:
-            return
-
-
 def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool) -> str:
     """Start the master daemon so that it takes over; returns when it is master and this node's files say so.
 
@@ -338,7 +316,7 @@ def take_over(where: Paths, situation: Situation, seen: int, *, no_voting: bool)
     if no_voting:
         arguments += ["--no-voting", "--yes-do-it"]
     try:
-        claim(lambda: daemons.start(where, daemons.MASTERD, arguments=arguments))
+        daemons.start(where, daemons.MASTERD, arguments=arguments)
     except errors.ExecError as err:
         raise errors.ExecError(
             f"this node did not become master, and {situation.master} may have been stopped: {err.message}",

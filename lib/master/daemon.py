@@ -18,6 +18,7 @@ from ganeti.host import net, notify
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.host.watch import FileWatcher
 from ganeti.luxi.server import LuxiServer
+from ganeti.master.contest import Contest
 from ganeti.master.mastership import Mastership
 from ganeti.master.state import State
 from ganeti.master.users_file import UsersFile
@@ -94,8 +95,9 @@ class Master:
     async def serve(self, ready: Callable[[], None]) -> int:
         """Until a signal or the end of the mastership. Returns the exit status.
 
-        Raises NotMasterError, before anybody is answered, when another node has a newer state; after a take-over
-        also QuorumError, and `ready` is called when it is done.
+        Raises NotMasterError, before anybody is answered, when another node has a newer state; ContendedError when
+        another one claims the mastership too; from a take-over also QuorumError, and `ready` is called when it is
+        done.
         """
         stop, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -130,7 +132,11 @@ class Master:
                 background[-1].add_done_callback(_told)
             background.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
             await self._until(stop)
-            return EXIT_NOT_MASTER if mastership.leader.lost.is_set() else 0
+            return EXIT_NOT_MASTER if mastership.leader.lost.is_set() and not stop.is_set() else 0
+        except errors.ContendedError:
+            if stop.is_set():
+                return 0
+            raise
         finally:
             watcher.stop()
             for task in background:
@@ -144,25 +150,22 @@ class Master:
 
     async def _take_over(self) -> None:
         """Win, and make this node the master in the configuration before anything else is done."""
-        leader = self._mastership.leader
-        if 0 < self._options.seen_term < leader.position.term:
-            raise NotMasterError(
-                "wrong_state",
-                f"another node has become the master meanwhile, in term {leader.position.term}",
-                hint="gnt-cluster getmaster names it",
-            )
+        options = self._options
         try:
-            await self._mastership.claim(no_voting=self._options.no_voting, takes_over=True)
+            await self._mastership.take_over(
+                Uuid(self._me.uuid), seen_term=options.seen_term, no_voting=options.no_voting
+            )
         except errors.StaleTermError as err:
             raise NotMasterError("wrong_state", err.message, hint=err.hint) from err
-        await self._mastership.record_master(Uuid(self._me.uuid))
-        log.info("took over in term %s", leader.term)
+        log.info("took over in term %s", self._mastership.leader.term)
 
     async def _try_to_win(self) -> bool:
         """One claim. False: there is no majority now. Raises NotMasterError when this is a master of the past."""
         try:
             await self._mastership.claim(no_voting=self._options.no_voting)
         except errors.QuorumError as err:
+            if self._mastership.leader.lost.is_set():
+                raise  # this one cannot claim any more
             log.warning("not master yet: %s", err)
             return False
         except errors.StaleTermError as err:
@@ -215,10 +218,36 @@ def _told(ended: asyncio.Task[None]) -> None:
 
 
 def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
-    """The daemon's main part, in the process that stays."""
+    """The daemon's main part, in the process that stays.
+
+    A mastership that the claim of another node has stopped, or ended as soon as it was won, is claimed again, with
+    this node's copy free in between: the other one may have failed too, and then there would be no master.
+    """
     me = identity.load(where)
     if me is None:
         raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init creates one")
+    clock = SystemClock()
+    contest = Contest(clock, random.SystemRandom())
+    while True:
+        try:
+            status = _try(where, me, options, ready)
+        except errors.ContendedError as err:
+            pause_s = contest.pause_s()
+            if pause_s is None:
+                raise
+            why = str(err)
+        else:
+            pause_s = contest.pause_s() if status == EXIT_NOT_MASTER else None
+            if pause_s is None:
+                return status
+            why = "it was won and lost"
+            options = Options()
+        log.warning("another node claims the mastership too; trying again in %.1f s: %s", pause_s, why)
+        clock.sleep(pause_s)
+
+
+def _try(where: Paths, me: identity.Identity, options: Options, ready: Callable[[], None]) -> int:
+    """Once, with what this node's copy has now."""
     database = Database.open(where.local(paths.STATE_DB))
     try:
         formats.check(formats.parse(dict(database.rows(*formats.KEY[:1])).get(formats.KEY[1])))

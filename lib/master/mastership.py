@@ -91,12 +91,28 @@ class Mastership(Wiring):
         # what was fetched from others came with theirs
         self.state.reveal(await self.leader.secrets())
 
-    async def record_master(self, me: Uuid) -> None:
-        """Make this node the master in the configuration: before anything else is done."""
+    async def take_over(self, me: Uuid, *, seen_term: int, no_voting: bool = False) -> None:
+        """Win, and make this node the master in the configuration before anything else is done.
+
+        `seen_term`: highest term when the operator decided it, 0: not known. Raises as `claim`; StaleTermError also
+        when another mastership has begun since then.
+        """
+        leader = self.leader
+        # of this node's own last try there may be a batch
+        if 0 < seen_term < leader.position.term and not leader.led_last:
+            raise errors.StaleTermError(
+                f"another node has become the master meanwhile, in term {leader.position.term}",
+                hint="gnt-cluster getmaster names it",
+            )
+        await self.claim(no_voting=no_voting, takes_over=True)
         cluster = self.state.config.cluster
-        if cluster.master_node != me:
-            note = Note(actor="mastership", reason=f"{self._name_of(me)} takes over")
+        if cluster.master_node == me:
+            return
+        note = Note(actor="mastership", reason=f"{self._name_of(me)} takes over")
+        try:
             await self.committer.commit(note, changes=[Put(msgspec.structs.replace(cluster, master_node=me))])
+        except errors.StaleTermError as err:
+            raise errors.ContendedError(err.message, hint=err.hint) from err
 
     async def begin(self) -> None:
         """It is won: what the last master left half-way is taken up, then jobs start."""

@@ -37,8 +37,7 @@ class Claim:
         useful = [node for node, state in states.items() if state.serial]
         whys = {node: _why(reply) for node, reply in replies.items() if isinstance(reply, errors.RpcError)}
         whys |= {node: "has no copy of the state" for node in states if node not in useful}
-        what_for = "have a copy of the state that can be read"
-        self._need_majority(voters, useful, whys, what_for, _silent(replies), may_be_contended=False)
+        self._need_majority(voters, useful, whys, "have a copy of the state that can be read", _silent(replies))
         return states
 
     def ahead(self, states: Mapping[str, StateReply], position: Position) -> str | None:
@@ -81,7 +80,11 @@ class Claim:
             for node, reply in replies.items()
             if node not in granted
         }
-        self._need_majority(voters, granted, whys, f"promise to follow in term {term}", _silent(replies))
+        taken = sum(
+            not isinstance(reply, errors.RpcError) and not reply.granted and reply.state.serial > 0
+            for reply in replies.values()
+        )
+        self._need_majority(voters, granted, whys, f"promise to follow in term {term}", _silent(replies), taken=taken)
 
     async def push_term(self, nodes: Sequence[str], term: int) -> None:
         """Tell all nodes. Raises QuorumError when a majority did not accept (the own one does)."""
@@ -97,7 +100,8 @@ class Claim:
             if node not in accepted
         }
         others = sorted(accepted - {self._own})
-        self._need_majority(everybody, others, whys, f"accept term {term}", _silent(replies), what="nodes")
+        taken = sum(not isinstance(reply, errors.RpcError) and reply.term > term for reply in replies.values())
+        self._need_majority(everybody, others, whys, f"accept term {term}", _silent(replies), what="nodes", taken=taken)
 
     def _others(self, nodes: Iterable[str]) -> list[str]:
         return [node for node in dict.fromkeys(nodes) if node != self._own]
@@ -111,13 +115,13 @@ class Claim:
         silent: Container[str],
         *,
         what: str = "master candidates",
-        may_be_contended: bool = True,
+        taken: int = 0,
     ) -> None:
+        """`taken`: how many said no for the sake of another claimant."""
         if self._is_forced or 1 + len(others) >= majority(len(everybody)):
             return
         reasons = "; ".join(f"{self._name_of(node)} ({why})" for node, why in sorted(whys.items()))
-        refusing = sum(node not in silent for node in whys)
-        is_contended = may_be_contended and 1 + len(others) + refusing >= majority(len(everybody))
+        is_contended = 1 + len(others) + taken >= majority(len(everybody))
         raise (errors.ContendedError if is_contended else errors.QuorumError)(
             f"only {1 + len(others)} of {len(everybody)} {what} {what_for}, {majority(len(everybody))} are needed; "
             f"missing: {reasons}",

@@ -143,6 +143,11 @@ class Leader:
         return self._published
 
     @property
+    def led_last(self) -> bool:
+        """Whether the last batch on our disk is of a mastership of this node."""
+        return self._database.led == self._chain.tip.term
+
+    @property
     def is_solo(self) -> bool:
         return self._is_master and self._fleet.is_solo
 
@@ -346,9 +351,9 @@ class Leader:
         """Win a new mastership; may be tried again after a QuorumError. `nodes`: uuids of all nodes of the cluster.
 
         Raises QuorumError, naming who is missing, when a majority cannot be asked, does not promise or accept;
-        StaleTermError when a voter has a newer state (this node must not be master); PrereqError when this node is
-        no voter. `no_voting` needs no majority: ask the operator first. `takes_over`: the operator wants another
-        master than the last one.
+        ContendedError, which is one, when another node claims it too; StaleTermError when a voter has a newer state
+        (this node must not be master); PrereqError when this node is no voter. `no_voting` needs no majority: ask the
+        operator first. `takes_over`: the operator wants another master than the last one.
         """
         if self._over is not None:
             raise self._over
@@ -358,6 +363,11 @@ class Leader:
             await self._claim(nodes, no_voting=no_voting, takes_over=takes_over)
         except errors.QuorumError as err:
             self._refused = err
+            raise
+        except errors.StaleTermError as err:
+            if self.lost.is_set():
+                # to a claim that may fail itself: nobody who has won is known
+                raise errors.ContendedError(err.message, hint=err.hint) from err
             raise
 
     async def _claim(self, nodes: Sequence[str], *, no_voting: bool, takes_over: bool) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 from collections import Counter
+from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,10 @@ SCHEDULED = {
     "job cancelled": 4.0,
     "job killed": 4.0,
 }
+#: as those; drawn apart, so that seeds keep the course that they had before there were these
+SCHEDULED_APART = {
+    "failovers at one moment": 0.8,
+}
 
 
 class Chance:
@@ -58,9 +63,8 @@ class Chance:
         self.is_calm = False
         # each run has its own mixture: many faults at once hide what one of them does alone
         calm = self.rng.choice((0.3, 0.5, 0.8))
-        self._strength = {
-            name: 0.0 if self.rng.random() < calm else self.rng.choice((0.5, 1.0, 3.0)) for name in (*USUAL, *SCHEDULED)
-        }
+        self._strength = _strengths(self.rng, calm, (*USUAL, *SCHEDULED))
+        self._strength |= _strengths(random.Random(f"{seed} apart"), calm, SCHEDULED_APART)
 
     def strikes(self, fault: str) -> bool:
         """Whether it happens on this occasion; counted when it does."""
@@ -71,8 +75,12 @@ class Chance:
 
     def wait_for(self, fault: str) -> float | None:
         """Seconds until a scheduled fault strikes next; None: this run does not have it."""
-        rate = SCHEDULED[fault] * self._strength[fault] / 100
+        rate = (SCHEDULED | SCHEDULED_APART)[fault] * self._strength[fault] / 100
         return self.rng.expovariate(rate) if rate else None
+
+    def has(self, fault: str) -> bool:
+        """Whether this run has it at all."""
+        return self._strength[fault] > 0
 
     def between(self, low: float, high: float) -> float:
         return self.rng.uniform(low, high)
@@ -89,3 +97,7 @@ class Chance:
     @property
     def trace_hash(self) -> str:
         return self._digest.hexdigest()[:16]
+
+
+def _strengths(rng: random.Random, calm: float, names: Iterable[str]) -> dict[str, float]:
+    return {name: 0.0 if rng.random() < calm else rng.choice((0.5, 1.0, 3.0)) for name in names}

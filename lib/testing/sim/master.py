@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ganeti.testing.sim.world import World
 
 RETRY_S = 1.0
+#: counted among the faults
+CONTENDED = "votes split between two that take over"
 
 
 class MasterProcess:
@@ -38,6 +40,7 @@ class MasterProcess:
         self._world, self._node, self._takes_over = world, node, takes_over
         self.process = Process(f"masterd@{node.short}#{world.new_number()}")
         self.database: Database | None = None
+        self._seen_term = 0
         self.is_serving = False  # answers clients, takes jobs
         self.why_ended = ""
 
@@ -45,27 +48,46 @@ class MasterProcess:
         the_loop().start(self.process, self._main())
 
     async def _main(self) -> None:
+        contest = self._world.kinds.contest(self.clock, self._world.chance.rng)
+        self.process.at_end.append(self._close)
         try:
-            self.database = self._world.database.open(
-                self._node.state_path, wait_s=0.0, check=False, max_pages=FULL if self._node.is_full else 0
-            )
-        except errors.GanetiError as err:
-            self._end(f"cannot open its state: {err}")
-            return
-        database = self.database
-        self.process.at_end.append(database.close)
-        kinds = self._world.kinds
-        self._mastership = Mastership(self, Classes(committer=kinds.committer, endings=kinds.endings, env=kinds.env))
-        try:
-            await self._mastership.load()
-            self.leader.on_publish(self._published)
-            if not self._takes_over and self.state.config.cluster.master_node != self._node.uuid:
-                self._end("the master is another node")
-                return
-            await self._win()
-            await self._serve()
+            while True:
+                why = await self._try()
+                pause_s = contest.pause_s()
+                if pause_s is None:
+                    self._end(why)
+                    return
+                self._world.chance.counts[CONTENDED] += 1
+                self._world.chance.trace(f"master on {self._node.short} is in another one's way: {why}")
+                await self.leader.close()
+                self._close()
+                await asyncio.sleep(pause_s)
         except errors.GanetiError as err:
             self._end(str(err))
+
+    def _close(self) -> None:
+        if self.database is not None:
+            self.database.close()
+            self.database = None
+
+    async def _try(self) -> str:
+        """One mastership, from this node's copy to the claim of another node that stopped or ended it: which."""
+        self.database = self._world.database.open(
+            self._node.state_path, wait_s=0.0, check=False, max_pages=FULL if self._node.is_full else 0
+        )
+        kinds = self._world.kinds
+        self._mastership = Mastership(self, Classes(committer=kinds.committer, endings=kinds.endings, env=kinds.env))
+        await self._mastership.load()
+        self.leader.on_publish(self._published)
+        if not self._takes_over and self.state.config.cluster.master_node != self._node.uuid:
+            raise errors.PrereqError("wrong_state", "the master is another node")
+        try:
+            await self._win()
+        except errors.ContendedError as err:
+            return str(err)
+        await self._serve()
+        self._takes_over = False
+        return "its mastership is over"
 
     def _end(self, why: str) -> None:
         """The process ends by itself."""
@@ -112,18 +134,25 @@ class MasterProcess:
 
     async def _win(self) -> None:
         """Raises GanetiError when it is not to be."""
+        if self._takes_over:
+            # what the operator finds out first
+            self._seen_term = self._seen_term or self.leader.position.term
+            await self._mastership.take_over(self._node.uuid, seen_term=self._seen_term)
+        else:
+            await self._win_again()
+        self._world.chance.trace(f"master on {self._node.short} wins term {self.leader.term}")
+
+    async def _win_again(self) -> None:
+        """Where the configuration says that the master is."""
         while True:
             try:
                 await self._mastership.claim()
+                return
             except errors.QuorumError as err:
-                if self._takes_over:
+                if self.leader.lost.is_set():
                     raise
                 self._world.chance.trace(f"master on {self._node.short} waits: {err}")
                 await asyncio.sleep(RETRY_S)
-            else:
-                break
-        self._world.chance.trace(f"master on {self._node.short} wins term {self.leader.term}")
-        await self._mastership.record_master(self._node.uuid)
 
     async def _serve(self) -> None:
         await self._mastership.begin()
@@ -135,8 +164,6 @@ class MasterProcess:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await self._mastership.engine.stop()
-        await self.leader.close()
-        self._end("its mastership is over")
 
     # What the story and the verdict look at
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import tempfile
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ import msgspec
 
 from ganeti.host import faults
 from ganeti.model.types import Uuid
-from ganeti.testing.sim.chance import SCHEDULED, Chance
+from ganeti.testing.sim.chance import SCHEDULED, SCHEDULED_APART, Chance
 from ganeti.testing.sim.clients import Clients
 from ganeti.testing.sim.loop import Process, VirtualLoop, the_loop
 from ganeti.testing.sim.master import MasterProcess
@@ -52,6 +53,12 @@ class Story:
         self._is_over = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @staticmethod
+    def sizes(rng: random.Random) -> tuple[int, int]:
+        """How many nodes and how many of them are master candidates."""
+        size = rng.choice((3, 3, 4, 5))
+        return size, rng.choice((2, 3, 3, 3, size))
+
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -71,7 +78,7 @@ class Story:
         for _ in range(3):
             self._go(self._client())
         self._go(self._operator())
-        for fault in SCHEDULED:
+        for fault in (*SCHEDULED, *filter(chance.has, SCHEDULED_APART)):
             self._go(self._strike(fault))
         await asyncio.sleep(chance.rng.choice((60.0, 120.0, 200.0)))
         self._is_over = True
@@ -123,6 +130,7 @@ class Story:
             "node daemon killed": self._kill_noded,
             "master killed": self._kill_master,
             "failover": self._failover,
+            "failovers at one moment": self._failovers,
             "partition": self._partition,
             "node daemon paused": self._pause_noded,
             "master paused": self._pause_master,
@@ -165,6 +173,16 @@ class Story:
         if node is not None:
             self.world.start_master(node, takes_over=True)
         return node is not None
+
+    async def _failovers(self) -> bool:
+        """Of people who do not know of each other."""
+        free = [node for node in self.world.nodes.values() if node.is_on and node.master is None]
+        if len(free) < 2:
+            return False
+        for node in self.chance.rng.sample(free, min(len(free), self.chance.rng.choice((2, 2, 3)))):
+            self.world.start_master(node, takes_over=True)
+            await asyncio.sleep(self.chance.rng.choice((0.0, 0.01, 1.0)))
+        return True
 
     async def _partition(self) -> bool:
         nodes = list(self.world.nodes)
@@ -282,7 +300,7 @@ class Story:
                 raise Unhealed(f"submission {submission.number} is not answered")
 
 
-def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False) -> Outcome:
+def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False, story: type[Story] = Story) -> Outcome:
     """Run one seed."""
     began = time.perf_counter()
     chance = Chance(seed, is_verbose=is_verbose)
@@ -291,7 +309,7 @@ def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False) -> Outcome
     with tempfile.TemporaryDirectory(dir=FAST_DISK, prefix="simulation-") as root:
         asyncio.set_event_loop(loop)
         try:
-            world, clients = loop.run_until_complete(_play(loop, root, chance, kinds))
+            world, clients = loop.run_until_complete(_play(loop, root, chance, kinds, story))
         finally:
             faults.arm(None)
             asyncio.set_event_loop(None)
@@ -313,12 +331,13 @@ def play(seed: int, *, kinds: Kinds = REAL, is_verbose: bool = False) -> Outcome
     )
 
 
-async def _play(loop: VirtualLoop, root: str, chance: Chance, kinds: Kinds) -> tuple[World, Clients]:
-    size = chance.rng.choice((3, 3, 4, 5))
-    voters = chance.rng.choice((2, 3, 3, 3, size))
+async def _play(
+    loop: VirtualLoop, root: str, chance: Chance, kinds: Kinds, story_kind: type[Story]
+) -> tuple[World, Clients]:
+    size, voters = story_kind.sizes(chance.rng)
     loop.on_step = lambda: _step(loop, chance)
     world = World(root, chance, nodes=size, voters=voters, kinds=kinds)
-    story = Story(world)
+    story = story_kind(world)
     faults.arm(world.at_point)
     try:
         await story.play()

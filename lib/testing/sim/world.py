@@ -12,6 +12,7 @@ import msgspec
 from ganeti import errors
 from ganeti.host import faults
 from ganeti.master.commits import Committer
+from ganeti.master.contest import Contest
 from ganeti.master.endings import Endings
 from ganeti.master.env import JobEnv
 from ganeti.master.state import write_of
@@ -45,6 +46,7 @@ class Kinds(msgspec.Struct, frozen=True, kw_only=True):
     committer: type[Committer] = Committer
     endings: type[Endings] = Endings
     env: type[JobEnv] = JobEnv
+    contest: type[Contest] = Contest
 
 
 REAL = Kinds()
