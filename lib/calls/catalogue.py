@@ -1,6 +1,7 @@
 """Importing this module declares every node call."""
 
 from ganeti.calls import (
+    adoption,
     devices,
     export,
     helper,
@@ -23,8 +24,8 @@ from ganeti.calls import (
 from ganeti.calls.base import REGISTRY
 
 MODULES = (
-    devices, export, helper, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power, provider,
-    renewal, ssh, store, task, volume,
+    adoption, devices, export, helper, iallocator, instance, inventory, master_ip, migration, mirror, node, os, power,
+    provider, renewal, ssh, store, task, volume,
 )  # fmt: skip
 
 __all__ = ["MODULES", "REGISTRY"]

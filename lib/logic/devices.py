@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,10 @@ EXTERNAL = (
 AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES, DiskTemplate.PLAIN, DiskTemplate.DRBD)
 
 _DISK_KEYS = ("size", "mode", "name", "exportable", "vg", "metavg")
+#: in place of a size, where a new instance takes over what is there
+_ADOPT = "adopt"
+#: templates whose disks may be what was there before
+ADOPTABLE = (DiskTemplate.PLAIN,)
 _NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name", "network")
 _LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
 _VG = re.compile(r"(?!-)[\w+.-]{1,127}\Z", re.ASCII)
@@ -35,12 +39,13 @@ _DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
 
 
 class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
-    size: MiB
+    size: MiB  # 0 of what is adopted, until it was looked at
     mode: DiskMode = DiskMode.RW
     name: str = ""
     exportable: bool = True
     vg: str = ""  # volume group; empty: the cluster's
     metavg: str = ""  # of a mirror's metadata
+    adopt: str = ""  # name of a logical volume that is there; empty: a new disk
 
 
 class NicChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,25 +124,65 @@ def disks(untrusted: Iterable[Mapping[str, Any]], template: DiskTemplate) -> tup
         raise _wrong(f"disk template {template.value} needs at least one disk", hint="add --disk 0:size=SIZE")
     if len(given) > MAX_DISKS:
         raise _wrong(f"{len(given)} disks are too many", hint=f"an instance has at most {MAX_DISKS}")
-    found = [disk(one, f"disk {index}") for index, one in enumerate(given)]
+    found = [disk(one, f"disk {index}", may_adopt=True) for index, one in enumerate(given)]
     _unique((spec.name for spec in found), "disk")
+    _check_adopted(found, template)
     if template in FILE_TEMPLATES and any(spec.vg or spec.metavg for spec in found):
         raise _wrong(f"disks of template {template.value} lie in no volume group")
     return tuple(found)
 
 
-def disk(untrusted: Mapping[str, Any], what: str) -> DiskSpec:
-    _known(untrusted, _DISK_KEYS, what)
-    if "size" not in untrusted:
+def adopts(untrusted: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether disks of a new instance are to be what is there already."""
+    return any(_ADOPT in each for each in untrusted)
+
+
+def _check_adopted(found: Sequence[DiskSpec], template: DiskTemplate) -> None:
+    taken = [spec for spec in found if spec.adopt]
+    if not taken:
+        return
+    if len(taken) < len(found):
+        raise _wrong(
+            "some disks are adopted and others are not",
+            hint="adopt all disks of the instance; more can be added afterwards with gnt-instance modify --disk add",
+        )
+    if template not in ADOPTABLE:
+        hint = "adopted as plain it can be converted afterwards: gnt-instance modify -t drbd"
+        raise _wrong(
+            f"nothing can be adopted as a disk of template {template.value}",
+            hint=hint if template is DiskTemplate.DRBD else "it can with " + ", ".join(t.value for t in ADOPTABLE),
+        )
+    if any(spec.metavg for spec in taken):
+        raise _wrong(f"disks of template {template.value} have no metadata that could lie in a metavg")
+
+
+def disk(untrusted: Mapping[str, Any], what: str, *, may_adopt: bool = False) -> DiskSpec:
+    if not may_adopt and _ADOPT in untrusted:
+        raise _wrong(f"{what}: only a new instance can adopt what is there", hint="see gnt-instance add")
+    _known(untrusted, (*_DISK_KEYS, _ADOPT) if may_adopt else _DISK_KEYS, what)
+    if _ADOPT in untrusted and "size" in untrusted:
+        raise _wrong(f"{what}: size and adopt exclude each other", hint="what is adopted has the size that it has")
+    if _ADOPT not in untrusted and "size" not in untrusted:
         raise _wrong(f"{what} has no size", hint="write size=NUMBER, in MiB or with g or t after it")
     return DiskSpec(
-        size=size(untrusted["size"], what),
+        size=size(untrusted["size"], what) if "size" in untrusted else 0,
+        adopt=_adopted(untrusted[_ADOPT], what) if _ADOPT in untrusted else "",
         mode=disk_mode(untrusted.get("mode", "rw"), what),
         name=label(untrusted.get("name"), what),
         exportable=yes_no(untrusted.get("exportable", True), f"{what}: exportable"),
         vg=_volume_group(untrusted.get("vg"), f"{what}: vg"),
         metavg=_volume_group(untrusted.get("metavg"), f"{what}: metavg"),
     )
+
+
+def _adopted(value: Any, what: str) -> str:
+    """The node checks the name as LVM does."""
+    if not isinstance(value, str) or not _VG.match(value):
+        raise _wrong(
+            f"{what}: adopt is {value!r}, which cannot be the name of a logical volume",
+            hint="write adopt=NAME,vg=GROUP; without vg it is looked for in the cluster's volume group",
+        )
+    return value
 
 
 def _volume_group(value: Any, what: str) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from ganeti import errors, settings
+from ganeti.calls.adoption import Candidate
 from ganeti.calls.export import FromDump, ToDisk
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsCreate, OsStop
 from ganeti.hypervisor import parameters
 from ganeti.logic import (
+    adoption,
     capacity,
     checks,
     devices,
@@ -59,6 +61,7 @@ class CreateFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_installed: bool  # the create script shall run
     is_started: bool
     source: importing.Source | None = None  # it is imported from there
+    adopted: tuple[Candidate, ...] = ()  # what is there and becomes its disks, in their order
 
 
 @implements(OpInstanceCreate)
@@ -103,6 +106,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             return await self._check(env)
         if op.no_install or op.force_variant:
             raise errors.PrereqError("wrong_input", "an import has no installation that could be told to differ")
+        if devices.adopts(op.disks):
+            raise errors.PrereqError("wrong_input", "an import writes to its disks: it adopts none")
         source = await importing.find(env, op)
         importing.check(source)
         full = importing.filled(op, source.exported, env.config)
@@ -123,7 +128,13 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         wanted, address = await self._resolved(env, wanted)
         be = params.filled_be(env.config, wanted.beparams)
         params.check_be(be)
-        space = capacity.space(wanted.template, (disk.size for disk in wanted.disks))
+        adopted: tuple[Candidate, ...] = ()
+        if devices.adopts(op.disks):
+            adopted = await adoption.find(env, env.config.node(op.pnode), wanted.template, wanted.disks)
+            wanted = msgspec.structs.replace(wanted, disks=adoption.measured(wanted.disks, adopted))
+            env.report("what is adopted stays as it is: no operating system is installed")
+        # what is adopted takes no more space than it does now
+        space = 0 if adopted else capacity.space(wanted.template, (disk.size for disk in wanted.disks))
         if allocator:
             answer = await env.allocate(self.allocation(env, wanted), allocator)
             nodes = tuple(env.config.nodes[uuid] for uuid in answer.nodes)
@@ -139,8 +150,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         return CreateFacts(
             instance=instance,
             nodes=tuple(each.name for each in nodes),
-            is_installed=bool(instance.disks) and not op.no_install,
+            is_installed=bool(instance.disks) and not op.no_install and not adopted,
             is_started=self._starts,
+            adopted=adopted,
         )
 
     def _nodes(self, env: Env, wanted: Wanted) -> tuple[Node, ...]:
@@ -214,13 +226,18 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
     @property
     def _starts(self) -> bool:
         # there is nothing to boot on disks that nobody filled
-        return self.op.start and not self.op.no_install
+        return self.op.start and (not self.op.no_install or devices.adopts(self.op.disks))
 
     def _wanted(self, config: Config) -> Wanted:
         op = self.op
         if op.mode == "remote-import":
             raise errors.PrereqError("wrong_input", "imports from other clusters are not available in this version")
-        if not op.os_type and not op.no_install and op.mode == "create":
+        adopts = devices.adopts(op.disks)
+        if adopts and not op.pnode:
+            raise errors.PrereqError(
+                "wrong_input", "the node that holds what shall be adopted was not given", hint="add -n NODE"
+            )
+        if not op.os_type and not op.no_install and not adopts and op.mode == "create":
             raise errors.PrereqError("wrong_input", "no operating system was given", hint="add -o OS or --no-install")
         name = checks.host_name(op.instance_name)
         self._is_free(config, name)
@@ -339,7 +356,10 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             names=tuple(os_parameters.given(op.osparams, op.osparams_private, op.osparams_secret)),
             complete=guests.osparams(env.config, instance, once=op.osparams_secret),
             helper=helpers.of(env.config, op),
-            is_created=op.mode == "create" and not op.no_install and bool(instance.disks),
+            is_created=op.mode == "create"
+            and not op.no_install
+            and not devices.adopts(op.disks)
+            and bool(instance.disks),
         )
 
     async def _check_room(self, env: Env, instance: Instance, node: Node, memory: MiB | None, space: MiB) -> None:
@@ -394,7 +414,10 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
                 )
             )
         if instance.disks:
-            steps += volumes.create(config, env, instance)
+            if facts.adopted:
+                steps += adoption.steps(config, env, instance, facts.adopted)
+            else:
+                steps += volumes.create(config, env, instance)
             # The nodes themselves stay locked until the instance is in the configuration: they must not leave.
             steps.append(Release(title="let others work on the disks of the nodes", levels=(Level.NODE_RES,)))
             if self.op.wait_for_sync:

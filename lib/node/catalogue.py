@@ -2,6 +2,7 @@
 
 from ganeti.node import (
     address,
+    adoption,
     delay,
     devices,
     exports,
@@ -35,9 +36,9 @@ from ganeti.node import (
 from ganeti.node.base import HANDLERS
 
 MODULES = (
-    address, delay, devices, exports, freezing, guests, hooks, hosts, iallocator, info, inventory, leave, master_ip,
-    mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, ssh, store, streams, tasks,
-    trust, verify, volume_copy, volumes,
+    address, adoption, delay, devices, exports, freezing, guests, hooks, hosts, iallocator, info, inventory, leave,
+    master_ip, mastership, migration, mirrors, os, os_stop, power, providers, renewal, ssconf, ssh, store, streams,
+    tasks, trust, verify, volume_copy, volumes,
 )  # fmt: skip
 
 __all__ = ["HANDLERS", "MODULES"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from ganeti import errors
+from ganeti.calls.adoption import Candidate, LogicalId
 from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
@@ -60,12 +62,33 @@ class Mirror(Protocol):
         ...
 
 
+class Adoption(Protocol):
+    """What a template can do besides whose disks may be storage that was there before. Raises StorageError."""
+
+    def look(self, logical_ids: Sequence[LogicalId], known: Sequence[LogicalId]) -> tuple[Candidate, ...]:
+        """In the order of `logical_ids`; `known`: what the cluster has already, of templates shared by all nodes."""
+        ...
+
+    def adopt(self, disk: Disk, owner: Uuid, *, found: Candidate, origin: str) -> None:
+        """What was found is marked and has the disk's name, its content untouched. Done already: fine."""
+        ...
+
+    def give_back(self, disk: Disk, owner: Uuid, *, found: Candidate, origin: str) -> None:
+        """It is as it was found. Only what carries our mark for this disk is touched; nothing that does: fine."""
+        ...
+
+
 class Storage(Protocol):
     """Volumes of one disk template on one node. Paths handed in and out are logical. Raises StorageError."""
 
     @property
     def mirror(self) -> Mirror | None:
         """None: the template is not mirrored."""
+        ...
+
+    @property
+    def adoption(self) -> Adoption | None:
+        """None: disks of the template are always made."""
         ...
 
     def create(

@@ -14,6 +14,7 @@ class DisklessStorage:
     """An instance without disks never asks; a disk of this template is a mistake of the caller."""
 
     mirror = None
+    adoption = None
 
     def create(
         self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None

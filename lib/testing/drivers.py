@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ganeti.calls.adoption import Candidate, LogicalId
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
@@ -14,7 +15,7 @@ from ganeti.calls.volume import VolumeReply
 from ganeti.hypervisor.base import Copying, DiskCopy, Hypervisor, Migration, Watch
 from ganeti.model.objects import Disk, Params
 from ganeti.model.types import MiB, Uuid
-from ganeti.storage.base import Mirror, Storage
+from ganeti.storage.base import Adoption, Mirror, Storage
 from ganeti.storage.base import Watch as StorageWatch
 
 T = TypeVar("T")
@@ -163,13 +164,18 @@ class FailingStorage(_Failing):
         super().__init__(Storage)
         self.inner = inner
         self._mirror = FailingMirror(inner.mirror, self._do) if inner.mirror is not None else None
+        self._adoption = FailingAdoption(inner.adoption, self._do) if inner.adoption is not None else None
 
     @property
     def mirror(self) -> FailingMirror | None:
         return self._mirror
 
+    @property
+    def adoption(self) -> FailingAdoption | None:
+        return self._adoption
+
     def fail_next(self, method: str, error: Exception, *, after: bool = False) -> None:
-        if hasattr(Mirror, method):
+        if hasattr(Mirror, method) or hasattr(Adoption, method):
             self._planned.setdefault(method, []).append((error, after))
         else:
             super().fail_next(method, error, after=after)
@@ -263,3 +269,21 @@ class FailingMirror:
     def minors(self) -> tuple[int, ...]:
         found: tuple[int, ...] = self._do("minors", self.inner.minors)
         return found
+
+
+class FailingAdoption:
+    """The part of a `FailingStorage` that takes over what was there, whose plans it shares."""
+
+    def __init__(self, inner: Adoption, do: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self.inner = inner
+        self._do = do  # Any: each method has its own result
+
+    def look(self, logical_ids: Sequence[LogicalId], known: Sequence[LogicalId]) -> tuple[Candidate, ...]:
+        found: tuple[Candidate, ...] = self._do("look", lambda: self.inner.look(logical_ids, known))
+        return found
+
+    def adopt(self, disk: Disk, owner: Uuid, *, found: Candidate, origin: str) -> None:
+        self._do("adopt", lambda: self.inner.adopt(disk, owner, found=found, origin=origin))
+
+    def give_back(self, disk: Disk, owner: Uuid, *, found: Candidate, origin: str) -> None:
+        self._do("give_back", lambda: self.inner.give_back(disk, owner, found=found, origin=origin))

@@ -50,6 +50,8 @@ class DrbdStorage:
         self._wipe = wipe
         self._lock = threading.Lock()
 
+    adoption = None
+
     @property
     def mirror(self) -> DrbdStorage:
         return self

@@ -35,6 +35,7 @@ class FileStorage:
     """Volumes below `home` and below the directories that the node's administrator allowed."""
 
     mirror = None
+    adoption = None
 
     def __init__(self, node_paths: Paths, home: File) -> None:
         self._paths = node_paths

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ganeti import errors
 from ganeti.calls.node import StorageInfo
@@ -18,7 +16,9 @@ from ganeti.model.types import MiB, Uuid
 from ganeti.storage import wipe
 from ganeti.storage.base import NotOurs, VolumeLost, Watch
 from ganeti.storage.lvm import choice, commands, names, parse
+from ganeti.storage.lvm.adoption import LvmAdoption
 from ganeti.storage.lvm.names import Mark
+from ganeti.storage.lvm.told import told
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,14 @@ class LvmStorage:
         self._clock = clock
         # between the look at the free space and its taking nobody else may take it
         self._lock = threading.Lock()
+        self.adoption = LvmAdoption(self._ask, self._change, self._lock)
 
     def create(
         self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
     ) -> VolumeReply:
         vg, name = names.place(disk)
         mark = Mark(owner=owner, disk=disk.uuid)
-        with self._lock, _told(f"cannot create logical volume {vg}/{name}"):
+        with self._lock, told(f"cannot create logical volume {vg}/{name}"):
             present = self._list(vg)
             found = _ours(present, vg, name, mark)
             if found is not None:
@@ -74,7 +75,7 @@ class LvmStorage:
 
     def remove(self, disk: Disk, owner: Uuid) -> None:
         vg, name = names.place(disk)
-        with _told(f"cannot remove logical volume {vg}/{name}"):
+        with told(f"cannot remove logical volume {vg}/{name}"):
             if _ours(self._list(vg), vg, name, Mark(owner=owner, disk=disk.uuid)) is None:
                 return
             self._remove(vg, name)
@@ -92,7 +93,7 @@ class LvmStorage:
     def info(self, disk: Disk, owner: Uuid) -> VolumeReply:
         vg, name = names.place(disk)
         device = names.device(vg, name)
-        with _told(f"cannot look at logical volume {vg}/{name}"):
+        with told(f"cannot look at logical volume {vg}/{name}"):
             found = _ours(self._list(vg), vg, name, Mark(owner=owner, disk=disk.uuid))
         if found is None:
             return VolumeReply(path=device, size=0, exists=False)
@@ -113,7 +114,7 @@ class LvmStorage:
         if found.size < disk.size:
             raise errors.StorageError(f"volume {found.path} has {found.size} MiB instead of {disk.size} MiB")
         vg, name = names.place(disk)
-        with _told(f"cannot activate logical volume {vg}/{name}"):
+        with told(f"cannot activate logical volume {vg}/{name}"):
             self._change(commands.activate(vg, name))
         return self._opened(vg, name, found.size)
 
@@ -134,7 +135,7 @@ class LvmStorage:
         if vg != new_vg:
             raise errors.StorageError(f"logical volume {vg}/{old_name} cannot be renamed into volume group {new_vg}")
         before, after = Mark(owner=owner, disk=disk.uuid), Mark(owner=owner, disk=new.uuid)
-        with self._lock, _told(f"cannot rename logical volume {vg}/{old_name} to {name}"):
+        with self._lock, told(f"cannot rename logical volume {vg}/{old_name} to {name}"):
             present = {lv.name: lv for lv in self._list(vg) if lv.vg == vg}
             there = present.get(name)
             if name != old_name and there is not None and there.mark not in (before, after):
@@ -153,7 +154,7 @@ class LvmStorage:
     def give(self, disk: Disk, owner: Uuid, *, to: Uuid, origin: str) -> None:
         vg, name = names.place(disk)
         before, after = Mark(owner=owner, disk=disk.uuid), Mark(owner=to, disk=disk.uuid)
-        with self._lock, _told(f"cannot change the tags of logical volume {vg}/{name}"):
+        with self._lock, told(f"cannot change the tags of logical volume {vg}/{name}"):
             present = self._list(vg)
             there = next((lv for lv in present if lv.vg == vg and lv.name == name), None)
             found = _ours(present, vg, name, after if there is not None and there.mark == after else before)
@@ -167,7 +168,7 @@ class LvmStorage:
 
     def grow(self, disk: Disk, owner: Uuid, *, size: MiB) -> VolumeReply:
         vg, name = names.place(disk)
-        with self._lock, _told(f"cannot grow logical volume {vg}/{name}"):
+        with self._lock, told(f"cannot grow logical volume {vg}/{name}"):
             found = _ours(self._list(vg), vg, name, Mark(owner=owner, disk=disk.uuid))
             if found is None:
                 raise errors.StorageError(f"logical volume {vg}/{name} is not there")
@@ -186,7 +187,7 @@ class LvmStorage:
             raise errors.StorageError(f"a snapshot of {source_vg}/{source} cannot lie in volume group {vg}")
         self.open(disk, owner)
         mark = Mark(owner=owner, disk=snapshot.uuid)
-        with self._lock, _told(f"cannot take a snapshot of logical volume {vg}/{source}"):
+        with self._lock, told(f"cannot take a snapshot of logical volume {vg}/{source}"):
             present = self._list(vg)
             old = next((lv for lv in present if lv.vg == vg and lv.name == name), None)
             if old is not None:
@@ -199,11 +200,11 @@ class LvmStorage:
 
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         found = self.open(disk, owner)
-        with _told(f"cannot wipe {found.path}"):
+        with told(f"cannot wipe {found.path}"):
             wipe.wipe(self._runner, found.path, offset=offset, size=disk.size, watch=watch)
 
     def space(self, *, vg: str = "") -> StorageInfo:
-        with _told(f"cannot ask for the space of volume group {vg}"):
+        with told(f"cannot ask for the space of volume group {vg}"):
             found = self._group(vg)
         return StorageInfo(total=int(found.size), free=int(found.free))
 
@@ -230,20 +231,20 @@ class LvmStorage:
         return found
 
     def origins(self) -> dict[str, str]:
-        with _told("cannot list the logical volumes"):
-            told = {
+        with told("cannot list the logical volumes"):
+            found = {
                 names.device(lv.vg, lv.name): names.origin_of(lv.tags) for lv in self._list() if lv.mark is not None
             }
-        return {path: origin for path, origin in told.items() if origin}
+        return {path: origin for path, origin in found.items() if origin}
 
     def volumes(self) -> tuple[str, ...]:
-        with _told("cannot list the logical volumes"):
+        with told("cannot list the logical volumes"):
             return tuple(names.device(lv.vg, lv.name) for lv in self._list() if lv.mark is not None)
 
     def strays(self, *, vg: str = "") -> tuple[str, ...]:
         if not vg:
             return ()
-        with _told("cannot list the logical volumes"):
+        with told("cannot list the logical volumes"):
             return tuple(names.device(lv.vg, lv.name) for lv in self._list(vg) if lv.mark is None)
 
     # LVM's tools
@@ -301,11 +302,3 @@ def _ours(present: tuple[parse.Lv, ...], vg: str, name: str, mark: Mark) -> pars
             f"not to disk {mark.disk} of instance {mark.owner}"
         )
     return found
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except errors.CommandFailed as err:
-        raise errors.StorageError(f"{what}: {err}") from err

@@ -64,14 +64,19 @@ def is_our_tag(tag: str) -> bool:
 
 def place(disk: Disk) -> tuple[str, str]:
     """Volume group and name. Raises StorageError for an id that is not one of logical volumes, or a bad name."""
-    match disk.logical_id:
+    return pair(disk.logical_id, f"disk {disk.uuid}")
+
+
+def pair(logical_id: tuple[str | int, ...], whose: str = "a volume to adopt") -> tuple[str, str]:
+    """The same of an id alone."""
+    match logical_id:
         case (str(vg), str(name)):
             for each in (vg, name):
                 problem = why_not(each)
                 if problem:
                     raise errors.StorageError(f"{each!r} cannot be the name of a logical volume or group: {problem}")
             return vg, name
-    raise errors.StorageError(f"disk {disk.uuid} has the id {disk.logical_id!r}, which is not (vg, lv)")
+    raise errors.StorageError(f"{whose} has the id {logical_id!r}, which is not (vg, lv)")
 
 
 def why_not(name: str) -> str:

@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from ganeti import errors, paths
+from ganeti.calls.adoption import LogicalId
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.host import files
@@ -14,6 +15,8 @@ from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.model.types import MiB, Uuid
 from ganeti.paths import Paths
 from ganeti.storage.base import Watch
+from ganeti.storage.file import places
+from ganeti.storage.file.adoption import FileAdoption
 from ganeti.storage.file.driver import FileStorage
 from ganeti.storage.lvm import names
 
@@ -29,6 +32,7 @@ class VirtualLvm:
         self._files = FileStorage(node_paths, _HOME)
         self._home = node_paths.local(_HOME)
         self._groups = node_paths.local(paths.FAKE_LVM_GROUPS)
+        self.adoption = FileAdoption(node_paths, _path)
 
     def create(
         self, disk: Disk, owner: Uuid, *, together: MiB = 0, origin: str = "", mate: Disk | None = None
@@ -96,5 +100,14 @@ class VirtualLvm:
 
 
 def _as_file(disk: Disk) -> Disk:
-    vg, name = names.place(disk)
-    return msgspec.structs.replace(disk, template=DiskTemplate.FILE, logical_id=("loop", f"{_HOME.path}/{vg}/{name}"))
+    names.place(disk)
+    return msgspec.structs.replace(disk, template=DiskTemplate.FILE, logical_id=("loop", _path(disk.logical_id)))
+
+
+def _path(logical_id: LogicalId) -> str:
+    vg, name = names.pair(logical_id)
+    path = f"{_HOME.path}/{vg}/{name}"
+    problem = places.why_not_volume(path, (_HOME.path,))
+    if problem:
+        raise errors.StorageError(f"volume {vg}/{name} {problem}")
+    return path

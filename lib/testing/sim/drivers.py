@@ -26,7 +26,7 @@ SPACE_MIB = 1 << 20
 CHANGING = frozenset(
     {
         "start", "stop", "reboot", "clean_up", "set_devices", "set_memory",
-        "create", "remove", "open", "close", "rename",
+        "create", "remove", "open", "close", "rename", "adopt", "give_back",
         "prepare", "send", "finish", "depart", "abort",
         "assemble", "promote", "demote", "two_primaries", "disconnect", "detach", "attach",
     }

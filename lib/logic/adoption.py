@@ -1,0 +1,107 @@
+"""Storage that was there before the cluster knew of it, and becomes the disks of a new instance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ganeti import errors
+from ganeti.calls.adoption import Candidate, CandidatesLook, LogicalId, VolumeAdopt, VolumeGiveBack
+from ganeti.logic import checks, new_volumes
+from ganeti.logic.base import Env
+from ganeti.logic.devices import DiskSpec
+from ganeti.logic.steps import Effect, Parallel, Step
+from ganeti.model import disks
+from ganeti.model.config import Config
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Node
+from ganeti.model.types import Uuid
+
+
+async def find(env: Env, node: Node, template: DiskTemplate, specs: Sequence[DiskSpec]) -> tuple[Candidate, ...]:
+    """What the node has under the names that were given, fit to be adopted. Raises PrereqError."""
+    config = env.config
+    checks.takes_instances(node)
+    wanted = [_logical_id(config, spec) for spec in specs]
+    for index, logical_id in enumerate(wanted):
+        if logical_id in wanted[:index]:
+            raise errors.PrereqError("wrong_input", f"{_told(logical_id)} is given for two disks")
+        _check_free(config, node, template, logical_id)
+    question = CandidatesLook(template=template, logical_ids=tuple(wanted))
+    found = await checks.ask(env, node.uuid, question, "look at what shall be adopted")
+    for each in found:
+        if each.problem:
+            raise errors.PrereqError(
+                "wrong_state",
+                f"{_told(each.logical_id)} on {node.name} cannot be adopted: {each.problem}",
+                hint=each.hint,
+            )
+    return found
+
+
+def measured(specs: Sequence[DiskSpec], found: Sequence[Candidate]) -> tuple[DiskSpec, ...]:
+    """With the sizes that were found."""
+    return tuple(
+        msgspec.structs.replace(spec, size=candidate.size) for spec, candidate in zip(specs, found, strict=True)
+    )
+
+
+def steps(config: Config, env: Env, instance: Instance, found: Sequence[Candidate]) -> list[Step]:
+    """Its disks take the place of what was found; taken back by giving that its name back, never by removing it."""
+    node = config.nodes[instance.primary_node]
+    effects = []
+    for index, (disk, candidate) in enumerate(zip(instance.disks, found, strict=True)):
+        request = env.new_request()
+        effects.append(
+            Effect(
+                title=f"adopt {_told(candidate.logical_id)} on {node.name} as disk {index} of {instance.name}",
+                node=node.uuid,
+                call=VolumeAdopt(
+                    disk=disk, owner=instance.uuid, origin=instance.name, found=candidate, request=request
+                ),
+                undo=VolumeGiveBack(
+                    disk=disk,
+                    owner=instance.uuid,
+                    origin=instance.name,
+                    found=candidate,
+                    request=env.new_request(),
+                    undoes=request,
+                ),
+            )
+        )
+    return [Parallel(effects=tuple(effects))]
+
+
+def _logical_id(config: Config, spec: DiskSpec) -> LogicalId:
+    return (new_volumes.group(config, spec.vg), spec.adopt)
+
+
+def _told(logical_id: LogicalId) -> str:
+    return "/".join(str(part) for part in logical_id)
+
+
+def _check_free(config: Config, node: Node, template: DiskTemplate, logical_id: LogicalId) -> None:
+    """It is nobody's yet. Raises PrereqError."""
+    name = _told(logical_id)
+    for owner, disk in _known(config, node.uuid):
+        if (template, logical_id) in disks.names([disk]):
+            raise errors.PrereqError("resource_not_unique", f"{name} on {node.name} belongs to {owner}")
+    for pattern in config.cluster.reserved_lvs:
+        if re.match(pattern, name):
+            raise errors.PrereqError(
+                "wrong_state",
+                f"{name} is reserved by the administrator ({pattern})",
+                hint="gnt-cluster modify --reserved-lvs changes that",
+            )
+
+
+def _known(config: Config, node: Uuid) -> Iterator[tuple[str, Disk]]:
+    """Every disk that lies there, with whose it is."""
+    for instance in config.instances.values():
+        if node in instance.nodes:
+            for disk in instance.disks:
+                yield f"instance {instance.name}", disk
+    for detached in config.disks.values():
+        if node in detached.nodes:
+            yield f"the detached disk {detached.disk.name or detached.uuid}", detached.disk
