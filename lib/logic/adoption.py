@@ -32,12 +32,15 @@ async def find(env: Env, node: Node, template: DiskTemplate, specs: Sequence[Dis
     found = await checks.ask(env, node.uuid, question, "look at what shall be adopted")
     for each in found:
         if each.problem:
-            raise errors.PrereqError(
-                "wrong_state",
-                f"{_told(each.logical_id)} on {node.name} cannot be adopted: {each.problem}",
-                hint=each.hint,
-            )
+            text = f"{_told(each.logical_id)} on {node.name} cannot be adopted: {each.problem}"
+            raise errors.PrereqError("wrong_state", text, hint=each.hint or _still_to_undo(env, node))
     return found
+
+
+def _still_to_undo(env: Env, node: Node) -> str:
+    """It may be what an earlier attempt has not given back yet."""
+    waiting = [undo.title for undo in env.debts if undo.node == node.uuid]
+    return f"{node.name} has still to undo: " + "; ".join(waiting) if waiting else ""
 
 
 def measured(specs: Sequence[DiskSpec], found: Sequence[Candidate]) -> tuple[DiskSpec, ...]:

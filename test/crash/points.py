@@ -30,10 +30,15 @@ UPGRADE = tuple(
     for side in ("before", "after")
 )
 COMMANDS = UPGRADE
+#: passed by the node daemon whose volumes become disks of a new instance, and by one that gives them back
+ADOPTION = ("storage.adopt.marked", "storage.adopt.renamed")
+RETURN = ("storage.adopt.linked", "storage.adopt.returned")
 #: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
 NODE_ONLY = (
     *EXPORTS,
     *SNAPSHOTS,
+    *ADOPTION,
+    *RETURN,
     *("node.before_ssconf", "node.after_ssconf"),
     *("requests.before_begin", "requests.after_begin", "requests.before_end", "requests.after_end"),
     *("rpc.before_term", "rpc.after_term", "rpc.before_trust", "rpc.after_trust"),

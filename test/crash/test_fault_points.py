@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from crash.points import COMMANDS, EXPORTS, MASTER, SNAPSHOTS
+from crash.points import ADOPTION, COMMANDS, EXPORTS, MASTER, RETURN, SNAPSHOTS
 from functional.kit import Shell, wait_until
 
 # importing the daemons registers their points
@@ -221,7 +221,9 @@ def test_the_master_dies_there(shell, point, nth):
     _check(shell, jobs)
 
 
-@pytest.mark.parametrize("point", [point for point in faults.POINTS if point not in (*EXPORTS, *SNAPSHOTS, *COMMANDS)])
+@pytest.mark.parametrize(
+    "point", [point for point in faults.POINTS if point not in (*EXPORTS, *SNAPSHOTS, *COMMANDS, *ADOPTION, *RETURN)]
+)
 def test_a_node_dies_there(shell, point):
     node = shell.nodes[1]
     victim = Victim(shell, node, daemons.NODED, point)
@@ -285,3 +287,53 @@ def test_a_node_dies_there_while_disks_of_a_running_guest_are_kept(shell, point)
     wait_until("no snapshot is left", lambda: not [file for file in _files(shell) if ".snap" in file], timeout_s=60)
     shell.ok("gnt-backup", "remove", name)
     _check(shell, jobs)
+
+
+def _volumes(shell):
+    """All that lies in node2's volume group, with its content."""
+    home = shell.nodes[1].paths.local("/var/lib/ganeti/fake-lvm/vg1")
+    found = {}
+    for name in os.listdir(home):
+        with open(f"{home}/{name}", "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+@pytest.mark.parametrize("point", [*ADOPTION, *RETURN])
+def test_a_node_dies_there_while_it_adopts(shell, point):
+    """Its volumes are as they were found, or they are the disks; on the way back because the second one is gone."""
+    node, name = shell.nodes[1], f"a{(*ADOPTION, *RETURN).index(point)}.example"
+    home = node.paths.local("/var/lib/ganeti/fake-lvm/vg1")
+    os.makedirs(home, exist_ok=True)
+    os.chmod(os.path.dirname(home), 0o750)
+    for number in (1, 2):
+        with open(f"{home}/old{number}", "wb") as file:
+            file.write(f"content {number}".encode().ljust(1 << 20, b"."))
+    before = _volumes(shell)
+    hooks = node.paths.local("/etc/ganeti/hooks/instance-add-pre.d")
+    if point in RETURN:
+        os.makedirs(hooks, exist_ok=True)
+        with open(f"{hooks}/take", "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nmv {home}/old2 {home}/old2.gone\n")
+        os.chmod(f"{hooks}/take", 0o755)
+        before["old2.gone"] = before.pop("old2")
+    victim = Victim(shell, node, daemons.NODED, point)
+    disks = ("--disk=0:adopt=old1,vg=vg1", "--disk=1:adopt=old2,vg=vg1")
+
+    def work():
+        job = _submit(shell, "gnt-instance", "add", "-t", "plain", *disks, "--ignore-ipolicy", "-n", "node2", name)
+        wait_until("the adoption ends", lambda: _ended(shell, [job]), timeout_s=60)
+        return job
+
+    job = victim.live_through(work)
+    shutil.rmtree(hooks, ignore_errors=True)
+    assert victim.died, "the point was not passed: the test proves nothing"
+    shell.wait_for_answers()
+    if dict(shell.rows("gnt-job", "id,status"))[str(job)] == "success":
+        assert set(before.values()) <= set(_volumes(shell).values())
+        shell.ok("gnt-instance", "remove", "-f", name)
+    else:
+        shell.ok(*ADD, "next-" + name)  # what the node owes comes first
+        wait_until("all is as it was", lambda: _volumes(shell) == before, timeout_s=60)
+    shutil.rmtree(home)
+    _check(shell, [job])

@@ -51,10 +51,25 @@ NAMED = [{"size": 16}, {"size": 8, "name": "data"}]
 DETACH = op("SET_PARAMS", disks=[["detach", "data", {}]], ignore_ipolicy=True)
 ATTACH = op("SET_PARAMS", disks=[["attach", -1, {"name": "data"}]], ignore_ipolicy=True)
 
+
+def put_old_volumes(cluster: SimulatedCluster) -> None:
+    """What somebody made on node2 before it was one of the cluster's."""
+    home = Path(cluster.nodes[cluster.config.node("node2").uuid].paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+    home.mkdir(parents=True)
+    for name in ("old-root", "old-swap"):
+        (home / name).write_bytes(name.encode().ljust(1 << 20, b"."))
+
+
 #: operation → what must be there before, the operation, the calls at which it is interrupted, the undos that must run
 CASES: dict[str, tuple[list[Any], dict[str, Any], tuple[str, ...], set[str]]] = {
     "create": ([], create(), ("volume_create", "os_create"), {"volume_remove", "os_stop"}),
     "create shared": ([], SHARED, ("volume_create", "os_create"), {"volume_remove", "os_stop"}),
+    "adopt": (
+        [put_old_volumes],
+        create(disk_template="plain", disks=[{"adopt": "old-root"}, {"adopt": "old-swap"}]),
+        ("candidates_look", "volume_adopt", "instance_start"),
+        {"volume_give_back"},
+    ),
     "create, not started": ([], STOPPED, ("volume_close",), {"volume_remove", "os_stop"}),
     "rename": ([STOPPED], op("RENAME", new_name="web2"), ("volume_rename",), {"volume_rename"}),
     "startup, not remembered": ([STOPPED], op("STARTUP", no_remember=True), ("instance_start",), {"instance_stop"}),
@@ -187,6 +202,9 @@ async def interrupted(root: str, case: str, call: str, how: str) -> set[str]:
     before, wanted, _, _ = CASES[case]
     cluster = SimulatedCluster(root)
     for needed in before:
+        if callable(needed):
+            needed(cluster)
+            continue
         assert (await cluster.run(needed)).status is Status.SUCCESS
     rpc = Twice(cluster)
     cluster.rpc = rpc

@@ -96,7 +96,7 @@ def _places(disk: Disk, found: Candidate) -> tuple[str, str, str]:
 
 def _candidate(place: tuple[str, str], lv: parse.Lv | None) -> Candidate:
     if lv is None:
-        return Candidate(logical_id=place, problem="there is no such logical volume", hint="see lvs")
+        return Candidate(logical_id=place, problem="there is no such logical volume")
     problem, hint = why_not(lv)
     labels = tuple(tag for tag in lv.tags if tag.startswith(names.ORIGIN))
     return Candidate(logical_id=place, size=int(lv.size), labels=labels, problem=problem, hint=hint)
