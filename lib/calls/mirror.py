@@ -11,6 +11,7 @@ MirrorTwoPrimaries only for the time of a live migration
 MirrorDisconnect   alone; it stays up
 MirrorDetach       goes on without its own volumes, by the other half
 MirrorAttach       gets new volumes, which are then filled from the other half
+MirrorEnd          a minor of no instance is down; its volumes stay
 =================  =========================================================================================
 """
 
@@ -183,3 +184,18 @@ class MirrorPause(ChangingCall[None], frozen=True, tag="mirror_pause"):
     disk: Disk
     owner: Uuid
     paused: bool
+
+
+@call(reply=tuple[int, ...], reserve=Reserve.STORAGE)
+class MirrorMinors(Call[tuple[int, ...]], frozen=True, tag="mirror_minors"):
+    """All minors that are in use on the node, whoever uses them."""
+
+
+@call(reply=str, time=Time.SLOW, reserve=Reserve.STORAGE)
+class MirrorEnd(ChangingCall[str], frozen=True, tag="mirror_end"):
+    """Take a minor down that belongs to no instance, if it has volumes with our mark, or none, and nobody has it open.
+
+    Replies why it stays; empty: it is down.
+    """
+
+    minor: int

@@ -8,8 +8,14 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.instance import Guest, InstanceList, InstanceStop
+from ganeti.calls.mirror import MirrorEnd, MirrorMinors
+from ganeti.logic import verify_host
 from ganeti.logic.base import Env, LogicalUnit, implements
-from ganeti.logic.steps import Effect, OnFailure, Parallel, Step
+from ganeti.logic.steps import Effect, OnFailure, Parallel, Release, Step
+from ganeti.model.config import Config
+from ganeti.model.disks import used_minors
+from ganeti.model.locks import ALL, Level, LockPlan, exclusive
+from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
 from ganeti.ops.upkeep import OpGroupEndStrays
 
@@ -23,17 +29,43 @@ class Stray(msgspec.Struct, frozen=True, kw_only=True):
     guest: Guest
 
 
+class StrayMinor(msgspec.Struct, frozen=True, kw_only=True):
+    node: Uuid
+    node_name: str
+    minor: int
+
+
+class StrayFacts(msgspec.Struct, frozen=True, kw_only=True):
+    guests: tuple[Stray, ...]
+    minors: tuple[StrayMinor, ...]
+
+
 @implements(OpGroupEndStrays)
-class GroupEndStrays(LogicalUnit[OpGroupEndStrays, tuple[Stray, ...]]):
-    """It needs no locks, so it holds up nobody: an instance is in the configuration before its guest starts, and until
-    its guest has ended. The configuration is read after the guests were listed, and uuids are never used again.
+class GroupEndStrays(LogicalUnit[OpGroupEndStrays, StrayFacts]):
+    """For guests it needs no locks: an instance is in the configuration before its guest starts, and until its guest
+    has ended. The configuration is read after the guests were listed, and uuids are never used again.
+
+    Minors are there before their disk is in the configuration. Nobody makes one on a node whose resources are locked:
+    where they are not free now, or the node has still to undo something, its minors are left for another time.
 
     A guest of an instance that belongs on another node is none of these: which one is the right one is not known here.
     """
 
-    async def check(self, env: Env) -> tuple[Stray, ...]:
-        group = env.config.group(self.op.group_name).uuid
-        nodes = [node.uuid for node in env.config.online_nodes if node.group == group and node.vm_capable]
+    def locks(self, config: Config) -> LockPlan:
+        if not verify_host.uses_mirrors(config):
+            return LockPlan.of()
+        nodes = sorted(node.uuid for node in self._nodes(config))
+        return LockPlan.of(node_res=exclusive(*nodes), optional=(Level.NODE_RES,))
+
+    def _nodes(self, config: Config) -> list[Node]:
+        group = config.group(self.op.group_name).uuid
+        return [node for node in config.online_nodes if node.group == group and node.vm_capable]
+
+    async def check(self, env: Env) -> StrayFacts:
+        return StrayFacts(guests=await self._guests(env), minors=await self._minors(env))
+
+    async def _guests(self, env: Env) -> tuple[Stray, ...]:
+        nodes = [node.uuid for node in self._nodes(env.config)]
         answers = await env.rpc.many(nodes, InstanceList(hypervisors=env.config.cluster.enabled_hypervisors))
         known = env.config
         found = []
@@ -49,23 +81,62 @@ class GroupEndStrays(LogicalUnit[OpGroupEndStrays, tuple[Stray, ...]]):
             ]
         return tuple(sorted(found, key=lambda stray: (stray.node_name, stray.guest.name)))
 
-    def plan(self, facts: tuple[Stray, ...], env: Env) -> Sequence[Step]:
-        effects = tuple(
-            Effect(
-                title=f"end the guest {stray.guest.name} on {stray.node_name}",
-                node=stray.node,
-                call=InstanceStop(
-                    name=stray.guest.name,
-                    uuid=Uuid(stray.guest.uuid),
-                    hypervisor=stray.guest.hypervisor,
-                    timeout=_PATIENCE_S,
-                    request=env.new_request(),
-                ),
-                on_failure=OnFailure.WARN,
-            )
-            for stray in facts
-        )
-        return (Parallel(effects=effects),) if effects else ()
+    async def _minors(self, env: Env) -> tuple[StrayMinor, ...]:
+        config = env.config
+        if not verify_host.uses_mirrors(config):
+            return ()
+        held, indebted = env.held(Level.NODE_RES), {undo.node for undo in env.debts}
+        nodes = [
+            node.uuid
+            for node in self._nodes(config)
+            if (ALL in held or node.uuid in held) and node.uuid not in indebted
+        ]
+        answers = await env.rpc.many(nodes, MirrorMinors())
+        found = []
+        for node, answer in answers.items():
+            name = config.nodes[node].name
+            if isinstance(answer, errors.RpcError):
+                env.warn(f"the minors of {name} are not known: {answer}")
+                continue
+            strays = sorted(set(answer) - used_minors(config, node))
+            found += [StrayMinor(node=node, node_name=name, minor=minor) for minor in strays]
+        return tuple(sorted(found, key=lambda stray: (stray.node_name, stray.minor)))
 
-    def result(self, facts: tuple[Stray, ...]) -> list[list[str]]:
-        return [[stray.node_name, stray.guest.name] for stray in facts]
+    def plan(self, facts: StrayFacts, env: Env) -> Sequence[Step]:
+        steps: list[Step] = []
+        if facts.minors:
+            steps.append(Parallel(effects=tuple(self._end_minor(stray, env) for stray in facts.minors)))
+        if facts.guests:
+            # guests may take their time
+            steps.append(Release(title="let others use the nodes' resources", levels=(Level.NODE_RES,)))
+            steps.append(Parallel(effects=tuple(self._end_guest(stray, env) for stray in facts.guests)))
+        return steps
+
+    @staticmethod
+    def _end_minor(stray: StrayMinor, env: Env) -> Effect:
+        return Effect(
+            title=f"take minor {stray.minor} on {stray.node_name} down",
+            node=stray.node,
+            call=MirrorEnd(minor=stray.minor, request=env.new_request()),
+            on_failure=OnFailure.WARN,
+            hint=f"it is on {stray.node_name} and belongs to no instance; whoever uses it has to end that first",
+        )
+
+    @staticmethod
+    def _end_guest(stray: Stray, env: Env) -> Effect:
+        return Effect(
+            title=f"end the guest {stray.guest.name} on {stray.node_name}",
+            node=stray.node,
+            call=InstanceStop(
+                name=stray.guest.name,
+                uuid=Uuid(stray.guest.uuid),
+                hypervisor=stray.guest.hypervisor,
+                timeout=_PATIENCE_S,
+                request=env.new_request(),
+            ),
+            on_failure=OnFailure.WARN,
+        )
+
+    def result(self, facts: StrayFacts) -> list[list[list[str | int]]]:
+        guests: list[list[str | int]] = [[stray.node_name, stray.guest.name] for stray in facts.guests]
+        return [guests, [[stray.node_name, stray.minor] for stray in facts.minors]]

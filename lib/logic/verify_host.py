@@ -20,6 +20,11 @@ CERTIFICATE_ERROR_S = 7 * 86400.0
 PV_TOLERANCE = 1.03
 #: what the administrator's own script for the master's address is called
 MASTER_IP_SCRIPT = f"{paths.CONFIG_DIR.path}/scripts/master-ip-setup"
+#: after what verify finds
+_END_MINORS = (
+    "if this product left it behind, the watcher takes it down after gnt-cluster modify --maintain-node-health=yes; by "
+    "hand: drbdsetup down"
+)
 _EXCLUSION = "htools:iextags:"
 
 
@@ -98,7 +103,8 @@ def _mirrors(config: Config, node: Node, reply: VerifyReply, master: VerifyReply
         found.check(reply.drbd_version == master.drbd_version, "ENODEDRBDVERSION", name, text, is_warning=True)
     known = disks.used_minors(config, node.uuid)
     for minor in sorted(set(reply.minors) - known):
-        found.check(False, "ENODEDRBD", name, f"minor {minor} is in use but belongs to no instance")
+        text = f"minor {minor} is in use but belongs to no instance; {_END_MINORS}"
+        found.check(False, "ENODEDRBD", name, text)
     for minor, owner in sorted(_active_minors(config, node).items()):
         text = f"minor {minor} of {owner} is not active"
         found.check(minor in reply.minors, "ENODEDRBD", name, text)

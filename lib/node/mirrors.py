@@ -9,6 +9,8 @@ from ganeti.calls.mirror import (
     MirrorDemote,
     MirrorDetach,
     MirrorDisconnect,
+    MirrorEnd,
+    MirrorMinors,
     MirrorPause,
     MirrorPromote,
     MirrorResize,
@@ -19,6 +21,7 @@ from ganeti.calls.mirror import (
     SyncReply,
 )
 from ganeti.model.objects import Disk
+from ganeti.node import verify_host
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.node.volumes import storage_of
 from ganeti.storage.base import Mirror
@@ -116,3 +119,16 @@ def resize(call: MirrorResize, env: NodeEnv, context: Context) -> None:
 @handles(MirrorPause)
 def pause(call: MirrorPause, env: NodeEnv, context: Context) -> None:
     _mirror(call.disk, env).pause(call.disk, call.owner, paused=call.paused)
+
+
+@handles(MirrorMinors)
+def minors(call: MirrorMinors, env: NodeEnv, context: Context) -> tuple[int, ...]:
+    return verify_host.minors(env)
+
+
+@handles(MirrorEnd)
+def end(call: MirrorEnd, env: NodeEnv, context: Context) -> str:
+    for storage in env.storage.values():
+        if storage.mirror is not None and call.minor in storage.mirror.minors():
+            return storage.mirror.end(call.minor)
+    return ""

@@ -152,7 +152,9 @@ class OpClusterSetParams(OpCode, frozen=True, tag="OP_CLUSTER_SET_PARAMS"):
     ] = None
     maintain_node_health: Annotated[
         bool | None,
-        opt("--maintain-node-health", help="the watcher ends guests that belong to no instance", parse=Parse.YES_NO),
+        opt(
+            "--maintain-node-health", help="the watcher ends guests and DRBD minors of no instance", parse=Parse.YES_NO
+        ),
     ] = None
     enabled_user_shutdown: Annotated[
         bool | None, opt("--user-shutdown", help="a shutdown from inside the guest is meant", parse=Parse.YES_NO)

@@ -41,9 +41,9 @@ class OpGroupVerifyDisks(OpCode, frozen=True, tag="OP_GROUP_VERIFY_DISKS"):
 
 @operation(summary="group_name")
 class OpGroupEndStrays(OpCode, frozen=True, tag="OP_GROUP_END_STRAYS"):
-    """End the guests on nodes of a group that this product started and that belong to no instance.
+    """End what this product started on nodes of a group and what belongs to no instance: guests, mirrors' minors.
 
-    Result: (node, guest) of each.
+    Result: (node, guest) of each guest, and (node, minor) of each minor.
     """
 
     group_name: GroupName

@@ -61,6 +61,10 @@ class Mirror(Protocol):
         """All that are in use on this node."""
         ...
 
+    def end(self, minor: int) -> str:
+        """It is down, if its volumes carry our mark or it has none. Why it stays, or nothing."""
+        ...
+
 
 class Adoption(Protocol):
     """What a template can do besides whose disks may be storage that was there before. Raises StorageError."""

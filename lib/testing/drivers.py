@@ -270,6 +270,10 @@ class FailingMirror:
         found: tuple[int, ...] = self._do("minors", self.inner.minors)
         return found
 
+    def end(self, minor: int) -> str:
+        found: str = self._do("end", lambda: self.inner.end(minor))
+        return found
+
 
 class FailingAdoption:
     """The part of a `FailingStorage` that takes over what was there, whose plans it shares."""

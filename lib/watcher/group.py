@@ -131,12 +131,15 @@ class GroupRun:
 
     def _end_strays(self) -> None:
         op = {"OP_ID": "OP_GROUP_END_STRAYS", "group_name": self._name}
-        outcome = self._master.run({"strays": [op]}, "end guests of no instance")["strays"]
+        outcome = self._master.run({"strays": [op]}, "end guests and minors of no instance")["strays"]
         if outcome.results is None:
             log.error("guests of no instance are not looked for: %s", outcome.why)
             return
-        for node, guest in outcome.results[0]:
+        guests, minors = outcome.results[0]
+        for node, guest in guests:
             log.warning("%s: the guest %s belonged to no instance and was ended", node, guest)
+        for node, minor in minors:
+            log.warning("%s: minor %s belonged to no instance, job %s takes it down", node, minor, outcome.job)
 
     def _repair_disks(self, skip: set[str]) -> None:
         op = {"OP_ID": "OP_GROUP_VERIFY_DISKS", "group_name": self._name, "is_strict": self._strict}

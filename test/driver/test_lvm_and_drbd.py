@@ -458,6 +458,22 @@ def test_both_volumes_of_a_half_are_given_to_another_instance(tmp_path):
     tools.assert_finished()
 
 
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([(SHOW, UNKNOWN)], ""),
+        ([shown("connected"), ("lvs ...", BOTH), ("drbdsetup down resource0", "")], ""),
+        ([shown("connected"), ("lvs ...", BOTH), ("drbdsetup down resource0", HELD)], "something has it open"),
+        ([shown("connected"), ("lvs ...", EMPTY)], "/dev/xenvg/disk0_data does not carry our mark"),
+    ],
+)
+def test_a_minor_of_no_disk_ends_if_it_is_ours_and_nobody_has_it_open(tmp_path, steps, why):
+    storage, tools, clock = drbd(tmp_path, *steps)
+    assert storage.mirror.end(0).endswith(why)
+    assert clock.now == SteppedClock().now
+    tools.assert_finished()
+
+
 def test_closing_waits_until_nobody_has_it_open(tmp_path):
     storage, tools, clock = drbd(
         tmp_path, shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", HELD), ("drbdsetup down resource0", ""),

@@ -87,6 +87,14 @@ def test_fault_of_a_host(node2, found):
     assert codes(env) == [found]
 
 
+def test_a_minor_of_no_instance_is_told_with_what_to_do():
+    env = mirrored_env(node2={"minors": (1, 7)})
+    execute(CODED, env)
+    (text,) = lines(env)
+    assert "minor 7 is in use but belongs to no instance" in text
+    assert "gnt-cluster modify --maintain-node-health=yes" in text
+
+
 @pytest.mark.parametrize(
     ("exclusive", "sizes", "count"),
     [

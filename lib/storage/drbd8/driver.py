@@ -317,6 +317,23 @@ class DrbdStorage:
         with _told("cannot list the minors"):
             return tuple(sorted(self._kernel.minors()))
 
+    def end(self, minor: int) -> str:
+        with self._lock, _told(f"cannot take minor {minor} down"):
+            present = self._kernel.configured(minor)
+            if present is None:
+                return ""
+            # by volume group and name: those of a virtual node lie elsewhere
+            marked = (path.removeprefix("/dev") for path in self._lower.volumes())
+            if present.data and not any(present.data.endswith(name) for name in marked):
+                return f"minor {minor} stays: its volume {present.data} does not carry our mark"
+            try:
+                self._kernel.down(minor)
+            except errors.CommandFailed as err:
+                if "held open" not in err.output:
+                    raise
+                return f"minor {minor} stays: something has it open"
+        return ""
+
     def _is_ours(self, disk: Disk, link: Link, present: Configured, owner: Uuid) -> bool:
         """By its volumes, or, while it has none, by its ends."""
         if present.data:

@@ -27,7 +27,7 @@ class FakeMaster:
         self.nodes = {"node1": "boot-a", "node2": "boot-b"}
         self.groups = [(GROUP, "default", 2)]
         self.disks = [{}, [], {}]
-        self.strays = []
+        self.strays = [[], []]
         self.failing, self.endless = set(), set()
         self.jobs = {}
         self.reasons = []

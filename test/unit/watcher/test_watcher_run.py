@@ -81,12 +81,12 @@ def test_inactive_disks_are_activated_but_not_those_with_missing_volumes(world):
     assert world.master.asked("OP_GROUP_VERIFY_DISKS") == ["default"]
 
 
-def test_guests_of_no_instance_are_ended_only_where_that_is_wanted(world):
+def test_guests_and_minors_of_no_instance_are_ended_only_where_that_is_wanted(world):
     world.master.instances = {"web1": "running"}
     world.group_run()
     assert world.master.asked("OP_GROUP_END_STRAYS") == []
     world.master.values["maintain_node_health"] = True
-    world.master.strays = [["node2", "lost"]]
+    world.master.strays = [[["node2", "lost"]], [["node2", 7]]]
     world.group_run()
     assert world.master.asked("OP_GROUP_END_STRAYS") == ["default"]
 
