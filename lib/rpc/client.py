@@ -7,10 +7,8 @@ import contextlib
 import io
 import logging
 import os
-import socket
 import ssl
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -26,6 +24,7 @@ from ganeti.host.timings import Timings
 from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.paths import Paths
+from ganeti.rpc.connector import DEFAULT_LIMITS, Connector, Limits
 from ganeti.rpc.dispatch import MAX_BODY
 from ganeti.rpc.identity import Identity
 from ganeti.wire import codec
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-CONNECT_S = 5.0
 #: idle connections are kept so long; shorter than the server's limit
 KEEP_ALIVE_S = 60.0
 #: how long `close` waits for the other ends of connections that are being closed, in seconds
@@ -55,9 +53,6 @@ _BUSY_READ_S = 1.0
 _ALERT = "ALERT"
 #: an alert that comes at all comes within this
 _ALERT_S = 0.5
-#: a node that acknowledges nothing for so long has lost its power: without this a call waits for all of its time
-_DEAD_S = 30
-_KEEPALIVE_IDLE_S, _KEEPALIVE_EACH_S = 10, 5
 #: bodies from here on are sent in pieces, so that the event loop goes on meanwhile
 _LARGE = 256 * 1024
 
@@ -77,6 +72,7 @@ class Client:
         term: Callable[[], int],
         port: int = settings.NODED_PORT,
         patience_s: float = PATIENCE_S,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Raises PrereqError(environment_error) when the certificate files cannot be used."""
         self._paths = where
@@ -84,12 +80,12 @@ class Client:
         self._nodes = nodes
         self._term = term
         self._port = port
-        self._patience_s = patience_s
+        self._patience_s, self._limits = patience_s, limits
         self._files = (where.local(paths.NODE_CERT), where.local(paths.CA_CERT))
         self._seen = self._fingerprint()
         self._context = self._new_context()
         self._session: aiohttp.ClientSession | None = None
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._connector: Connector | None = None
         self.timings = Timings()  # of single exchanges, by call
         self._long_calls: dict[RequestId, bool] = {}  # under way; whether it shall stop
         self._slots: dict[tuple[str, Reserve], asyncio.Semaphore] = {}
@@ -122,23 +118,16 @@ class Client:
             log.error("%s; going on with those in memory", err)
 
     async def close(self) -> None:
-        if self._session is None:
+        if self._session is None or self._connector is None:
             return
-        connector = self._session.connector
-        if connector is not None:
-            # a TLS farewell would outlive the loop
-            await connector.close(abort_ssl=True)
+        # a TLS farewell would outlive the loop
+        await self._connector.close(abort_ssl=True)
         await self._session.close()
         self._session = None
         # connections that were closed earlier may still say theirs
         limit = time.monotonic() + FAREWELL_S
-        while any(each.fileno() != -1 for each in self._sockets) and time.monotonic() < limit:
+        while any(each.fileno() != -1 for each in self._connector.sockets) and time.monotonic() < limit:
             await asyncio.sleep(0.01)
-
-    def _new_socket(self, address: Any) -> socket.socket:  # Any: aiohttp's AddrInfoType
-        made = watched_socket(address)
-        self._sockets.add(made)
-        return made
 
     async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         """As in `calls.port.Rpc`."""
@@ -299,17 +288,10 @@ class Client:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            source = (self._me.address, 0) if self._me.address else None
-            connector = aiohttp.TCPConnector(
-                limit=0,  # the slots limit, each class on its own: a vote must not queue behind disks
-                keepalive_timeout=KEEP_ALIVE_S,
-                local_addr=source,
-                use_dns_cache=False,
-                socket_factory=self._new_socket,
-            )
+            self._connector = Connector(source=self._me.address, keepalive_s=KEEP_ALIVE_S, limits=self._limits)
             self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+                connector=self._connector,
+                timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
@@ -349,7 +331,7 @@ class Client:
         """
         source = (self._me.address, 0) if self._me.address else None
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(self._limits.both_s):
                 reader, writer = await asyncio.open_connection(
                     node.primary_ip, self._port, ssl=self._context, server_hostname=node.uuid, local_addr=source
                 )
@@ -409,17 +391,6 @@ def _is_alert(err: BaseException) -> bool:
     return any("_ALERT_" in str(argument).upper() for argument in err.args)
 
 
-def watched_socket(address: Any) -> socket.socket:  # Any: as getaddrinfo tells it
-    """One that notices the death of its other end, whether it is sending or waiting."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EACH_S)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _DEAD_S)
-    return made
-
-
 def _refused(node: Node) -> errors.RpcError:
     return errors.RpcError(
         node.name,
@@ -448,7 +419,7 @@ def _no_connection(node: Node, err: BaseException) -> errors.RpcError:
             hint="is its node daemon running?",
         )
     if isinstance(err, aiohttp.ServerTimeoutError):
-        return errors.RpcError(node.name, "unreachable", f"no connection to {node.primary_ip} within {CONNECT_S:g} s")
+        return errors.RpcError(node.name, "unreachable", str(err.__cause__ or err))
     return errors.RpcError(
         node.name,
         "timeout",

@@ -13,7 +13,8 @@ import aiohttp
 from ganeti.calls.base import Call
 from ganeti.model.objects import Node
 from ganeti.model.types import Uuid
-from ganeti.rpc.client import CONNECT_S, Client
+from ganeti.rpc.client import Client
+from ganeti.rpc.connector import DEFAULT_LIMITS
 from ganeti.rpc.dispatch import Peer
 from ganeti.rpc.identity import Identity
 from ganeti.testing.sim.loop import Process, the_loop
@@ -76,7 +77,7 @@ class Network:
         node = world.nodes[target]
         await asyncio.sleep(self.latency())
         if not self.reaches(source, target) or not node.is_on:
-            await asyncio.sleep(CONNECT_S)
+            await asyncio.sleep(DEFAULT_LIMITS.connect_s)
             raise aiohttp.ServerTimeoutError("no connection")
         if node.noded is None:
             raise NoConnection(errno.ECONNREFUSED, "Connection refused")

@@ -18,6 +18,7 @@ from ganeti.model.types import Uuid
 from ganeti.paths import Paths
 from ganeti.rpc import credentials
 from ganeti.rpc.client import Client
+from ganeti.rpc.connector import DEFAULT_LIMITS, Limits
 from ganeti.rpc.credentials import Credentials
 from ganeti.rpc.dispatch import Dispatcher, Peer
 from ganeti.rpc.identity import Identity
@@ -128,6 +129,7 @@ def new_client(tmp_path: Any, world: World) -> Callable[..., Client]:
         node: Node | None = None,
         port: int | None = None,
         patience_s: float = 5.0,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Client:
         nonlocal count
         count += 1
@@ -143,6 +145,7 @@ def new_client(tmp_path: Any, world: World) -> Callable[..., Client]:
             term=term,
             port=world.server.port if port is None else port,
             patience_s=patience_s,
+            limits=limits,
         )
 
     return make

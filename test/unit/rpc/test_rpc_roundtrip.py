@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -27,7 +28,7 @@ from ganeti.calls.node import TestDelay as Delay
 from ganeti.calls.task import TaskCancel, TaskPoll
 from ganeti.host import files, tls
 from ganeti.model.types import RequestId, Uuid
-from ganeti.rpc.client import watched_socket
+from ganeti.rpc.connector import DEFAULT_LIMITS, Limits, watched_socket
 from ganeti.rpc.pools import Pools
 from ganeti.rpc.trust import Trust
 
@@ -630,7 +631,71 @@ def test_warm_round_trip_is_fast(world, new_client):
 
 
 def test_a_node_that_lost_its_power_is_noticed_by_the_connection():
-    address = socket.getaddrinfo("127.0.0.1", 1, type=socket.SOCK_STREAM)[0]
-    with watched_socket(address) as made:
+    with watched_socket(socket.AF_INET) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+#: one part ends at once, the other one never
+AT_ONCE = 0.3
+
+
+def time_limit_of(new_client, listening, limits):
+    """What is said of the peer that listens there."""
+    client = new_client(port=listening.getsockname()[1], limits=limits)
+    began = time.monotonic()
+    (error,) = run(client, NodeVersion())
+    assert isinstance(error, errors.RpcError)
+    assert error.kind == "unreachable"
+    assert time.monotonic() - began < NodeVersion().time.value
+    return error.message
+
+
+def test_a_host_that_does_not_accept_is_given_up_after_the_limit_of_the_connection(new_client):
+    with socket.create_server((SERVER.address, 0), backlog=0) as listening:
+        # Linux drops the first packet of those for whom there is no place in the queue
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for each in waiting:
+                each.setblocking(False)
+                each.connect_ex(listening.getsockname())
+            said = time_limit_of(new_client, listening, Limits(connect_s=AT_ONCE, handshake_s=3600))
+        finally:
+            for each in waiting:
+                each.close()
+    assert "no connection to 127.0.0.1 within 0.3 s" in said
+
+
+def test_a_host_that_accepts_and_says_nothing_is_given_up_after_the_limit_of_the_handshake(new_client):
+    with socket.create_server((SERVER.address, 0), backlog=5) as listening:
+        said = time_limit_of(new_client, listening, Limits(connect_s=3600, handshake_s=AT_ONCE))
+    assert "the TLS handshake did not end within 0.3 s" in said
+
+
+def test_a_handshake_may_take_longer_than_a_connection(world, new_client):
+    assert DEFAULT_LIMITS.handshake_s > DEFAULT_LIMITS.connect_s
+    world.handlers[NodeVersion] = lambda call, execution: VERSION
+
+    def answer_late(listening):
+        """Passes on what comes to the real daemon, after a while."""
+        with listening.accept()[0] as near, socket.create_connection((SERVER.address, world.server.port)) as far:
+            threading.Event().wait(3 * AT_ONCE)
+            back = threading.Thread(target=_pass_on, args=(far, near))
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+    with socket.create_server((SERVER.address, 0)) as listening:
+        late = threading.Thread(target=answer_late, args=(listening,))
+        late.start()
+        limits = Limits(connect_s=AT_ONCE, handshake_s=60)
+        assert run(new_client(port=listening.getsockname()[1], limits=limits), NodeVersion()) == [VERSION]
+        late.join()
+
+
+def _pass_on(source, target):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
