@@ -81,7 +81,14 @@ def _adapted(config: Config) -> Iterator[AnyObject]:
 
 def _lines(before: Config, after: Config, notes: tuple[str, ...]) -> Iterator[str]:
     counts = Counter(obj.kind for obj in after.objects())
-    what = ", ".join(f"{counts[kind]} {kind}s" for kind in ("node", "group", "network", "instance") if counts[kind])
+    words = {
+        "node": "nodes",
+        "group": "groups",
+        "network": "networks",
+        "instance": "instances",
+        "disk": "detached disks",
+    }
+    what = ", ".join(f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind])
     yield f"Cluster {after.cluster.name}, master {after.master.name}: {what}"
     yield from (f"  - {note}" for note in notes)
     others = sorted(node.name for node in after.nodes.values() if node.offline)

@@ -8,7 +8,19 @@ from typing import Any
 
 from ganeti.model import params, policy, ssh
 from ganeti.model.config import Config
-from ganeti.model.objects import Cluster, Disk, DiskTemplate, Group, Instance, Network, Nic, Node, Object, Params
+from ganeti.model.objects import (
+    Cluster,
+    DetachedDisk,
+    Disk,
+    DiskTemplate,
+    Group,
+    Instance,
+    Network,
+    Nic,
+    Node,
+    Object,
+    Params,
+)
 from ganeti.model.types import Uuid
 
 # Any: JSON in a form that others laid down.
@@ -60,6 +72,10 @@ USUAL: dict[str, Any] = {
     "use_external_mip_script": False,
     "zeroing_image": "",
 }
+#: keys of the cluster that others do not know: there only if they say something
+OURS = ("lvm_self_repair", "lvm_self_repaired")
+#: key of a disk of no instance, with what others do not keep of one
+DETACHED = "detached"
 #: disks that are on no node of their own
 _SHARED = (DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.BLOCKDEV, DiskTemplate.RBD, DiskTemplate.EXT)
 
@@ -78,10 +94,11 @@ def export(config: Config, *, serial: int, builtin: Mapping[str, Params]) -> dic
         "networks": {net.uuid: _network(net, instances) for net in _ordered(config.networks.values())},
         "instances": {instance.uuid: _instance(instance) for instance in _ordered(instances)},
         "disks": {
-            disk.uuid: _disk(disk, index, instance)
+            disk.uuid: _disk(disk, f"disk/{index}", _nodes_of(disk, instance.primary_node), instance.ctime)
             for instance in _ordered(instances)
             for index, disk in enumerate(instance.disks)
-        },
+        }
+        | {each.uuid: _detached(each) for each in _ordered(config.disks.values())},
         "filters": {},
     }
 
@@ -108,6 +125,7 @@ def _cluster(config: Config, builtin: Mapping[str, Params]) -> dict[str, Any]:
     return {
         **{name: _plain(getattr(cluster, name)) if name in known else usual for name, usual in USUAL.items()},
         **{name: _plain(getattr(cluster, name)) for name in SAME},
+        **{name: getattr(cluster, name) for name in OURS if getattr(cluster, name)},
         **dict(zip(("ssh_key_type", "ssh_key_bits"), ssh.settings(cluster), strict=True)),
         **_common(cluster),
         "cluster_name": cluster.name,
@@ -201,32 +219,44 @@ def _nic(nic: Nic) -> dict[str, Any]:
     return found | {key: value for key, value in optional.items() if value is not None}
 
 
-def _disk(disk: Disk, index: int, instance: Instance) -> dict[str, Any]:
-    nodes = _nodes_of(disk, instance)
+def _disk(disk: Disk, iv_name: str, nodes: list[Uuid], ctime: float) -> dict[str, Any]:
     found: dict[str, Any] = {
         "dev_type": disk.template.value,
         "logical_id": list(disk.logical_id),
         # the data and metadata volumes of a mirror are on both of its nodes
-        "children": [{**_disk(child, index, instance), "nodes": nodes} for child in disk.children],
+        "children": [_disk(child, iv_name, nodes, ctime) for child in disk.children],
         "nodes": nodes,
-        "iv_name": f"disk/{index}",
+        "iv_name": iv_name,
         "size": disk.size,
         "mode": disk.mode.value,
         "params": disk.params,
         "uuid": disk.uuid,
         "serial_no": 1,
-        "ctime": instance.ctime,
-        "mtime": instance.ctime,
+        "ctime": ctime,
+        "mtime": ctime,
     }
     if disk.name:
         found["name"] = disk.name
     return found
 
 
-def _nodes_of(disk: Disk, instance: Instance) -> list[Uuid]:
+def _detached(detached: DetachedDisk) -> dict[str, Any]:
+    nodes = _nodes_of(detached.disk, detached.nodes[0])
+    return {
+        **_disk(detached.disk, "", nodes, detached.ctime),
+        **_common(detached),
+        DETACHED: {
+            "nodes": list(detached.nodes),
+            "owner": detached.owner,
+            "instance_name": detached.instance_name,
+        },
+    }
+
+
+def _nodes_of(disk: Disk, primary: Uuid) -> list[Uuid]:
     if disk.template is DiskTemplate.DRBD:
         return [Uuid(str(node)) for node in disk.logical_id[:2]]
-    return [] if disk.template in _SHARED else [instance.primary_node]
+    return [] if disk.template in _SHARED else [primary]
 
 
 def _network(network: Network, instances: Iterable[Instance]) -> dict[str, Any]:

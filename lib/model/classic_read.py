@@ -10,10 +10,21 @@ import msgspec
 
 from ganeti import errors
 from ganeti.model import params, policy, ssh
-from ganeti.model.classic import SAME, USUAL, never_given
+from ganeti.model.classic import DETACHED, OURS, SAME, USUAL, never_given
 from ganeti.model.classic_upgrade import Upgrade, table, wrong
 from ganeti.model.config import Config
-from ganeti.model.objects import AnyObject, Cluster, Disk, Group, Instance, Network, Nic, Node, Params
+from ganeti.model.objects import (
+    AnyObject,
+    Cluster,
+    DetachedDisk,
+    Disk,
+    Group,
+    Instance,
+    Network,
+    Nic,
+    Node,
+    Params,
+)
 
 # Any: untrusted JSON.
 
@@ -23,14 +34,25 @@ _TOP = ("version", "serial_no", "ctime", "mtime", "cluster", "nodes", "instances
         "filters")  # fmt: skip
 _CLUSTER_OWN = ("cluster_name", "master_node", "volume_group_name", "enabled_hypervisors", "enabled_disk_templates",
                 "hvparams", "beparams", "nicparams", "ndparams", "diskparams", "ipolicy", "tcpudp_port_pool",
-                "candidate_certs", "uuid", "serial_no", "ctime", "mtime", "tags", "dsahostkeypub")  # fmt: skip
+                "candidate_certs", "uuid", "serial_no", "ctime", "mtime", "tags", "dsahostkeypub", *OURS)  # fmt: skip
 #: keys of other objects that say nothing new or nothing that is kept
 _DERIVED = {
     "group": ("members",),
     "node": (),
     "instance": ("forthcoming", "osparams_private", "disks", "nics"),
     "network": ("reservations", "ext_reservations"),
-    "disk": ("nodes", "iv_name", "serial_no", "ctime", "mtime", "tags", "spindles", "dynamic_params", "children"),
+    "disk": (
+        "nodes",
+        "iv_name",
+        "serial_no",
+        "ctime",
+        "mtime",
+        "tags",
+        "spindles",
+        "dynamic_params",
+        "children",
+        DETACHED,
+    ),
 }
 _SHA256 = 64  # hex digits
 
@@ -81,6 +103,7 @@ class _Reader:
         ):
             for key, raw in data[part].items():
                 found.append(one(raw, f"$.{part}[{key!r}]"))
+        found += [self._detached(raw, f"$.disks[{key!r}]") for key, raw in data["disks"].items() if DETACHED in raw]
         if data["filters"]:
             self.notes.append(f"{len(data['filters'])} filter rules are not kept")
         for key in data:
@@ -113,6 +136,7 @@ class _Reader:
         fields = Cluster.__struct_fields__
         values = {name: raw[name] for name in SAME if raw.get(name) is not None}
         values |= {name: raw[name] for name in USUAL if name in fields}
+        values |= {name: raw[name] for name in OURS if raw.get(name)}
         for name, value in raw.items():
             is_usual = name in USUAL and (name in fields or value in (USUAL[name], None, {}, [], ""))
             if name not in SAME and name not in _CLUSTER_OWN and not is_usual:
@@ -189,6 +213,11 @@ class _Reader:
             self._disk(child, f"{path}.children[{index}]") for index, child in enumerate(raw["children"])
         )
         return self._make(Disk, values, path)
+
+    def _detached(self, raw: dict[str, Any], path: str) -> DetachedDisk:
+        values = {name: raw[name] for name in ("uuid", "serial_no", "ctime", "mtime", "tags")}
+        values |= {"name": raw["uuid"], "disk": self._disk(raw, path)}
+        return self._make(DetachedDisk, raw[DETACHED] | values, path)
 
     def _network(self, raw: dict[str, Any], path: str) -> Network:
         values = self._take(Network, raw, "network")

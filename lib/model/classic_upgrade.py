@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ganeti import errors
-from ganeti.model.classic import USUAL, VERSION
+from ganeti.model.classic import DETACHED, USUAL, VERSION
 
 # Any: untrusted JSON.
 
@@ -200,7 +200,8 @@ class Upgrade:
                     disk.setdefault("uuid", untrusted)
                 else:
                     disk, place = table(untrusted, f"{path}.disks[{index}]"), f"{path}.disks[{index}]"
-                self._disk(disk, place, index, instance)
+                self._disk(disk, place, f"disk/{index}")
+                disk.pop(DETACHED, None)
                 disks[disk["uuid"]] = disk
                 owned.append(disk["uuid"])
             instance["disks"] = owned
@@ -210,10 +211,38 @@ class Upgrade:
             self.notes.append(f"{renamed} instances are filed under their uuids, not their names")
         if disks and not apart:
             self.notes.append(f"{len(disks)} disks get a place of their own")
-        lost = sorted(set(apart) - set(disks))
-        if lost:
-            self.notes.append(f"disks that belong to no instance are left out: {', '.join(lost)}")
+        self._detached(apart, disks)
         self.data["instances"], self.data["disks"] = found, disks
+
+    def _detached(self, apart: dict[str, Any], disks: dict[str, Any]) -> None:
+        """Disks of no instance; where one lies has to be known. In other documents nobody says whose it was."""
+        alone, lost = [], []
+        for key, untrusted in apart.items():
+            path = f"$.disks[{key!r}]"
+            disk = table(untrusted, path)
+            disk.setdefault("uuid", key)
+            if not isinstance(disk["uuid"], str):
+                raise wrong(f"{path}.uuid", f"text is wanted, not {_kind(disk['uuid'])}")
+            if disk["uuid"] in disks:
+                continue
+            self._common(disk)
+            self._disk(disk, path, "")
+            ends = disk["logical_id"][:2] if disk.get("dev_type") == "drbd" else disk["nodes"]
+            told = table(disk.setdefault(DETACHED, {"nodes": ends}), f"{path}.{DETACHED}")
+            nodes = _list(told.get("nodes"), f"{path}.{DETACHED}.nodes")
+            if not nodes:
+                lost.append(key)
+                continue
+            if "owner" not in told:
+                alone.append(key)
+                told |= {"owner": disk["uuid"], "instance_name": ""}
+            places = (f"{path}.{DETACHED}.nodes[{index}]" for index in range(len(nodes)))
+            told["nodes"] = [self._node_uuid(node, place) for node, place in zip(nodes, places, strict=True)]
+            disks[disk["uuid"]] = disk
+        if alone:
+            self.notes.append(f"disks that belong to no instance become detached ones: {', '.join(sorted(alone))}")
+        if lost:
+            self.notes.append(f"disks of no instance and no node are left out: {', '.join(sorted(lost))}")
 
     def _nic(self, nic: dict[str, Any]) -> dict[str, Any]:
         if not nic.get("uuid"):
@@ -223,13 +252,15 @@ class Upgrade:
             nic["nicparams"] = {"mode": "bridged", "link": bridge} if bridge else {}
         return nic
 
-    def _disk(self, disk: dict[str, Any], path: str, index: int, instance: dict[str, Any]) -> None:
+    def _disk(self, disk: dict[str, Any], path: str, iv_name: str) -> None:
         if not disk.get("uuid"):
             disk["uuid"] = self._new_uuid()
+        if not isinstance(disk["uuid"], str):
+            raise wrong(f"{path}.uuid", f"text is wanted, not {_kind(disk['uuid'])}")
         disk.pop("physical_id", None)
         if isinstance(disk.get("dev_type"), str):
             disk["dev_type"] = _DEV_TYPES.get(disk["dev_type"], disk["dev_type"])
-        disk["iv_name"] = f"disk/{index}"
+        disk["iv_name"] = iv_name
         disk.setdefault("mode", "rw")
         disk["params"] = disk.get("params") or {}
         if not disk.get("nodes"):
@@ -241,7 +272,7 @@ class Upgrade:
                     logical[end] = self._node_uuid(logical[end], f"{path}.logical_id[{end}]")
         disk["children"] = _list(disk.get("children") or [], f"{path}.children")
         for place, child in enumerate(disk["children"]):
-            self._disk(table(child, f"{path}.children[{place}]"), f"{path}.children[{place}]", index, instance)
+            self._disk(table(child, f"{path}.children[{place}]"), f"{path}.children[{place}]", iv_name)
 
     def _networks(self) -> None:
         networks = table(self.data.get("networks") or {}, "$.networks")

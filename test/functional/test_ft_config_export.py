@@ -35,16 +35,17 @@ def test_a_configuration_moves_into_a_new_cluster(own_cluster, tmp_path):
     first, second, third = shell.nodes
     shell.ok("gnt-cluster", "modify", "-B", "vcpus=2")
     shell.ok(
-        "gnt-instance", "add", "-t", "file", "--disk", "0:size=1g", "-o", "busybox-linux", "-n", "node2",
-        "--no-install", "--no-name-check", "--no-ip-check", "web1.example",
+        "gnt-instance", "add", "-t", "file", "--disk", "0:size=1g", "--disk", "1:size=1g,name=spare",
+        "-o", "busybox-linux", "-n", "node2", "--no-install", "--no-start", "--no-name-check", "--no-ip-check",
+        "web1.example",
     )  # fmt: skip
+    shell.ok("gnt-instance", "modify", "--disk", "spare:detach", "web1.example")
     shell.ok("gnt-instance", "startup", "web1.example")
     before = _export(shell, first, str(tmp_path / "config.data"))
     assert json.loads(shell.ok("gnt-cluster", "export-config"))["cluster"] == before["cluster"]
     assert before["cluster"]["cluster_name"] == "cluster.vc.example"
     assert len(before["nodes"]) == 3
-    (disk,) = before["disks"].values()
-    assert disk["dev_type"] == "file"
+    assert [disk["dev_type"] for disk in before["disks"].values()] == ["file", "file"]
     (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "serial").write_text("4711\n")
     (tmp_path / "rapi").mkdir()
@@ -79,6 +80,8 @@ def test_a_configuration_moves_into_a_new_cluster(own_cluster, tmp_path):
     wait_until("equal copies", lambda: len(set(shell.positions())) == 1)
     shell.ok("gnt-cluster", "verify")
     assert shell.field("gnt-instance", "web1.example", "status") == "running"
+    assert "spare" in shell.ok("gnt-instance", "list-detached-disks")
+    shell.ok("gnt-instance", "remove-detached-disk", "--force", "spare")
 
 
 def test_the_tool_says_what_is_wrong_with_a_file(cluster, tmp_path):

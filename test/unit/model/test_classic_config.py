@@ -14,6 +14,7 @@ from ganeti.model.objects import (
     AdminState,
     AllocPolicy,
     Cluster,
+    DetachedDisk,
     Disk,
     DiskMode,
     DiskTemplate,
@@ -72,6 +73,8 @@ def _config():
                 tcpudp_port_pool=(11003, 11001),
                 volume_group_name="xenvg",
                 candidate_pool_size=3,
+                lvm_self_repair=True,
+                lvm_self_repaired="xenvg on node2",
                 serial_no=12,
                 ctime=1.5,
                 mtime=2.5,
@@ -114,8 +117,32 @@ def _config():
                 mtime=9.0,
             ),
             Instance(uuid="v2", name="web2", primary_node="n2", os="debian", hypervisor="fake"),
+            *_detached(),
         ]
     )
+
+
+def _detached():
+    """One of each kind, as far as it matters where they lie."""
+    mirror = Disk(
+        uuid="d6",
+        template=DiskTemplate.DRBD,
+        size=64,
+        logical_id=("n1", "n2", 11007, 3, 4, "0123abcd"),
+        children=(
+            Disk(uuid="d7", template=DiskTemplate.PLAIN, size=64, logical_id=("xenvg", "b_data")),
+            Disk(uuid="d8", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "b_meta")),
+        ),
+    )
+    file = Disk(uuid="d5", template=DiskTemplate.FILE, size=64, logical_id=("loop", "/srv/y"), name="spare")
+    shared = Disk(uuid="d9", template=DiskTemplate.SHAREDFILE, size=64, logical_id=("loop", "/srv/z"))
+    return [
+        DetachedDisk(
+            uuid=disk.uuid, name=disk.uuid, disk=disk, nodes=nodes, owner="v1", instance_name="web1",
+            ctime=3.0, mtime=4.0, serial_no=2,
+        )
+        for disk, nodes in ((file, ("n2",)), (mirror, ("n2", "n1")), (shared, ("n1",)))
+    ]  # fmt: skip
 
 
 def _export(config, serial=77):
@@ -169,9 +196,36 @@ def test_the_document_has_the_form_that_readers_expect():
     assert [child["dev_type"] for child in mirror["children"]] == ["plain", "plain"]
     assert [child["nodes"] for child in mirror["children"]] == [["n1", "n2"], ["n1", "n2"]]
     assert document["disks"]["d1"]["nodes"] == ["n1"]
+    detached = document["disks"]["d5"]
+    assert (detached["nodes"], detached["name"], detached["logical_id"]) == (["n2"], "spare", ["loop", "/srv/y"])
+    assert all("d5" not in instance["disks"] for instance in document["instances"].values())
+    assert document["disks"]["d6"]["nodes"] == ["n1", "n2"]
+    assert document["disks"]["d9"]["nodes"] == []
     network = document["networks"]["net1"]
     assert network["reservations"] == "0000010000000000"
     assert network["ext_reservations"] == "1100000000000011"
+
+
+def test_what_others_do_not_know_is_there_only_if_it_says_something():
+    cluster = msgspec.structs.replace(_config().cluster, lvm_self_repair=False, lvm_self_repaired="")
+    document = _export(Config.load([cluster, *list(_config().objects())[1:]]))
+    assert not [name for name in document["cluster"] if name.startswith("lvm_")]
+    assert not ["detached" for uuid in ("d1", "d2") if "detached" in document["disks"][uuid]]
+
+
+def test_disks_of_no_instance_in_documents_of_others_are_detached_ones():
+    document = json.loads(json.dumps(_export(_config())))
+    for uuid in ("d5", "d6", "d9"):
+        del document["disks"][uuid]["detached"]
+    found = _read(document)
+    assert {uuid: each.nodes for uuid, each in found.config.disks.items()} == {"d5": ("n2",), "d6": ("n1", "n2")}
+    assert "disks that belong to no instance become detached ones: d5, d6" in found.notes
+    assert "disks of no instance and no node are left out: d9" in found.notes
+
+
+def test_a_disk_that_an_instance_has_is_not_detached_whatever_is_said():
+    document = _broken(_put("disks", "d1", "detached", {"nodes": ["n1"], "owner": "v9", "instance_name": "x"}))
+    assert "d1" not in _read(document).config.disks
 
 
 TWO = {
@@ -313,13 +367,19 @@ def _put(*path_and_value):
         (_put("nodes", "n1", "offline", "no"), "$.nodes['n1'].offline: Expected `bool`, got `str`"),
         (_put("nodes", "n1", "group", "g9"), "$.nodes['n1'].group: there is no node group 'g9'"),
         (_put("instances", "v1", "primary_node", None), "$.instances['v1'].primary_node: there is no node None"),
-        (_put("instances", "v1", "disks", ["d9"]), "$.instances['v1'].disks[0]: there is no disk 'd9' in $.disks"),
+        (_put("instances", "v1", "disks", ["x"]), "$.instances['v1'].disks[0]: there is no disk 'x' in $.disks"),
         (_put("instances", "v1", "admin_state", "on"), "$.instances['v1'].admin_state: Invalid enum value 'on'"),
         (_put("instances", "v1", "nics", 0, "mac", 5), "$.instances['v1'].nics[0].mac: Expected `str`, got `int`"),
         (_put("instances", "v1", "nics", 0, "network", "x"), "nics[0].network: there is no network 'x'"),
         (_put("disks", "d1", "size", "1g"), "$.disks['d1'].size: Expected `int`, got `str`"),
         (_put("disks", "d2", "dev_type", "zfs"), "$.disks['d2'].template: Invalid enum value 'zfs'"),
         (_put("disks", "d2", "logical_id", 0, "n9"), "$.disks['d2'].logical_id[0]: there is no node 'n9'"),
+        (_put("disks", "d5", "detached", "nodes", ["n9"]), "$.disks['d5'].detached.nodes[0]: there is no node 'n9'"),
+        (_put("disks", "d5", "detached", "nodes", "n1"), "$.disks['d5'].detached.nodes: a list is wanted, not text"),
+        (_put("disks", "d5", "detached", "owner", 5), "$.disks['d5'].owner: Expected `str`, got `int`"),
+        (_put("disks", "d5", "uuid", []), "$.disks['d5'].uuid: text is wanted, not a list"),
+        (_put("disks", "d1", "uuid", 7), "$.disks['d1'].uuid: text is wanted, not a number"),
+        (_put("disks", "d5", "size", "1g"), "$.disks['d5'].size: Expected `int`, got `str`"),
         (_put("networks", "net1", "network", "x"), "$.networks['net1'].network"),
         (_put("networks", "net1", "ext_reservations", "012"), "$.networks['net1'].ext_reservations"),
         (_put("instances", "v2", "name", "web1"), "there is already a instance called 'web1'"),
