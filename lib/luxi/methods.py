@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ganeti.wire import words
+from ganeti.model import words
 from ganeti.wire.codec import CodecError
 
 MAX_JOB_ID = 10**12  # the store's keys have twelve digits
@@ -204,7 +204,7 @@ def normalise(method: str, untrusted_args: Any) -> list[Any]:
         args = msgspec.convert(untrusted_args, known.args, dec_hook=_decode)
     except msgspec.ValidationError as err:
         wanted = ", ".join(known.args.__struct_fields__) or "none"
-        problem = words.told(str(err), untrusted_args)
+        problem = words.told(str(err), untrusted_args, known.args)
         raise CodecError(f"arguments of {method}: {problem}; they are: {wanted}") from err
     return [_plain(name, getattr(args, name)) for name in known.args.__struct_fields__]
 

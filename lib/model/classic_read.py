@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ganeti import errors
-from ganeti.model import params, policy, ssh
+from ganeti.model import params, policy, ssh, words
 from ganeti.model.classic import DETACHED, OURS, SAME, USUAL, never_given
 from ganeti.model.classic_upgrade import Upgrade, table, wrong
 from ganeti.model.config import Config
@@ -117,8 +117,8 @@ class _Reader:
         try:
             return msgspec.convert(values, cls)
         except msgspec.ValidationError as err:
-            problem, _, inner = str(err).partition(" - at `$")
-            raise wrong(path + inner.removesuffix("`"), problem) from err
+            place, problem = words.parts(str(err), values, cls)
+            raise wrong(path + place, problem) from err
 
     def _take(self, cls: type[Any], raw: dict[str, Any], kind: str, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
         """The keys that are fields; of the others a note is made if they say something."""

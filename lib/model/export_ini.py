@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
+from ganeti.model import words
 from ganeti.model.objects import Params
 from ganeti.model.types import MiB
 
@@ -250,7 +251,10 @@ def _params(config: configparser.RawConfigParser, section: str) -> Params:
         return found
     try:
         return found | msgspec.json.decode(config.get(_EXACT, section), type=dict[str, str])
-    except (msgspec.DecodeError, msgspec.ValidationError) as err:
+    except msgspec.ValidationError as err:
+        problem = words.told(str(err), None, dict[str, str])
+        raise _wrong(f"{section} in section {_EXACT} cannot be read: {problem}") from err
+    except msgspec.DecodeError as err:
         raise _wrong(f"{section} in section {_EXACT} cannot be read: {err}") from err
 
 

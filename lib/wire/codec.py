@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import simplejson
 
-from ganeti.wire import words
+from ganeti.model import words
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def convert(untrusted: Any, form: type[T], *, strict: bool = True) -> T:
     try:
         return msgspec.convert(untrusted, form, strict=strict)
     except msgspec.ValidationError as err:
-        raise CodecError(words.told(str(err), untrusted)) from err
+        raise CodecError(words.told(str(err), untrusted, form)) from err
 
 
 def decode(untrusted: bytes | str, form: type[T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
@@ -29,19 +30,30 @@ _KINDS = {
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _UNITS = {"str": "characters", "array": "entries", "object": "members"}
 MAX_SHOWN = 80
+MAX_VALUES = 24
 
 
-def told(message: str, untrusted: Any) -> str:
-    """A message of msgspec about `untrusted`. Texts of it are not repeated: they may be secret. Any: JSON."""
-    match = _MESSAGE.fullmatch(message)
-    if match is None:
-        return message
-    path = match["path"] or ""
+def told(message: str, untrusted: Any, form: Any) -> str:
+    """A message of msgspec about `untrusted`, which was to have that form. Any: JSON; a type.
+
+    Texts of it are not repeated: they may be secret.
+    """
+    path, said = parts(message, untrusted, form)
     where = _where(path)
     if _KEY in message:
         where = f"a key of {where or 'the object'}"
-    said = _said(match["what"], _found(untrusted, path))
     return f"{where}: {said}" if where else said
+
+
+def parts(message: str, untrusted: Any, form: Any) -> tuple[str, str]:
+    """The place, as `.name[0]`, and what is wrong there."""
+    match = _MESSAGE.fullmatch(message)
+    if match is None:
+        return "", message
+    path = match["path"] or ""
+    if enum := _ENUM.fullmatch(match["what"]):
+        return path, _none_of(enum[1], form, path)
+    return path, _said(match["what"], _found(untrusted, path))
 
 
 def _said(what: str, found: str) -> str:
@@ -61,9 +73,51 @@ def _said(what: str, found: str) -> str:
         return f"unknown field `{match[1][:MAX_SHOWN]}`"
     if match := _MISSING.fullmatch(what):
         return f"the field `{match[1][:MAX_SHOWN]}` is missing"
-    if match := _ENUM.fullmatch(what):
-        return f"{match[1][:MAX_SHOWN]} is none of the values that there are"
     return what
+
+
+def _none_of(shown: str, form: Any, path: str) -> str:
+    # it takes a moment to import, which commands that work need not spend
+    from msgspec import inspect
+
+    here = [inspect.type_info(form)]
+    for member, index in _STEP.findall(path):
+        here = [inner for each in here for outer in _choices(each) for inner in _inner(outer, member, index)]
+    values: list[Any] = []
+    for each in (choice for outer in here for choice in _choices(outer)):
+        if isinstance(each, inspect.LiteralType):
+            values += each.values
+        elif isinstance(each, inspect.EnumType):
+            values += [member.value for member in each.cls]
+    listed = ", ".join(str(value) for value in dict.fromkeys(values)) if len(values) <= MAX_VALUES else ""
+    return f"{shown[:MAX_SHOWN]} is none of {listed or 'the values that there are'}"
+
+
+def _choices(outer: Any) -> Iterator[Any]:  # Any: of msgspec.inspect
+    """What a value may be, one by one."""
+    from msgspec import inspect
+
+    if isinstance(outer, inspect.UnionType):
+        for each in outer.types:
+            yield from _choices(each)
+    elif isinstance(outer, inspect.Metadata):
+        yield from _choices(outer.type)
+    else:
+        yield outer
+
+
+def _inner(outer: Any, member: str, index: str) -> Iterator[Any]:  # Any: of msgspec.inspect
+    """What may be at that place in it."""
+    from msgspec import inspect
+
+    if isinstance(outer, inspect.StructType):
+        yield from (field.type for field in outer.fields if field.encode_name == member)
+    elif isinstance(outer, inspect.DictType):
+        yield outer.value_type
+    elif isinstance(outer, inspect.TupleType) and index.isdecimal():
+        yield from outer.item_types[int(index) : int(index) + 1]
+    elif isinstance(outer, (inspect.VarTupleType, inspect.ListType, inspect.SetType, inspect.FrozenSetType)):
+        yield outer.item_type
 
 
 def _wanted(what: str, found: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -10,8 +11,17 @@ from msgspec import Meta, Struct
 from ganeti.wire import codec
 
 
+class Kind(enum.Enum):
+    X = "x"
+    Y = "y"
+
+
+Large = enum.Enum("Large", {f"n{number}": f"v{number}" for number in range(100)})  # type: ignore[misc]  # made in a loop
+
+
 class Inner(Struct, forbid_unknown_fields=True, frozen=True):
     size: Annotated[int, Meta(ge=1)] = 1
+    kind: Annotated[Kind, Meta(description="what it is")] | None = None
 
 
 class Form(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -27,6 +37,9 @@ class Form(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     colour: Literal["red", "blue"] = "red"
     is_up: bool | None = None
     texts: dict[str, str] = {}
+    kinds: dict[str, Kind] = {}
+    mixed: tuple[int, Kind] = (1, Kind.X)
+    large: Large | None = None
     inner: tuple[Inner, ...] = ()
 
 
@@ -48,7 +61,11 @@ class Form(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         ),
         ({"pair": [1]}, "pair: exactly 2 entries are wanted, not 1"),
         ({"few": [1, 2, 3]}, "few: at most 2 entries are wanted"),
-        ({"colour": "green"}, "colour: 'green' is none of the values that there are"),
+        ({"colour": "green"}, "colour: 'green' is none of blue, red"),
+        ({"kinds": {"a": "z"}}, "kinds: 'z' is none of x, y"),
+        ({"inner": [{"kind": "z"}]}, "inner entry 0.kind: 'z' is none of x, y"),
+        ({"mixed": [1, "z"]}, "mixed entry 1: 'z' is none of x, y"),
+        ({"large": "z"}, "large: 'z' is none of the values that there are"),
         ({"is_up": 3}, "is_up: true or false or null is wanted, not 3"),
         ({"texts": {"a": 1}}, "texts: a text is wanted, not a whole number"),
         ({"texts": {1: "a"}}, "a key of texts: a text is wanted, not a whole number"),
