@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.bootstrap import config_import, daemons
 from ganeti.bootstrap.membership import remove_everything
-from ganeti.host import files
+from ganeti.host import faults, files
 from ganeti.model.types import Uuid
 from ganeti.paths import File, Paths
 from ganeti.wire import codec
@@ -26,6 +26,13 @@ _NAMES = re.compile(
     r"config\.data.*|ssconf_.*|known_hosts|(server|client|rapi|spice|spice-ca)\.pem|rapi|rapi_users|hmac\.key"
     r"|cluster-domain-secret|ganeti_pub_keys|queue|watcher\..*|intent-to-upgrade|tempres\.data|.*\.backup-.*"
 )
+#: each file or directory that is moved, to either side
+BEFORE_MOVE = faults.register("import.before_move")
+AFTER_MOVE = faults.register("import.after_move")
+BEFORE_REMOVE = faults.register("import.before_remove")
+AFTER_REMOVE = faults.register("import.after_remove")
+BEFORE_BACK = faults.register("import.before_back")
+AFTER_BACK = faults.register("import.after_back")
 _UNFINISHED = frozenset(("queued", "waiting", "waitlock", "running", "canceling"))
 _JOB = re.compile(r"job-(\d{1,11})\Z")
 MAX_BYTES = 1 << 20
@@ -146,6 +153,8 @@ def import_directory(
     data = where.local(paths.DATA_DIR)
     is_own = os.path.realpath(root) == os.path.realpath(data)
     is_moved = is_own and os.path.exists(f"{data}/{ASIDE}/{CONFIG}")
+    if is_moved and os.path.exists(where.local(paths.IDENTITY)) and not os.path.exists(where.local(paths.INIT_MARK)):
+        return ("It was taken over already.", _way_back(data), config_import.NOW_START)
     # moved already: what is in our directory now is ours
     places = (f"{data}/{ASIDE}",) if is_moved else (root, f"{data}/{ASIDE}") if is_own else (root,)
     directory = Directory(*places)
@@ -167,8 +176,11 @@ def import_directory(
         last_job=found.last_job,
         also=lambda: _write(found, where),
     )[-1]
-    back = (f"The way back: gnt-cluster import-config --undo --yes-do-it; the old files are in {data}/{ASIDE}.",)
-    return (*wanted.lines, *found.lines, *(back if is_own else ()), last)
+    return (*wanted.lines, *found.lines, *((_way_back(data),) if is_own else ()), last)
+
+
+def _way_back(data: str) -> str:
+    return f"The way back: gnt-cluster import-config --undo --yes-do-it; the old files are in {data}/{ASIDE}."
 
 
 def _write(found: Found, where: Paths) -> None:
@@ -190,7 +202,9 @@ def move_aside(data: str) -> None:
 
 def _move(source: str, target: str) -> None:
     for name in sorted(_classic(source), key=lambda name: name == CONFIG):
+        faults.hit(BEFORE_MOVE)
         os.rename(f"{source}/{name}", f"{target}/{name}")
+        faults.hit(AFTER_MOVE)
     files.sync_directory(target)
     files.sync_directory(source)
 
@@ -213,14 +227,25 @@ def take_back(where: Paths) -> None:
         if daemons.is_running(where, daemon):
             raise errors.PrereqError("wrong_state", f"{daemon} runs on this host", hint="ganeti-daemons stop")
     if os.path.isdir(aside):
-        remove_everything(where)
-        for _, file, _, _ in _CARRIED:
-            if os.path.exists(where.local(file)):
-                os.unlink(where.local(file))
-        users = os.path.dirname(where.local(paths.RAPI_USERS))
-        if os.path.isdir(users) and not os.listdir(users):
-            os.rmdir(users)
+        if os.path.exists(f"{aside}/{CONFIG}"):
+            faults.hit(BEFORE_REMOVE)
+            _remove_ours(where)
+            faults.hit(AFTER_REMOVE)
+        # else they were not all moved yet, and nothing is ours
+        faults.hit(BEFORE_BACK)
         os.rename(aside, back)  # from here on nothing of this name may be removed: it may be theirs
+        faults.hit(AFTER_BACK)
         files.sync_directory(data)
     _move(back, data)
     os.rmdir(back)
+
+
+def _remove_ours(where: Paths) -> None:
+    remove_everything(where)
+    mark = where.local(paths.INIT_MARK)
+    for path in (mark, f"{mark}.lock", *(where.local(file) for _, file, _, _ in _CARRIED)):
+        if os.path.exists(path):
+            os.unlink(path)
+    users = os.path.dirname(where.local(paths.RAPI_USERS))
+    if os.path.isdir(users) and not os.listdir(users):
+        os.rmdir(users)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -13,12 +14,14 @@ from ganeti.bootstrap import daemons
 from ganeti.bootstrap.checks import check_not_a_member
 from ganeti.bootstrap.init import write_first_node
 from ganeti.bootstrap.membership import make_storage_directories, remove_everything
-from ganeti.host import files, net, tls
+from ganeti.host import faults, files, net, tls
 from ganeti.hypervisor import parameters
 from ganeti.logic.findings import Findings
 from ganeti.logic.verify_config import check_config
+from ganeti.master import job_filters
 from ganeti.model import classic_read
 from ganeti.model.config import Config
+from ganeti.model.jobs import FilterRule
 from ganeti.model.objects import AnyObject, Node
 from ganeti.model.types import Uuid
 from ganeti.paths import Paths
@@ -26,12 +29,19 @@ from ganeti.store.api import Note
 from ganeti.wire import codec
 
 MAX_BYTES = 1 << 30
+NOW_START = "Now start the daemons on this host: ganeti-daemons start."
+BEFORE_MARK = faults.register("import.before_mark")
+AFTER_MARK = faults.register("import.after_mark")
+BEFORE_CARRY = faults.register("import.before_carry")
+AFTER_CARRY = faults.register("import.after_carry")
+IMPORTED = faults.register("import.done")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration as it will be, but for certificates, and what to tell."""
 
     config: Config
+    rules: tuple[FilterRule, ...]
     lines: tuple[str, ...]
 
 
@@ -59,7 +69,24 @@ def plan(untrusted: object, *, new_uuid: Callable[[], Uuid]) -> Plan:
     builtin = {name: parameters.defaults(name) for name in parameters.HYPERVISORS}
     found = classic_read.read(untrusted, builtin=builtin, new_uuid=new_uuid)
     config = Config.load(_adapted(found.config))
-    return Plan(config=config, lines=tuple(_lines(found.config, config, found.notes)))
+    rules = tuple(_rules(found.rules))
+    return Plan(config=config, rules=rules, lines=tuple(_lines(found.config, config, found.notes, len(rules))))
+
+
+def _rules(raw_rules: tuple[dict[str, Any], ...]) -> Iterator[FilterRule]:  # Any: JSON, of the right types
+    for raw in raw_rules:
+        try:
+            yield job_filters.checked(
+                raw["uuid"],
+                priority=raw["priority"],
+                predicates=raw["predicates"],
+                action=raw["action"],
+                reason=raw["reason_trail"],
+                watermark=raw["watermark"],
+            )
+        except errors.PrereqError as err:
+            place = f"$.filters[{raw['uuid']!r}]"
+            raise errors.PrereqError("wrong_input", f"the configuration is wrong at {place}: {err.message}") from err
 
 
 def _adapted(config: Config) -> Iterator[AnyObject]:
@@ -79,14 +106,15 @@ def _adapted(config: Config) -> Iterator[AnyObject]:
         )
 
 
-def _lines(before: Config, after: Config, notes: tuple[str, ...]) -> Iterator[str]:
-    counts = Counter(obj.kind for obj in after.objects())
+def _lines(before: Config, after: Config, notes: tuple[str, ...], rules: int) -> Iterator[str]:
+    counts = Counter(obj.kind for obj in after.objects()) + Counter({"rule": rules})
     words = {
         "node": "nodes",
         "group": "groups",
         "network": "networks",
         "instance": "instances",
         "disk": "detached disks",
+        "rule": "job filters",
     }
     what = ", ".join(f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind])
     yield f"Cluster {after.cluster.name}, master {after.master.name}: {what}"
@@ -148,15 +176,21 @@ def import_file(
         if os.path.exists(where.local(paths.INIT_MARK)):
             remove_everything(where)
         check_not_a_member(where)
+        faults.hit(BEFORE_MARK)
         files.write(where, paths.INIT_MARK, wanted.config.cluster.name.encode() + b"\n")
-        _install(wanted.config, where, now=now, source=path, last_job=last_job)
+        faults.hit(AFTER_MARK)
+        _install(wanted, where, now=now, source=path, last_job=last_job)
+        faults.hit(BEFORE_CARRY)
         also()
+        faults.hit(AFTER_CARRY)
         os.unlink(where.local(paths.INIT_MARK))
+        faults.hit(IMPORTED)
         files.sync_directory(os.path.dirname(where.local(paths.INIT_MARK)))
-    return (*wanted.lines, "Now start the daemons on this host: ganeti-daemons start.")
+    return (*wanted.lines, NOW_START)
 
 
-def _install(config: Config, where: Paths, *, now: float, source: str, last_job: int) -> None:
+def _install(wanted: Plan, where: Paths, *, now: float, source: str, last_job: int) -> None:
+    config = wanted.config
     for directory in paths.DIRECTORIES:
         files.make_directory(where, directory)
     cluster, master = config.cluster, config.master
@@ -175,4 +209,5 @@ def _install(config: Config, where: Paths, *, now: float, source: str, last_job:
         now=now,
         note=Note(actor="gnt-cluster import-config", reason=os.path.basename(source)),
         last_job=last_job,
+        rules=wanted.rules,
     )

@@ -16,11 +16,11 @@ from ganeti.host import files, services, tls
 from ganeti.host.clock import Clock
 from ganeti.hypervisor import linux, parameters
 from ganeti.logic import cluster_values
-from ganeti.master import ssconf
-from ganeti.master.state import FLAGS_KEY, row, write_of
+from ganeti.master import private, ssconf
+from ganeti.master.state import FILTER_KEYS, FLAGS_KEY, row, write_of
 from ganeti.model import params, policy, policy_input
 from ganeti.model.config import Config
-from ganeti.model.jobs import Flags
+from ganeti.model.jobs import FilterRule, Flags
 from ganeti.model.objects import AnyObject, Cluster, Group, Node, Params, Put
 from ganeti.model.ssh import settings as ssh_settings
 from ganeti.model.types import Uuid
@@ -239,6 +239,7 @@ def write_first_node(
     now: float,
     note: Note,
     last_job: int = 0,
+    rules: Sequence[FilterRule] = (),
 ) -> None:
     """State, ssconf files and credentials of a cluster whose one voter is this node; the identity comes last."""
     config = _with_ssh_keys(Config.load(objects), where)
@@ -251,10 +252,20 @@ def write_first_node(
     flags = Flags(trust_serial=1, last_job=last_job)
     db.create(
         where.local(paths.STATE_DB),
-        [*(write_of(Put(obj)) for obj in config.objects()), row("meta", FLAGS_KEY, flags), formats.write()],
+        [
+            *(write_of(Put(obj)) for obj in config.objects()),
+            *(row("meta", FILTER_KEYS + rule.uuid, rule) for rule in rules),
+            row("meta", FLAGS_KEY, flags),
+            formats.write(),
+        ],
         voters=[me.uuid],
         now=now,
         note=note,
+        secrets={
+            private.name_of(obj.kind, obj.uuid): text
+            for obj in config.objects()
+            if (text := private.text_of(obj)) is not None
+        },
         ids=files.owner_ids(paths.STATE_DB, is_virtual=where.is_virtual),
     )
     write_ssconf(where, ssconf.render(config, lambda name: parameters.fill(name, hvparams.get(name, {}))))

@@ -11,7 +11,7 @@ from ganeti.cli import blocks, tables
 from ganeti.cli.blocks import Block
 from ganeti.host import files
 from ganeti.model import ranges
-from ganeti.ops.verbs import Argument, Call, Session, verb
+from ganeti.ops.verbs import Argument, Call, Session, flag, verb
 from ganeti.wire import codec
 
 
@@ -53,14 +53,21 @@ def info(session: Session, call: Call) -> int:
     return 0
 
 
-@verb("gnt-cluster", "export-config", arguments=(Argument(name="file", least=0, completes="file"),))
+@verb(
+    "gnt-cluster",
+    "export-config",
+    arguments=(Argument(name="file", least=0, completes="file"),),
+    options=(
+        flag("with_secrets", "--with-secrets", help="private parameters and secrets of mirrors too, as a backup needs"),
+    ),
+)
 def export_config(session: Session, call: Call) -> int:
     """Write the configuration as a classic config.data file, or to standard output.
 
-    It is JSON of version 3.0, for programs that read such files and as a backup: gnt-cluster import-config makes a
-    new cluster of it. The file is readable by its owner only. Jobs are not in it.
+    It is JSON of version 3.0, for programs that read such files and, with --with-secrets, as a backup: gnt-cluster
+    import-config makes a new cluster of it. The file is readable by its owner only. Jobs are not in it.
     """
-    document = session.call("ExportConfig")
+    document = session.call("ExportConfig", *([True] if call.given("with_secrets") else []))
     if not call.arguments:
         session.out(codec.dumps(document))
         return 0

@@ -71,6 +71,10 @@ class Switch(Args, frozen=True, array_like=True):
     value: bool
 
 
+class Exporting(Args, frozen=True, array_like=True):
+    with_secrets: bool = False
+
+
 class Pause(Args, frozen=True, array_like=True):
     until: float | None  # epoch seconds
 
@@ -182,7 +186,7 @@ METHODS: dict[str, Method] = {
     "QueryConfigValues": Method(Fields, is_question=True, is_bare=_is_words),
     "QueryClusterInfo": Method(NoArgs, is_question=True),
     "CheckQuorum": Method(NoArgs, is_question=True),
-    "ExportConfig": Method(NoArgs, is_question=True),
+    "ExportConfig": Method(Exporting, is_question=True),
     "QueryTags": Method(Tags, is_question=True),
     "QueryMetrics": Method(NoArgs, is_question=True),
 }

@@ -266,11 +266,18 @@ class Requests:
         self._leadership.check_quorum()
         return True
 
-    async def export_config(self) -> Any:
+    async def export_config(self, with_secrets: bool = False) -> Any:
         """The configuration in the classic config.data form."""
         builtin = {name: parameters.defaults(name) for name in parameters.HYPERVISORS}
         # a snapshot never changes: another thread may read it while this loop goes on
-        return await asyncio.to_thread(classic.export, self._state.config, serial=self._state.serial, builtin=builtin)
+        return await asyncio.to_thread(
+            classic.export,
+            self._state.config,
+            serial=self._state.serial,
+            builtin=builtin,
+            rules=self._state.filters,
+            with_secrets=with_secrets,
+        )
 
     async def query_metrics(self) -> Any:
         return self._measures()

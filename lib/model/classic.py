@@ -8,6 +8,7 @@ from typing import Any
 
 from ganeti.model import params, policy, ssh
 from ganeti.model.config import Config
+from ganeti.model.jobs import FilterRule
 from ganeti.model.objects import (
     Cluster,
     DetachedDisk,
@@ -76,12 +77,44 @@ USUAL: dict[str, Any] = {
 OURS = ("lvm_self_repair", "lvm_self_repaired")
 #: key of a disk of no instance, with what others do not keep of one
 DETACHED = "detached"
+#: place of the secret in the logical id of a mirrored disk
+SECRET = 5
+#: in the place of a secret
+HIDDEN = "<redacted>"
 #: disks that are on no node of their own
 _SHARED = (DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.BLOCKDEV, DiskTemplate.RBD, DiskTemplate.EXT)
 
 
-def export(config: Config, *, serial: int, builtin: Mapping[str, Params]) -> dict[str, Any]:
-    """The whole document. `serial`: of the last change; `builtin`: complete defaults by hypervisor."""
+def export(
+    config: Config,
+    *,
+    serial: int,
+    builtin: Mapping[str, Params],
+    rules: Iterable[FilterRule] = (),
+    with_secrets: bool = False,
+) -> dict[str, Any]:
+    """The whole document. `serial`: of the last change; `builtin`: complete defaults by hypervisor; `rules`: of jobs.
+
+    Without secrets `HIDDEN` is in the places of mirrors' secrets and of private parameters' values.
+    """
+    document = _document(config, serial, builtin, rules)
+    if not with_secrets:
+        document["cluster"]["osparams_private_cluster"] = _hidden(document["cluster"]["osparams_private_cluster"])
+        for instance in document["instances"].values():
+            instance["osparams_private"] = _hidden(instance["osparams_private"])
+        for disk in document["disks"].values():
+            if disk["dev_type"] == DiskTemplate.DRBD.value:
+                disk["logical_id"] = [*disk["logical_id"][:SECRET], HIDDEN]
+    return document
+
+
+def _hidden(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _hidden(value) if isinstance(value, Mapping) else HIDDEN for name, value in values.items()}
+
+
+def _document(
+    config: Config, serial: int, builtin: Mapping[str, Params], rules: Iterable[FilterRule]
+) -> dict[str, Any]:
     instances = list(config.instances.values())
     return {
         "version": VERSION,
@@ -99,7 +132,18 @@ def export(config: Config, *, serial: int, builtin: Mapping[str, Params]) -> dic
             for index, disk in enumerate(instance.disks)
         }
         | {each.uuid: _detached(each) for each in _ordered(config.disks.values())},
-        "filters": {},
+        "filters": {rule.uuid: _rule(rule) for rule in rules},
+    }
+
+
+def _rule(rule: FilterRule) -> dict[str, Any]:
+    return {
+        "uuid": rule.uuid,
+        "watermark": rule.watermark,
+        "priority": rule.priority,
+        "predicates": list(rule.predicates),
+        "action": list(rule.action) if len(rule.action) > 1 else rule.action[0],
+        "reason_trail": list(rule.reason_trail),
     }
 
 
@@ -203,7 +247,7 @@ def _instance(instance: Instance) -> dict[str, Any]:
         "hvparams": instance.hvparams,
         "beparams": instance.beparams,
         "osparams": instance.osparams,
-        "osparams_private": {},
+        "osparams_private": instance.osparams_private,
         "nics": [_nic(nic) for nic in instance.nics],
         "disks": [disk.uuid for disk in instance.disks],
         **_common(instance),

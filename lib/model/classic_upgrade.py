@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ganeti import errors
+from ganeti.model import policy
 from ganeti.model.classic import DETACHED, USUAL, VERSION
 
 # Any: untrusted JSON.
@@ -21,24 +22,24 @@ def wrong(path: str, problem: str, *, hint: str = "") -> errors.PrereqError:
 
 def table(untrusted: Any, path: str) -> dict[str, Any]:
     if not isinstance(untrusted, dict):
-        raise wrong(path, f"an object is wanted, not {_kind(untrusted)}")
+        raise wrong(path, f"an object is wanted, not {kind_of(untrusted)}")
     return untrusted
 
 
 def _list(untrusted: Any, path: str) -> list[Any]:
     if not isinstance(untrusted, list):
-        raise wrong(path, f"a list is wanted, not {_kind(untrusted)}")
+        raise wrong(path, f"a list is wanted, not {kind_of(untrusted)}")
     return untrusted
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     if value is None:
         return "null"
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return names[type(value)]
 
 
-def _objects(untrusted: Any, path: str) -> Iterator[tuple[str, dict[str, Any], str]]:
+def objects_of(untrusted: Any, path: str) -> Iterator[tuple[str, dict[str, Any], str]]:
     """(key, object, its path)"""
     for key, obj in table(untrusted, path).items():
         yield key, table(obj, f"{path}[{key!r}]"), f"{path}[{key!r}]"
@@ -51,14 +52,15 @@ class Upgrade:
         """Raises PrereqError that names the path of what cannot be used."""
         self.data = copy.deepcopy(table(untrusted, "$"))
         self.notes: list[str] = []
+        self.places: dict[str, str] = {}  # by uuid, in the document as it was
         self._new_uuid = new_uuid
         self._nodes: dict[str, str] = {}  # by old name or uuid: uuid
         self._check_version()
         for part in ("cluster", "nodes", "instances"):
             table(self.data.get(part), f"$.{part}")
         self._nodes_by_uuid()
-        self._groups()
         self._cluster()
+        self._groups()
         self._instances()
         self._networks()
         if "filters" not in self.data:
@@ -85,14 +87,21 @@ class Upgrade:
         if obj.get("tags") is None:
             obj["tags"] = []
 
+    def _add(self, found: dict[str, Any], obj: dict[str, Any], path: str) -> None:
+        """Raises PrereqError when another of its kind has its uuid."""
+        uuid = obj["uuid"]
+        if not isinstance(uuid, str) or uuid in found:
+            raise wrong(f"{path}.uuid", f"{uuid!r} is no unique text")
+        found[uuid] = obj
+        self.places[uuid] = path
+
     def _nodes_by_uuid(self) -> None:
         found: dict[str, Any] = {}
         renamed = 0
-        for key, node, path in _objects(self.data["nodes"], "$.nodes"):
+        for key, node, path in objects_of(self.data["nodes"], "$.nodes"):
             self._common(node)
+            self._add(found, node, path)
             uuid = node["uuid"]
-            if not isinstance(uuid, str) or uuid in found:
-                raise wrong(f"{path}.uuid", f"{uuid!r} is no unique text")
             renamed += key != uuid
             node.setdefault("name", key)
             self._nodes[key] = self._nodes[uuid] = uuid
@@ -100,7 +109,6 @@ class Upgrade:
                 self._nodes[node["name"]] = uuid
             if not node.get("secondary_ip"):
                 node["secondary_ip"] = node.get("primary_ip")
-            found[uuid] = node
         if renamed:
             self.notes.append(f"{renamed} nodes are filed under their uuids, not their names")
         self.data["nodes"] = found
@@ -116,39 +124,52 @@ class Upgrade:
             uuid = self._new_uuid()
             self.data["nodegroups"] = {uuid: {"uuid": uuid, "name": "default"}}
             self.notes.append("the node group 'default' is made")
-        groups = {}
-        for key, group, path in _objects(self.data["nodegroups"], "$.nodegroups"):
+        groups: dict[str, Any] = {}
+        for key, group, path in objects_of(self.data["nodegroups"], "$.nodegroups"):
             group.setdefault("uuid", key)
             self._common(group)
-            self._ipolicy(group, path, keep_std=False)
-            groups[group["uuid"]] = group
+            self._ipolicy(group, path, self._bounds())
+            group["ipolicy"].pop("std", None)
+            self._add(groups, group, path)
         self.data["nodegroups"] = groups
         first = next(iter(groups))
         for node in self.data["nodes"].values():
             if not node.get("group"):
                 node["group"] = first
 
-    def _ipolicy(self, obj: dict[str, Any], path: str, *, keep_std: bool) -> None:
-        """Bounds were one pair, `min` and `max`, before they became a list of pairs."""
+    def _ipolicy(self, obj: dict[str, Any], path: str, above: Any) -> None:
+        """Bounds were one pair, `min` and `max`, each in part, before they became a list of pairs.
+
+        `above`: the complete pairs that the parts were of.
+        """
         bounds = obj.get("ipolicy")
         if not bounds:
             obj["ipolicy"] = {}
             return
         bounds = table(bounds, f"{path}.ipolicy")
         if "min" in bounds or "max" in bounds:
-            bounds["minmax"] = [{"min": bounds.pop("min", {}), "max": bounds.pop("max", {})}]
-        if not keep_std:
-            bounds.pop("std", None)
+            whole = above[0]
+            bounds["minmax"] = [
+                {name: {**whole[name], **table(bounds.pop(name, {}), f"{path}.ipolicy.{name}")} for name in whole}
+            ]
+
+    def _bounds(self) -> Any:
+        """Of the cluster; wrong ones are told of when the cluster is read."""
+        found = self.data["cluster"]["ipolicy"].get("minmax")
+        is_good = isinstance(found, list) and found and isinstance(found[0], dict) and set(found[0]) == {"min", "max"}
+        whole = found if is_good else policy.builtin()["minmax"]
+        return whole if all(isinstance(part, dict) for part in whole[0].values()) else policy.builtin()["minmax"]
 
     def _cluster(self) -> None:
         cluster, path = self.data["cluster"], "$.cluster"
         self._common(cluster)
         cluster["master_node"] = self._node_uuid(cluster.get("master_node"), f"{path}.master_node")
-        self._ipolicy(cluster, path, keep_std=True)
+        self._ipolicy(cluster, path, policy.builtin()["minmax"])
         default = cluster.pop("default_hypervisor", None)
-        enabled = cluster.setdefault("enabled_hypervisors", [default] if default else [])
-        if default is not None and enabled[:1] != [default]:
-            cluster["enabled_hypervisors"] = [default, *(name for name in _list(enabled, path) if name != default)]
+        enabled = _list(cluster.get("enabled_hypervisors") or [], f"{path}.enabled_hypervisors")
+        cluster["enabled_hypervisors"] = enabled
+        if default is not None:
+            cluster["enabled_hypervisors"] = [default, *(name for name in enabled if name != default)]
         for name in ("beparams", "nicparams"):
             sets = table(cluster.get(name) or {}, f"{path}.{name}")
             sets["default"] = table(sets.get("default") or {}, f"{path}.{name}['default']")
@@ -161,7 +182,7 @@ class Upgrade:
         if "enabled_disk_templates" not in cluster:
             used = {
                 _DEV_TYPES.get(str(obj.get("disk_template")), str(obj.get("disk_template")))
-                for _, obj, _ in _objects(self.data["instances"], "$.instances")
+                for _, obj, _ in objects_of(self.data["instances"], "$.instances")
                 if obj.get("disk_template")
             }
             cluster["enabled_disk_templates"] = ["drbd", "plain", *sorted(used - {"drbd", "plain"})]
@@ -175,7 +196,7 @@ class Upgrade:
         disks: dict[str, Any] = {}
         renamed = 0
         apart = table(self.data.get("disks") or {}, "$.disks")
-        for key, instance, path in _objects(self.data["instances"], "$.instances"):
+        for key, instance, path in objects_of(self.data["instances"], "$.instances"):
             self._common(instance)
             renamed += key != instance["uuid"]
             instance.setdefault("name", key)
@@ -202,11 +223,13 @@ class Upgrade:
                     disk, place = table(untrusted, f"{path}.disks[{index}]"), f"{path}.disks[{index}]"
                 self._disk(disk, place, f"disk/{index}")
                 disk.pop(DETACHED, None)
-                disks[disk["uuid"]] = disk
+                if disk["uuid"] in disks:
+                    raise wrong(f"{path}.disks[{index}]", f"the disk {disk['uuid']!r} belongs to another instance too")
+                self._add(disks, disk, place)
                 owned.append(disk["uuid"])
             instance["disks"] = owned
             instance.pop("disk_template", None)
-            found[instance["uuid"]] = instance
+            self._add(found, instance, path)
         if renamed:
             self.notes.append(f"{renamed} instances are filed under their uuids, not their names")
         if disks and not apart:
@@ -222,8 +245,10 @@ class Upgrade:
             disk = table(untrusted, path)
             disk.setdefault("uuid", key)
             if not isinstance(disk["uuid"], str):
-                raise wrong(f"{path}.uuid", f"text is wanted, not {_kind(disk['uuid'])}")
+                raise wrong(f"{path}.uuid", f"text is wanted, not {kind_of(disk['uuid'])}")
             if disk["uuid"] in disks:
+                if disks[disk["uuid"]] is not disk:
+                    raise wrong(f"{path}.uuid", f"{disk['uuid']!r} is no unique text")
                 continue
             self._common(disk)
             self._disk(disk, path, "")
@@ -238,7 +263,7 @@ class Upgrade:
                 told |= {"owner": disk["uuid"], "instance_name": ""}
             places = (f"{path}.{DETACHED}.nodes[{index}]" for index in range(len(nodes)))
             told["nodes"] = [self._node_uuid(node, place) for node, place in zip(nodes, places, strict=True)]
-            disks[disk["uuid"]] = disk
+            self._add(disks, disk, path)
         if alone:
             self.notes.append(f"disks that belong to no instance become detached ones: {', '.join(sorted(alone))}")
         if lost:
@@ -256,7 +281,7 @@ class Upgrade:
         if not disk.get("uuid"):
             disk["uuid"] = self._new_uuid()
         if not isinstance(disk["uuid"], str):
-            raise wrong(f"{path}.uuid", f"text is wanted, not {_kind(disk['uuid'])}")
+            raise wrong(f"{path}.uuid", f"text is wanted, not {kind_of(disk['uuid'])}")
         disk.pop("physical_id", None)
         if isinstance(disk.get("dev_type"), str):
             disk["dev_type"] = _DEV_TYPES.get(disk["dev_type"], disk["dev_type"])
@@ -275,10 +300,11 @@ class Upgrade:
             self._disk(table(child, f"{path}.children[{place}]"), f"{path}.children[{place}]", iv_name)
 
     def _networks(self) -> None:
-        networks = table(self.data.get("networks") or {}, "$.networks")
-        for key, network, _ in _objects(networks, "$.networks"):
+        networks: dict[str, Any] = {}
+        for key, network, path in objects_of(self.data.get("networks") or {}, "$.networks"):
             network.setdefault("uuid", key)
             self._common(network)
+            self._add(networks, network, path)
         self.data["networks"] = networks
 
 

@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 #: after a file that took one second to make, the next may follow in so many
 REST = 10.0
-#: place of the secret in the logical id of a mirrored disk: it is not for everybody who has the key of confd
-_SECRET = 5
 
 
 def document(rows: list[tuple[str, str]], serial: int) -> tuple[Config, dict[str, Any]]:
@@ -36,8 +34,8 @@ def document(rows: list[tuple[str, str]], serial: int) -> tuple[Config, dict[str
     # who asks several candidates takes the answer with the highest serial for the newest
     found["cluster"]["serial_no"] = serial
     for disk in found["disks"].values():
-        if len(disk["logical_id"]) > _SECRET:
-            disk["logical_id"][_SECRET] = ""
+        if len(disk["logical_id"]) > classic.SECRET:
+            disk["logical_id"][classic.SECRET] = ""  # readers know it so
     return config, found
 
 

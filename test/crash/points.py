@@ -29,10 +29,17 @@ UPGRADE = tuple(
     )
     for side in ("before", "after")
 )
-COMMANDS = UPGRADE
 #: passed by the node daemon whose volumes become disks of a new instance, and by one that gives them back
 ADOPTION = ("storage.adopt.marked", "storage.adopt.renamed")
 RETURN = ("storage.adopt.linked", "storage.adopt.returned")
+#: passed by `gnt-cluster import-config` (unit/bootstrap/test_classic_import)
+IMPORT = (
+    *("import.before_move", "import.after_move", "import.before_mark", "import.after_mark"),
+    *("import.before_carry", "import.after_carry", "import.done"),
+)
+#: passed by its way back, in this order; files are moved there too
+IMPORT_BACK = ("import.before_remove", "import.after_remove", "import.before_back", "import.after_back")
+COMMANDS = (*UPGRADE, *IMPORT, *IMPORT_BACK)
 #: passed by node daemons alone: calls and their effects, and a candidate's copy that is given up or replaced
 NODE_ONLY = (
     *EXPORTS,
