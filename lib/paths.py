@@ -78,6 +78,7 @@ XEN_DIR = File(f"{_RUN}/xen-hypervisor", _ROOT, _ROOT, 0o700)
 XEN_CONFIG_DIR = File("/etc/xen", _ROOT, _ROOT, 0o755)  # of the system; a file there for each guest that runs
 FAKE_DIR = File(f"{_RUN}/fake-hypervisor", _ROOT, _ROOT, 0o700)
 FAKE_DRBD_DIR = File(f"{_RUN}/fake-drbd", _ROOT, _ROOT, 0o700)  # of virtual nodes
+FAKE_DEVICES_DIR = File("/srv/ganeti/fake-devices", _ROOT, _ROOT, 0o755)  # of virtual nodes: stands for /dev
 FAKE_LVM_DIR = File(f"{_DATA}/fake-lvm", _ROOT, _ROOT, 0o750)  # of virtual nodes
 FAKE_LVM_GROUPS = File(f"{_DATA}/fake-lvm-groups", _ROOT, _ROOT, 0o644)  # the same; a name a line
 SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
@@ -109,7 +110,14 @@ SHARED_SECRETS = {
 }
 
 #: directories that belong to the system or to the administrator: what is on them is not for us to say
-_NOT_OURS = ("XEN_CONFIG_DIR", "CONFIG_DIR", "FILE_STORAGE_DIR", "EXPORT_DIR", "SHARED_FILE_STORAGE_DIR")
+_NOT_OURS = (
+    "XEN_CONFIG_DIR",
+    "CONFIG_DIR",
+    "FILE_STORAGE_DIR",
+    "EXPORT_DIR",
+    "SHARED_FILE_STORAGE_DIR",
+    "FAKE_DEVICES_DIR",
+)
 
 
 def account_table() -> tuple[File, ...]:

@@ -15,20 +15,26 @@ from ganeti.logic.devices import DiskSpec
 from ganeti.logic.steps import Effect, Parallel, Step
 from ganeti.model import disks
 from ganeti.model.config import Config
+from ganeti.model.locks import new_name
 from ganeti.model.objects import Disk, DiskTemplate, Instance, Node
 from ganeti.model.types import Uuid
+from ganeti.storage.blockdev import names
+
+#: lock at the level of instances: a device has several names, and different ones on different nodes, so that those who
+#: want some wait for each other; the later one sees the earlier one's in the configuration
+DEVICES_LOCK = new_name("devices to adopt")
 
 
 async def find(env: Env, node: Node, template: DiskTemplate, specs: Sequence[DiskSpec]) -> tuple[Candidate, ...]:
     """What the node has under the names that were given, fit to be adopted. Raises PrereqError."""
     config = env.config
     checks.takes_instances(node)
-    wanted = [_logical_id(config, spec) for spec in specs]
-    for index, logical_id in enumerate(wanted):
-        if logical_id in wanted[:index]:
-            raise errors.PrereqError("wrong_input", f"{_told(logical_id)} is given for two disks")
-        _check_free(config, node, template, logical_id)
-    question = CandidatesLook(template=template, logical_ids=tuple(wanted))
+    wanted = [logical_id(config, template, spec) for spec in specs]
+    for index, name in enumerate(wanted):
+        if name in wanted[:index]:
+            raise errors.PrereqError("wrong_input", f"{_told(name)} is given for two disks")
+        _check_free(config, node, template, name)
+    question = CandidatesLook(template=template, logical_ids=tuple(wanted), known=_known_everywhere(config, template))
     found = await checks.ask(env, node.uuid, question, "look at what shall be adopted")
     for each in found:
         if each.problem:
@@ -76,21 +82,44 @@ def steps(config: Config, env: Env, instance: Instance, found: Sequence[Candidat
     return [Parallel(effects=tuple(effects))]
 
 
-def _logical_id(config: Config, spec: DiskSpec) -> LogicalId:
+def logical_id(config: Config, template: DiskTemplate, spec: DiskSpec) -> LogicalId:
+    """Of what is adopted, as it is found."""
+    if template is DiskTemplate.BLOCKDEV:
+        return (names.DRIVER, spec.adopt)
     return (new_volumes.group(config, spec.vg), spec.adopt)
 
 
-def _told(logical_id: LogicalId) -> str:
-    return "/".join(str(part) for part in logical_id)
+def _told(found: LogicalId) -> str:
+    return str(found[1]) if found[0] == names.DRIVER else "/".join(str(part) for part in found)
 
 
-def _check_free(config: Config, node: Node, template: DiskTemplate, logical_id: LogicalId) -> None:
+def device(env: Env, spec: DiskSpec) -> Disk:
+    """The disk that an existing device is."""
+    return Disk(
+        uuid=env.new_uuid(),
+        template=DiskTemplate.BLOCKDEV,
+        size=spec.size,
+        mode=spec.mode,
+        name=spec.name,
+        exportable=spec.exportable,
+        logical_id=logical_id(env.config, DiskTemplate.BLOCKDEV, spec),
+    )
+
+
+def _known_everywhere(config: Config, template: DiskTemplate) -> tuple[LogicalId, ...]:
+    """What all nodes see may be in use from any of them, under another name too."""
+    if template is not DiskTemplate.BLOCKDEV:
+        return ()
+    return tuple(disk.logical_id for _, disk in _known(config, None) if disk.template is template)
+
+
+def _check_free(config: Config, node: Node, template: DiskTemplate, wanted: LogicalId) -> None:
     """It is nobody's yet. Raises PrereqError."""
-    name = _told(logical_id)
-    for owner, disk in _known(config, node.uuid):
-        if (template, logical_id) in disks.names([disk]):
+    name = _told(wanted)
+    for owner, disk in _known(config, None if template is DiskTemplate.BLOCKDEV else node.uuid):
+        if (template, wanted) in disks.names([disk]):
             raise errors.PrereqError("resource_not_unique", f"{name} on {node.name} belongs to {owner}")
-    for pattern in config.cluster.reserved_lvs:
+    for pattern in config.cluster.reserved_lvs if template is DiskTemplate.PLAIN else ():
         if re.match(pattern, name):
             raise errors.PrereqError(
                 "wrong_state",
@@ -99,12 +128,12 @@ def _check_free(config: Config, node: Node, template: DiskTemplate, logical_id: 
             )
 
 
-def _known(config: Config, node: Uuid) -> Iterator[tuple[str, Disk]]:
-    """Every disk that lies there, with whose it is."""
+def _known(config: Config, node: Uuid | None) -> Iterator[tuple[str, Disk]]:
+    """Every disk that lies there (None: anywhere), with whose it is."""
     for instance in config.instances.values():
-        if node in instance.nodes:
+        if node is None or node in instance.nodes:
             for disk in instance.disks:
                 yield f"instance {instance.name}", disk
     for detached in config.disks.values():
-        if node in detached.nodes:
+        if node is None or node in detached.nodes:
             yield f"the detached disk {detached.disk.name or detached.uuid}", detached.disk

@@ -8,13 +8,13 @@ from typing import Any
 from ganeti import errors
 from ganeti.calls.base import ChangingCall
 from ganeti.calls.volume import VolumeGive
-from ganeti.logic import device_changes, owing
+from ganeti.logic import device_changes, devices, owing
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Effect, Parallel, Step
 from ganeti.model.config import Config
 from ganeti.model.disks import is_mirror
 from ganeti.model.locks import new_name
-from ganeti.model.objects import DetachedDisk, Disk, DiskTemplate, Instance
+from ganeti.model.objects import DetachedDisk, Disk, Instance
 from ganeti.model.types import RequestId, Uuid
 
 
@@ -64,7 +64,7 @@ def check_fits(config: Config, instance: Instance, disk: DetachedDisk) -> None:
             f"{instance.disk_template}",
             hint="an instance has disks of one template",
         )
-    if disk.disk.template is DiskTemplate.SHAREDFILE:
+    if disk.disk.template in devices.EXTERNAL:
         return
     lies = ", ".join(config.nodes[node].name for node in disk.nodes)
     is_there = instance.primary_node in disk.nodes

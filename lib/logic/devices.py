@@ -25,16 +25,19 @@ EXTERNAL = (
     DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER, DiskTemplate.RBD, DiskTemplate.EXT, DiskTemplate.BLOCKDEV,
 )  # fmt: skip
 #: templates that instances can have in this version
-AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES, DiskTemplate.PLAIN, DiskTemplate.DRBD)
+AVAILABLE = (DiskTemplate.DISKLESS, *FILE_TEMPLATES, DiskTemplate.PLAIN, DiskTemplate.DRBD, DiskTemplate.BLOCKDEV)
 
 _DISK_KEYS = ("size", "mode", "name", "exportable", "vg", "metavg")
 #: in place of a size, where a new instance takes over what is there
 _ADOPT = "adopt"
 #: templates whose disks may be what was there before
-ADOPTABLE = (DiskTemplate.PLAIN,)
+ADOPTABLE = (DiskTemplate.PLAIN, DiskTemplate.BLOCKDEV)
+#: those of them must be
+EXISTING = (DiskTemplate.BLOCKDEV,)
 _NIC_KEYS = ("mac", "ip", "mode", "link", "bridge", "vlan", "name", "network")
 _LABEL = re.compile(r"[\w.+:@-]{1,128}\Z", re.ASCII)
 _VG = re.compile(r"(?!-)[\w+.-]{1,127}\Z", re.ASCII)
+_DEVICE = re.compile(r"/dev/disk(?:/[\w.+:@,=#~-]+)+\Z", re.ASCII)
 _DIRECTORY = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*\Z", re.ASCII)
 
 
@@ -45,7 +48,7 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     exportable: bool = True
     vg: str = ""  # volume group; empty: the cluster's
     metavg: str = ""  # of a mirror's metadata
-    adopt: str = ""  # name of a logical volume that is there; empty: a new disk
+    adopt: str = ""  # name of a logical volume, or path of a device, that is there; empty: a new disk
 
 
 class NicChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +143,7 @@ def adopts(untrusted: Iterable[Mapping[str, Any]]) -> bool:
 def _check_adopted(found: Sequence[DiskSpec], template: DiskTemplate) -> None:
     taken = [spec for spec in found if spec.adopt]
     if not taken:
+        never_made(template)
         return
     if len(taken) < len(found):
         raise _wrong(
@@ -154,6 +158,26 @@ def _check_adopted(found: Sequence[DiskSpec], template: DiskTemplate) -> None:
         )
     if any(spec.metavg for spec in taken):
         raise _wrong(f"disks of template {template.value} have no metadata that could lie in a metavg")
+    if template is DiskTemplate.BLOCKDEV and any(spec.vg for spec in taken):
+        raise _wrong(f"disks of template {template.value} lie in no volume group")
+    check = _DEVICE if template is DiskTemplate.BLOCKDEV else _VG
+    for spec in taken:
+        if not check.match(spec.adopt) or ".." in spec.adopt.split("/"):
+            raise _wrong(
+                f"{spec.adopt!r} cannot be adopted as a disk of template {template.value}",
+                hint="write adopt=/dev/disk/by-id/NAME, or another name below /dev/disk that stays when disks are added"
+                if template is DiskTemplate.BLOCKDEV
+                else "write adopt=NAME,vg=GROUP; without vg it is looked for in the cluster's volume group",
+            )
+
+
+def never_made(template: DiskTemplate) -> None:
+    """Raises PrereqError for templates whose disks are always there before."""
+    if template in EXISTING:
+        raise _wrong(
+            f"disks of template {template.value} are devices that are there: none can be made",
+            hint="gnt-instance add -t blockdev --disk 0:adopt=/dev/disk/... takes them over",
+        )
 
 
 def disk(untrusted: Mapping[str, Any], what: str, *, may_adopt: bool = False) -> DiskSpec:
@@ -176,12 +200,8 @@ def disk(untrusted: Mapping[str, Any], what: str, *, may_adopt: bool = False) ->
 
 
 def _adopted(value: Any, what: str) -> str:
-    """The node checks the name as LVM does."""
-    if not isinstance(value, str) or not _VG.match(value):
-        raise _wrong(
-            f"{what}: adopt is {value!r}, which cannot be the name of a logical volume",
-            hint="write adopt=NAME,vg=GROUP; without vg it is looked for in the cluster's volume group",
-        )
+    if not isinstance(value, str) or not value:
+        raise _wrong(f"{what}: adopt is {value!r}", hint="write adopt=NAME")
     return value
 
 

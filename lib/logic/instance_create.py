@@ -73,7 +73,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
 
     def locks(self, config: Config) -> LockPlan:
         op = self.op
-        name = exclusive(new_name(op.instance_name))
+        one_by_one = (adoption.DEVICES_LOCK,) if self._template(config) in devices.EXISTING else ()
+        name = exclusive(new_name(op.instance_name), *one_by_one)
         # an import may get its template from the export, and the networks of its NICs
         is_import = op.mode == "import"
         networks = shared(ALL) if is_import and op.nics is None else shared(*networking.locked(config, op.nics or ()))
@@ -317,6 +318,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
             return ()
         if wanted.template in new_volumes.TEMPLATES:
             return tuple(new_volumes.make(env, spec, index, node, secondary) for index, spec in enumerate(wanted.disks))
+        if wanted.template in devices.EXISTING:
+            return tuple(adoption.device(env, spec) for spec in wanted.disks)
         directory = devices.file_directory(env.config.cluster, wanted.template, self.op.file_storage_dir, wanted.name)
         return tuple(
             devices.file_disk(spec, env.new_uuid(), wanted.template, wanted.file_driver, f"{directory}/disk{index}")

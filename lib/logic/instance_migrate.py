@@ -29,7 +29,7 @@ from ganeti.model.types import MiB
 from ganeti.ops.instance import OpInstanceFailover, OpInstanceMigrate
 
 #: where both nodes see the same disk, coherently enough for one of them at a time
-TEMPLATES = (DiskTemplate.SHAREDFILE, DiskTemplate.DRBD)
+TEMPLATES = (DiskTemplate.SHAREDFILE, DiskTemplate.BLOCKDEV, DiskTemplate.DRBD)
 _LONGEST_S = 4 * 3600 - 300  # the call's own limit comes later
 _SHORTEST_S = 600
 #: of the time that one pass over the memory takes

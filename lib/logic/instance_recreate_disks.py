@@ -19,7 +19,7 @@ from ganeti.model.config import Config
 from ganeti.model.disks import Mirror, grown, is_mirror
 from ganeti.model.jobs import Undo
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node, Put
+from ganeti.model.objects import AdminState, Disk, Instance, Node, Put
 from ganeti.ops.disks import OpInstanceRecreateDisks
 
 _KEYS = ("size", "mode")
@@ -193,7 +193,7 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
         gone = [uuid for uuid in instance.nodes if uuid not in changed.nodes]
         debts = (
             [undo for undo in volumes.removals(config, env, instance, instance.disks) if undo.node in gone]
-            if instance.disks[0].template is not DiskTemplate.SHAREDFILE
+            if instance.disks[0].template not in devices.EXTERNAL
             else []
         )
         return [

@@ -9,7 +9,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.volume import VolumeInfo, VolumeRemove
-from ganeti.logic import checks, hooks, starting, stopping, volumes
+from ganeti.logic import checks, devices, hooks, starting, stopping, volumes
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
@@ -47,6 +47,9 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemoveFacts]):
                     env.config.nodes[uuid],
                     hint="with --ignore-failures what lies on it is removed when it is back",
                 )
+        for disk in instance.disks:
+            if disk.template in devices.EXISTING:
+                env.report(f"device {disk.logical_id[1]} stays as it is")
         return RemoveFacts(instance=instance)
 
     def hooks(self, facts: RemoveFacts, config: Config) -> HookPlan:

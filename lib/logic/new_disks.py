@@ -20,6 +20,7 @@ def maker(env: Env, instance: Instance) -> Callable[[devices.DiskSpec, int], Dis
             raise errors.PrereqError("wrong_input", f"instance {instance.name} is diskless: it takes no disks")
         like = instance.disks[0]
         devices.available(like.template, env.config.cluster)
+        devices.never_made(like.template)
         if like.template in new_volumes.TEMPLATES:
             primary, *others = (env.config.nodes[uuid] for uuid in instance.nodes)
             return new_volumes.make(env, spec, index, primary, others[0] if others else None)
@@ -39,6 +40,7 @@ def converted(
             "wrong_input", f"the disks of {instance.name} are of template {template.value} already"
         )
     devices.available(template, env.config.cluster)
+    devices.never_made(template)
     if (template is DiskTemplate.DRBD) != (secondary is not None):
         wanted = "needs a secondary node" if secondary is None else "takes no secondary node"
         raise errors.PrereqError(

@@ -97,7 +97,13 @@ def remove(config: Config, env: Env, instance: Instance, on_failure: OnFailure) 
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return VolumeRemove(disk=disk, owner=instance.uuid, request=request), None
 
-    return _on(config, env, instance, nodes=instance.nodes, verb="remove", make=make, on_failure=on_failure)
+    only = _ours(instance.disks)
+    return _on(config, env, instance, nodes=instance.nodes, verb="remove", make=make, on_failure=on_failure, only=only)
+
+
+def _ours(disks: Sequence[Disk]) -> list[Disk]:
+    """Those that go when nobody has them any more: devices that were there before stay."""
+    return [disk for disk in disks if disk.template is not DiskTemplate.BLOCKDEV]
 
 
 def copy(config: Config, env: Env, instance: Instance, new: Sequence[Disk]) -> list[Step]:
@@ -127,7 +133,7 @@ def remove_some(config: Config, env: Env, instance: Instance, disks: Sequence[Di
         verb="remove",
         make=make,
         on_failure=OnFailure.OWE,
-        only=disks,
+        only=_ours(disks),
     )
 
 
@@ -135,7 +141,7 @@ def removals(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]
     """The same as what an interrupted operation still has to do."""
     found = []
     for node in instance.nodes:
-        for disk in disks:
+        for disk in _ours(disks):
             call = VolumeRemove(disk=disk, owner=instance.uuid, request=env.new_request())
             title = f"remove disk {disk.uuid} of {instance.name} on {config.nodes[node].name}"
             found.append(owing.owed(env, node, call, title))

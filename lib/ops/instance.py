@@ -59,7 +59,8 @@ class OpInstanceCreate(OpCode, frozen=True, tag="OP_INSTANCE_CREATE"):
         tuple[dict[str, Any], ...],
         opt(
             "--disk",
-            help="N:size=SIZE,mode=rw, one for each disk; N:adopt=VOLUME,vg=GROUP takes over what is there",
+            help="N:size=SIZE,mode=rw, one for each disk; N:adopt=VOLUME,vg=GROUP or N:adopt=/dev/disk/..."
+            " takes over what is there",
             parse=Parse.DEVICES,
             metavar="N:KEY=VALUE,...",
             others=(

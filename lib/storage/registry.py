@@ -10,6 +10,8 @@ from ganeti.model.types import MiB
 from ganeti.paths import Paths
 from ganeti.storage import wipe
 from ganeti.storage.base import Storage, Watch
+from ganeti.storage.blockdev.devices import Devices, FileDevices, KernelDevices
+from ganeti.storage.blockdev.driver import BlockdevStorage
 from ganeti.storage.diskless import DisklessStorage
 from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel, Kernel
@@ -27,6 +29,7 @@ def drivers(paths: Paths, runner: Runner, clock: Clock | None = None) -> dict[Di
     """
     time = clock or SystemClock()
     plain: Storage = VirtualLvm(paths) if paths.is_virtual else LvmStorage(runner, time)
+    devices: Devices = FileDevices(paths) if paths.is_virtual else KernelDevices(runner)
     kernel: Kernel = VirtualKernel(paths, time) if paths.is_virtual else DrbdKernel(runner)
 
     def zeroes(device: str, offset: MiB, size: MiB, watch: Watch) -> None:
@@ -40,5 +43,6 @@ def drivers(paths: Paths, runner: Runner, clock: Clock | None = None) -> dict[Di
         DiskTemplate.FILE: FileStorage(paths, account_table.FILE_STORAGE_DIR),
         DiskTemplate.SHAREDFILE: FileStorage(paths, account_table.SHARED_FILE_STORAGE_DIR),
         DiskTemplate.PLAIN: plain,
+        DiskTemplate.BLOCKDEV: BlockdevStorage(devices),
         DiskTemplate.DRBD: DrbdStorage(plain, kernel, time, zeroes),
     }

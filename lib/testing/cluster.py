@@ -27,7 +27,7 @@ from ganeti.model.objects import AnyObject, Cluster, Disk, DiskTemplate, Group, 
 from ganeti.model.types import JobId, RequestId, Uuid
 from ganeti.node import catalogue as node_catalogue
 from ganeti.node.base import HANDLERS, Context, NodeEnv
-from ganeti.paths import FAKE_DRBD_DIR, Paths
+from ganeti.paths import FAKE_DEVICES_DIR, FAKE_DRBD_DIR, Paths
 from ganeti.rpc.identity import Identity
 from ganeti.storage import registry
 from ganeti.storage.drbd8.virtual import POWERED_OFF
@@ -92,6 +92,9 @@ class SimulatedNode:
         shared = os.path.join(os.path.dirname(self.paths.root), "shared")
         os.makedirs(shared, exist_ok=True)
         os.symlink(shared, self.paths.local(settings.SHARED_FILE_STORAGE_DIR))
+        devices = os.path.join(os.path.dirname(self.paths.root), "devices")
+        os.makedirs(devices, exist_ok=True)
+        os.symlink(devices, self.paths.local(FAKE_DEVICES_DIR))
 
     @property
     def is_up(self) -> bool:
@@ -238,6 +241,7 @@ class SimulatedCluster:
                 DiskTemplate.SHAREDFILE,
                 DiskTemplate.PLAIN,
                 DiskTemplate.DRBD,
+                DiskTemplate.BLOCKDEV,
             ),
         )
         found: list[AnyObject] = [cluster, group]

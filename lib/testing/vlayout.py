@@ -69,6 +69,11 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return self.directory + "/shared"
 
     @property
+    def devices(self) -> str:
+        """Files below it stand for the devices that all nodes see."""
+        return self.directory + "/devices"
+
+    @property
     def run_base(self) -> str:
         return os.path.dirname(self.nodes[0].run_dir)
 

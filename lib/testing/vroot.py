@@ -7,7 +7,7 @@ import shlex
 import shutil
 import uuid
 
-from ganeti import settings
+from ganeti import paths, settings
 from ganeti.host import files
 from ganeti.host.partition import PARTITION_FILE
 from ganeti.testing.vlayout import SYSTEM_PATH, Layout, VirtualNode
@@ -62,6 +62,8 @@ def make(layout: Layout, node: VirtualNode, *, os_definitions: str) -> None:
     )
     _write(f"{node.root}/usr/bin/ssh", script, mode=0o755)
     link(layout.shared, node.root + settings.SHARED_FILE_STORAGE_DIR)
+    os.makedirs(layout.devices, exist_ok=True)
+    link(layout.devices, node.root + paths.FAKE_DEVICES_DIR.path)
     # kernels are read-only files of the machine: shared by all nodes
     if os.path.isdir("/boot"):
         link("/boot", node.root + "/boot")

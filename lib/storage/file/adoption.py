@@ -5,7 +5,6 @@ The mark beside the new name comes first and goes last, so that the way back kno
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import stat
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from ganeti import errors
 from ganeti.calls.adoption import Candidate, LogicalId
-from ganeti.host import faults, files
+from ganeti.host import faults, files, locked
 from ganeti.model.objects import Disk
 from ganeti.model.types import Uuid
 from ganeti.paths import Paths
@@ -106,24 +105,12 @@ class FileAdoption:
             return "it carries a mark" + (f" of disk {found.disk} of instance {found.owner}" if found else "")
         if not seen.st_size or seen.st_size % _MIB:
             return f"its size of {seen.st_size} bytes is not a whole number of MiB"
-        return "it is in use" if _is_in_use(local) else ""
+        return "it is in use" if locked.is_locked(local) else ""
 
 
 def _mark_of(local: str) -> mark.Mark | None:
     text = files.read_text(local + places.MARK)
     return mark.decode(text) if text is not None else None
-
-
-def _is_in_use(local: str) -> bool:
-    """Emulators lock the files of their disks."""
-    handle = os.open(local, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 @contextmanager

@@ -116,7 +116,21 @@ def _config():
                 ctime=7.0,
                 mtime=9.0,
             ),
-            Instance(uuid="v2", name="web2", primary_node="n2", os="debian", hypervisor="fake"),
+            Instance(
+                uuid="v2",
+                name="web2",
+                primary_node="n2",
+                os="debian",
+                hypervisor="fake",
+                disks=(
+                    Disk(
+                        uuid="d20",
+                        template=DiskTemplate.BLOCKDEV,
+                        size=100,
+                        logical_id=("manual", "/dev/disk/by-id/wwn-1"),
+                    ),
+                ),
+            ),
             *_detached(),
         ]
     )
@@ -201,6 +215,8 @@ def test_the_document_has_the_form_that_readers_expect():
     assert all("d5" not in instance["disks"] for instance in document["instances"].values())
     assert document["disks"]["d6"]["nodes"] == ["n1", "n2"]
     assert document["disks"]["d9"]["nodes"] == []
+    assert document["disks"]["d20"]["logical_id"] == ["manual", "/dev/disk/by-id/wwn-1"]
+    assert document["disks"]["d20"]["nodes"] == []
     network = document["networks"]["net1"]
     assert network["reservations"] == "0000010000000000"
     assert network["ext_reservations"] == "1100000000000011"

@@ -1,0 +1,1 @@
+"""Block devices that are there before the cluster and stay after it: disk template blockdev."""
