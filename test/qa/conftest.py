@@ -51,6 +51,8 @@ class Bed:
         command = words[0] if len(words) == 1 else shlex.join(words)
         begun = time.monotonic()
         done = self.call(node, command)
+        if done.returncode:
+            print(f"node{node}# {command}   [exit {done.returncode}]\n{done.stdout}{done.stderr}")
         assert done.returncode == 0, (node, command, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         took = time.monotonic() - begun
         if command.startswith("gnt-"):
@@ -134,7 +136,7 @@ def cluster(bed):
     for node in NODES:
         archive = subprocess.run(["tar", "-C", f"{ROOT}/test/qa/os", "-cz", "."], capture_output=True, check=True)
         done = subprocess.run(
-            [f"{BED}/ssh", str(node), "mkdir -p /srv/ganeti/os && tar -xz -C /srv/ganeti/os"],
+            [f"{BED}/ssh", str(node), "mkdir -p /srv/ganeti/os && tar -xz -C /srv/ganeti/os && sync"],
             input=archive.stdout,
             check=False,
         )

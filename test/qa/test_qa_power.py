@@ -16,12 +16,14 @@ def guest(cluster):
     remove(cluster)
 
 
-def test_the_secondary_of_a_new_instance_loses_power(cluster):
+@pytest.mark.parametrize("lost", ["secondary", "primary"])
+def test_an_end_of_a_new_instance_loses_power(cluster, lost):
     bed = cluster
     assert is_gone(bed), bed.is_empty()
+    nodes = "node1:node3" if lost == "secondary" else "node3:node1"
     making = Running(
         bed,
-        "gnt-instance add --ignore-ipolicy -t drbd --disk 0:size=128m -n node1:node3 -B memory=128 "
+        f"gnt-instance add --ignore-ipolicy -t drbd --disk 0:size=128m -n {nodes} -B memory=128 "
         f"--no-start --no-nics -o kernel-only {NAME}",
     )
     wait_until("its volumes are made", lambda: making.is_over() or bed.minors(3))
