@@ -1,4 +1,5 @@
-"""Undos that wait for their node. They run before any other changing call when the node is back.
+"""Undos that wait for their node. They run before any other changing call when the node is back, but for those that the
+node has just failed at: a call about other volumes does not wait until it fails at them again.
 
 In the order in which they came: one that the node fails at holds up later ones about the same volumes, which it may
 have to be done before. What may be the only good copy of a disk (`Undo.until_good`) is asked for now and then, and
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -34,6 +36,8 @@ R = TypeVar("R")
 
 #: how often nodes with debts are tried, in seconds
 INTERVAL_S = 20.0
+#: how long calls about other volumes go before a debt that the node has failed at; longer than until it is tried again
+REST_S = 60.0
 
 
 def new_debts(
@@ -56,13 +60,16 @@ def new_debts(
 class DebtPayer:
     """Implements `calls.port.Rpc` in front of the real one."""
 
-    def __init__(self, state: State, rpc: Rpc) -> None:
+    def __init__(self, state: State, rpc: Rpc, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._rpc = rpc
+        self._monotonic = monotonic
         self._committer: Committer | None = None
         self._busy: dict[Uuid, asyncio.Lock] = {}
         # by serial: after the loss of a node with hundreds of instances every new minor would read hundreds of calls
         self._mirrors: dict[int, tuple[Disk, ...]] = {}
+        # by serial: until when, and what it is about
+        self._resting: dict[int, tuple[float, frozenset[VolumeName]]] = {}
 
     def attach(self, committer: Committer) -> None:
         """From when on debts can be paid: the store takes commits."""
@@ -70,27 +77,32 @@ class DebtPayer:
 
     async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
         if isinstance(call, ChangingCall):
-            await self.pay(node)
+            await self.pay(node, before=call)
         return await self._rpc.one(node, call, progress=progress)
 
     async def many(self, nodes: Iterable[Uuid], call: Call[R]) -> dict[Uuid, R | errors.RpcError]:
         wanted = list(nodes)
         if isinstance(call, ChangingCall):
-            await asyncio.gather(*(self._pay_if_there(node) for node in wanted))
+            await asyncio.gather(*(self._pay_if_there(node, call) for node in wanted))
         return await self._rpc.many(wanted, call)
 
-    async def _pay_if_there(self, node: Uuid) -> None:
+    async def _pay_if_there(self, node: Uuid, before: Call[Any]) -> None:  # Any: whatever it replies
         try:
-            await self.pay(node)
+            await self.pay(node, before=before)
         except errors.RpcError as err:
             log.debug("debts of %s stay: %s", node, err)
 
     async def at(self, node: Node, call: Call[R]) -> R:
         return await self._rpc.at(node, call)
 
-    async def pay(self, node: Uuid) -> None:
-        """Run what the node owes. Raises RpcError when it cannot be reached."""
-        if self._committer is None or not self._due(node):
+    async def pay(self, node: Uuid, *, before: Call[Any] | None = None) -> None:  # Any: whatever it replies
+        """Run what the node owes. Raises RpcError when it cannot be reached.
+
+        `before` a call, what it has just failed at is left out, unless that is about volumes of the call.
+        """
+        concerned = links.volumes(before)
+        due = self._due(node)
+        if self._committer is None or all(before is not None and self._rests(debt, concerned) for debt in due):
             return
         async with self._busy.setdefault(node, asyncio.Lock()):
             failed: set[VolumeName] = set()
@@ -106,6 +118,10 @@ class DebtPayer:
                     continue
                 about = links.volumes(call)
                 if about & failed:
+                    self._rest(debt, about)
+                    failed |= about
+                    continue
+                if before is not None and self._rests(debt, concerned):
                     failed |= about
                     continue
                 try:
@@ -115,10 +131,21 @@ class DebtPayer:
                     if isinstance(err, errors.RpcError) and err.kind != "failed":
                         raise
                     log.warning("debt of job %s stays: %s: %s", debt.job, debt.undo.title, err)
+                    self._rest(debt, about)
                     failed |= about
                     continue
                 log.info("undone at last: %s (job %s)", debt.undo.title, debt.job)
                 await self._write(debt, None, debt.undo.title)
+
+    def _rest(self, debt: Debt, about: frozenset[VolumeName]) -> None:
+        if about:  # what is about no volume has to be done before everything
+            self._resting[debt.serial] = (self._monotonic() + REST_S, about)
+        if len(self._resting) > len(self._state.debts):
+            self._resting = {serial: one for serial, one in self._resting.items() if serial in self._state.debts}
+
+    def _rests(self, debt: Debt, concerned: frozenset[VolumeName]) -> bool:
+        until, about = self._resting.get(debt.serial, (0.0, frozenset()))
+        return self._monotonic() < until and not about & concerned
 
     async def settle(self, node: Uuid) -> Sequence[Undo]:
         """Pay, then tell what the node could not do or has to keep. Raises RpcError when it cannot be reached."""

@@ -344,7 +344,7 @@ def drbd(tmp_path, *steps, proc="none"):
     script, clock = Script(*steps), SteppedClock()
     place = tmp_path / "proc"
     place.write_text(recorded(f"proc-{proc}"))
-    kernel = DrbdKernel(script, proc=str(place), helper=str(tmp_path / "none"))
+    kernel = DrbdKernel(script, proc=str(place), helper=str(tmp_path / "none"), sendpage=str(tmp_path / "sendpage"))
     storage = DrbdStorage(LvmStorage(script, clock), kernel, clock, lambda *how: None)
     return storage, script, clock
 
@@ -563,6 +563,18 @@ def test_disconnecting_twice_and_pausing_twice_are_fine(tmp_path):
         storage.pause(MIRROR, "i-1", paused=wanted)
     storage.resize(MIRROR, "i-1", size=256)
     tools.assert_finished()
+
+
+def test_pages_of_a_guest_are_not_left_to_a_connection(tmp_path):
+    switch = tmp_path / "sendpage"
+    switch.write_text("N\n")
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, (SHOW, UNKNOWN), ("drbdsetup new-resource resource0", ""),
+        ("drbdsetup new-minor resource0 0 0", ""), *ATTACH, CONNECT,
+    )  # fmt: skip
+    storage.assemble(MIRROR, "i-1")
+    tools.assert_finished()
+    assert switch.read_text() == "Y"
 
 
 def test_the_module_is_checked(tmp_path):

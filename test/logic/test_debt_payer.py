@@ -13,7 +13,7 @@ from ganeti import errors
 from ganeti.calls.base import Call, encode
 from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.volume import VolumeRemove
-from ganeti.master.debts import DebtPayer
+from ganeti.master.debts import REST_S, DebtPayer
 from ganeti.master.state import State, write_of
 from ganeti.model.jobs import Debt, Undo
 from ganeti.model.objects import Disk, DiskTemplate, Put
@@ -35,13 +35,15 @@ class World:
         self.state.load((write.table, write.key, write.value or "") for write in writes)
         self.state.debts = {debt.serial: debt for debt in debts}
         self.failing: set[str] = set()
+        self.failed: list[str] = []
         self.broken: set[str] = set()
         self.silent: set[Uuid] = set()
         self.removed: list[str] = []
         self.asked: list[str] = []  # to remove these, whatever came of it
         self.status: MirrorStatus = GOOD
         self.on_question: Callable[[], None] = lambda: None
-        self.payer = DebtPayer(self.state, cast("Any", self))
+        self.now = 0.0
+        self.payer = DebtPayer(self.state, cast("Any", self), monotonic=lambda: self.now)
         self.payer.attach(cast("Any", self))
 
     async def one(self, node: Uuid, call: Call[Any], *, progress: Any = None) -> Any:
@@ -57,9 +59,13 @@ class World:
         if name in self.broken:
             raise errors.StorageError("its id is not a mirror's")
         if name in self.failing:
+            self.failed.append(name)
             raise errors.RpcError(node, "failed", "input/output error")
         self.removed.append(name)
         return None
+
+    async def many(self, nodes: Sequence[Uuid], call: Call[Any]) -> dict[Uuid, Any]:
+        return {node: await self.one(node, call) for node in nodes}
 
     async def commit(self, note: Any, *, writes: Sequence[Write]) -> None:
         await asyncio.sleep(0)
@@ -203,3 +209,41 @@ def test_minors_that_are_owed_follow_the_debts() -> None:
     assert list(world.payer.mirrors(None)) == []
     world.state.debts[3] = msgspec.structs.replace(first, serial=3, undo=msgspec.structs.replace(first.undo, call={}))
     assert list(world.payer.mirrors(None)) == []
+
+
+def removal(name: str) -> VolumeRemove:
+    """Asked for by somebody, not owed."""
+    return VolumeRemove(disk=volume(name), owner=GONE, request=RequestId(name), undoes=RequestId(f"of {name}"))
+
+
+def test_what_a_node_fails_at_does_not_hold_up_calls_about_other_volumes() -> None:
+    world = World(debt(1, "a"), debt(2, "a"))
+    world.failing = {"a"}
+    assert run(world) == []
+    assert world.failed == ["a"]
+    asyncio.run(world.payer.one(node_uuid(2), removal("b")))
+    asyncio.run(world.payer.many([node_uuid(2)], removal("c")))
+    assert (world.removed, world.failed) == (["b", "c"], ["a"]), "it is not tried again before them"
+
+    world.now += REST_S
+    asyncio.run(world.payer.one(node_uuid(2), removal("d")))
+    assert world.failed == ["a", "a"], "it has been left alone for long enough"
+
+
+def test_what_a_node_fails_at_is_tried_before_a_call_about_the_same_volume() -> None:
+    world = World(debt(1, "a"), debt(2, "b"))
+    world.failing = {"a"}
+    assert run(world) == ["b"]
+    world.failing = set()
+    asyncio.run(world.payer.one(node_uuid(2), removal("a")))
+    assert world.removed == ["b", "a", "a"]
+    assert not world.state.debts
+
+
+def test_new_debts_are_paid_before_the_next_call_beside_one_that_the_node_fails_at() -> None:
+    world = World(debt(1, "a"))
+    world.failing = {"a"}
+    assert run(world) == []
+    world.state.debts[2] = debt(2, "b")
+    asyncio.run(world.payer.one(node_uuid(2), removal("c")))
+    assert (world.removed, world.failed) == (["b", "c"], ["a"])

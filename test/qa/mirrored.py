@@ -62,12 +62,22 @@ def remove(bed):
     wait_until("nothing is left", lambda: is_gone(bed), timeout_s=120)
 
 
+def place(bed):
+    """Node of the guest, other node, as the cluster has it."""
+    first, second = bed.ok(1, "gnt-instance", "list", "--no-headers", "-o", "pnode,snodes", NAME).split()
+    return int(first[4]), int(second[4])
+
+
 def home(bed):
     """Node of the guest, other node, minor on the first."""
-    first, second = bed.ok(1, "gnt-instance", "list", "--no-headers", "-o", "pnode,snodes", NAME).split()
-    node = int(first[4])
+    node, other = place(bed)
     ((minor, _),) = bed.minors(node).items()
-    return node, int(second[4]), minor
+    return node, other, minor
+
+
+def is_arriving(bed, node):
+    """A guest is being received there; one that has left may still be ending."""
+    return f"{NAME}--incoming" in bed.domains(node)
 
 
 def content(bed, node, device):

@@ -18,7 +18,7 @@ class Spare:
         self._monitor(f"drive_add 0 if=none,id={name},format=qcow2,file={image}")
         self._monitor(f"device_add virtio-blk-pci,drive={name},serial={name},id={name}-device")
         bed.ok(node, "echo 1 >/sys/bus/pci/rescan")
-        wait_until("the disk is there", lambda: self._find())
+        wait_until("the disk is there", self._find)
         self.device = f"/dev/{self._find()}"
         bed.ok(node, f"pvcreate -q {self.device} && vgextend -q xenvg {self.device}")
 

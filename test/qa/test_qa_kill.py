@@ -4,7 +4,7 @@ import re
 
 import pytest
 from qa.conftest import wait_until
-from qa.mirrored import Running, check_content, check_mirror, home, is_gone, make, remove
+from qa.mirrored import Running, check_content, check_mirror, home, is_arriving, is_gone, make, remove
 from qa.test_qa_life import ADDRESS, NAME
 
 
@@ -44,7 +44,7 @@ def test_it_dies_while_a_guest_moves(guest, end):
     node, other, _ = home(bed)
     before = bed.uptime(ADDRESS)
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.2)
+    wait_until("the guest is received", lambda: moving.is_over() or is_arriving(bed, other), every_s=0.2)
     kill(bed, node if end == "source" else other)
     status, text = moving.end()
     if status != 0 and "--cleanup" in text:

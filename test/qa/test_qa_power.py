@@ -4,7 +4,7 @@ import re
 
 import pytest
 from qa.conftest import wait_until
-from qa.mirrored import Running, check_content, check_mirror, home, is_gone, make, remove
+from qa.mirrored import Running, check_content, check_mirror, home, is_arriving, is_gone, make, place, remove
 from qa.test_qa_life import ADDRESS, NAME
 
 
@@ -51,8 +51,7 @@ def test_a_new_secondary_loses_power_while_it_gets_the_data(guest):
     moving.end()
     check_content(bed, node, minor)
     bed.power_on(3)
-    place = home(bed)
-    if place[1] == 3:  # it had become the secondary already
+    if place(bed)[1] == 3:  # it had become the secondary already
         bed.ok(1, "gnt-instance", "activate-disks", NAME)
     node, other = check_mirror(bed)
     wait_until("nothing is left on the third node", lambda: not any(bed.is_empty()[5 - other]))
@@ -65,7 +64,7 @@ def test_the_target_of_a_migration_loses_power(guest):
     node, other, minor = home(bed)
     before = bed.uptime(ADDRESS)
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.5)
+    wait_until("the guest is received", lambda: moving.is_over() or is_arriving(bed, other), every_s=0.5)
     bed.power_off(other)
     status, _ = moving.end()
     assert status != 0
@@ -87,11 +86,11 @@ def test_the_source_of_a_migration_loses_power(guest):
         bed.ok(1, "gnt-instance", "migrate", "-f", NAME)
         node, other = other, node
     moving = Running(bed, "gnt-instance migrate -f " + NAME)
-    wait_until("the guest is received", lambda: moving.is_over() or bed.domains(other), every_s=0.5)
+    wait_until("the guest is received", lambda: moving.is_over() or is_arriving(bed, other), every_s=0.5)
     bed.power_off(node)
     moving.end()
     bed.ok(1, "gnt-node", "modify", "--offline=yes", "-f", f"node{node}")
-    if home(bed)[0] == node:
+    if place(bed)[0] == node:
         bed.ok(1, "gnt-instance", "failover", "-f", "--ignore-consistency", NAME)
     assert bed.domains(other) == [NAME]
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))

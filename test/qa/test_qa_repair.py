@@ -1,4 +1,4 @@
-"""Physical volumes vanish: the cluster takes the missing one out of the group by itself, once, and never with the only copy."""
+"""Disks vanish: the cluster goes on without them by itself, once, and never without the only copy of something."""
 
 import re
 
@@ -61,7 +61,9 @@ def test_a_volume_group_that_loses_disks(cluster):
     assert bed.volumes(2) == []
     assert len(bed.volumes(3)) == 1
     assert "on node2.tb.example at" in bed.ok(1, "gnt-cluster info | grep 'self-repair was used up'")
-    log = bed.ok(2, "grep 'taking 1 missing physical volumes out of volume group xenvg' /var/log/ganeti/node-daemon.log")
+    log = bed.ok(
+        2, "grep 'taking 1 missing physical volumes out of volume group xenvg' /var/log/ganeti/node-daemon.log"
+    )
     print(log)
     assert bed.uptime(ADDRESS) > before, "the guest ran on"
     check_content(bed, node, minor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -13,8 +14,11 @@ from ganeti.model.types import MiB
 from ganeti.storage.drbd8 import commands, parse
 from ganeti.storage.drbd8.parse import Configured
 
+log = logging.getLogger(__name__)
+
 _PROC = "/proc/drbd"
 _HELPER = "/sys/module/drbd/parameters/usermode_helper"
+_SENDPAGE = "/sys/module/drbd/parameters/disable_sendpage"
 _QUICK_S = 60.0
 _SLOW_S = 240.0  # the activity log of a large device is applied, or a bitmap is written
 #: exit status of drbdsetup(8) for what the kernel refuses, and the errors that mean: it is so already
@@ -71,10 +75,11 @@ class Kernel(Protocol):
 
 
 class DrbdKernel:
-    def __init__(self, runner: Runner, *, proc: str = _PROC, helper: str = _HELPER) -> None:
+    def __init__(self, runner: Runner, *, proc: str = _PROC, helper: str = _HELPER, sendpage: str = _SENDPAGE) -> None:
         self._runner = runner
         self._proc = proc
         self._helper = helper
+        self._sendpage = sendpage
 
     def problem(self) -> str:
         try:
@@ -135,7 +140,20 @@ class DrbdKernel:
         self._run(commands.detach(minor))
 
     def connect(self, minor: int, local: str, peer: str, *, secret: str, options: Sequence[str]) -> None:
+        self._copy_what_is_sent()
         self._run(commands.connect(minor, local, peer, secret=secret, options=options))
+
+    def _copy_what_is_sent(self) -> None:
+        # Sent without a copy, pages of a guest stay in the queue to a peer that lost its power, also when the connection
+        # is closed, as the kernel ends its timers (since 6.1.84, 6.9). Under Xen that guest never ends, its device
+        # stays open, and the kernel makes no device of other guests meanwhile. The module looks at this at each write.
+        if (files.read_text(self._sendpage) or "").strip() != "N":
+            return
+        try:
+            with open(self._sendpage, "w", encoding="ascii") as switch:
+                switch.write("Y")
+        except OSError as err:
+            log.warning("cannot set %s: %s; load the DRBD module with disable_sendpage=1", self._sendpage, err)
 
     def two_primaries(self, minor: int, local: str, peer: str, *, allowed: bool) -> None:
         self._run(commands.two_primaries(local, peer, allowed=allowed))
