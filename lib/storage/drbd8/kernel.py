@@ -144,9 +144,9 @@ class DrbdKernel:
         self._run(commands.connect(minor, local, peer, secret=secret, options=options))
 
     def _copy_what_is_sent(self) -> None:
-        # Sent without a copy, pages of a guest stay in the queue to a peer that lost its power, also when the connection
-        # is closed, as the kernel ends its timers (since 6.1.84, 6.9). Under Xen that guest never ends, its device
-        # stays open, and the kernel makes no device of other guests meanwhile. The module looks at this at each write.
+        # Sent without a copy, pages of a guest stay with a connection to a peer that lost its power, even when closed,
+        # as the kernel ends its timers (since 6.1.84, 6.9). Under Xen that guest never ends, its device stays open, and
+        # the kernel makes no device of other guests meanwhile. The module looks at this at each write.
         if (files.read_text(self._sendpage) or "").strip() != "N":
             return
         try:
