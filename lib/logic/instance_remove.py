@@ -79,10 +79,11 @@ async def resolve_remove(arguments: dict[str, Any], env: Env) -> Iterable[str]:
         return ["the instance is gone already"]
     try:
         if all([await _is_there(env, instance, index) for index in range(len(instance.disks))]):
+            lost = await _lost_halves(env, instance)
             if instance.admin_state is not AdminState.UP:
-                return [f"{instance.name} was not removed"]
+                return [f"{instance.name} was not removed", *lost]
             await starting.start_now(env.config, env, instance, {})
-            return [f"{instance.name} was not removed and runs again"]
+            return [f"{instance.name} was not removed and runs again", *lost]
         await env.rpc.one(instance.primary_node, stopping.stop_call(env, instance, 0))
         for node in instance.nodes:
             for disk in instance.disks:
@@ -97,9 +98,28 @@ async def resolve_remove(arguments: dict[str, Any], env: Env) -> Iterable[str]:
     return [f"{instance.name} had lost volumes already: its removal was finished"]
 
 
-async def _is_there(env: Env, instance: Instance, index: int) -> bool:
+async def _is_there(env: Env, instance: Instance, index: int, node: Uuid | None = None) -> bool:
     question = VolumeInfo(disk=instance.disks[index], owner=instance.uuid)
-    return (await env.rpc.one(instance.primary_node, question)).exists
+    return (await env.rpc.one(node or instance.primary_node, question)).exists
+
+
+async def _lost_halves(env: Env, instance: Instance) -> list[str]:
+    """The primary node has all the data; what of the other halves went already has to be made anew."""
+    lines = []
+    for node in instance.secondary_nodes:
+        name = env.config.nodes[node].name
+        for index in range(len(instance.disks)):
+            try:
+                if await _is_there(env, instance, index, node):
+                    continue
+            except errors.RpcError as err:
+                lines.append(f"whether {name} still has disk {index} is not known: {err}")
+                continue
+            lines.append(
+                f"{instance.name} may be partly removed: {name} has lost disk {index}; "
+                f"gnt-instance replace-disks -s {instance.name} makes it anew"
+            )
+    return lines
 
 
 RESOLVERS[PROCEDURE] = resolve_remove

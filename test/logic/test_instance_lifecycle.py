@@ -325,6 +325,24 @@ def test_interrupted_remove_goes_on_when_a_volume_is_gone():
     assert not env.config.instances
 
 
+def test_interrupted_remove_tells_of_the_other_half_that_is_gone_already():
+    mirror = Disk(
+        uuid=Uuid("d"),
+        template=DiskTemplate.DRBD,
+        size=1024,
+        logical_id=(node_uuid(1), node_uuid(3), 11000, 0, 0, "secret"),
+    )
+    env = down_env(disks=(mirror,))
+    gone = VolumeReply(path="", size=0, exists=False)
+    there = VolumeReply(path="/dev/drbd0", size=1024)
+    env.rpc.answers[VolumeInfo] = lambda node, call: gone if node == node_uuid(3) else there
+    arguments = {"instance": env.config.instance(NAME).uuid}
+    first, second = asyncio.run(RESOLVERS["instance-remove"](arguments, env))
+    assert first == f"{NAME} was not removed"
+    assert "node3.example.com has lost disk 0; gnt-instance replace-disks -s" in second
+    assert not asked(env, VolumeRemove)
+
+
 def test_interrupted_remove_leaves_the_instance_when_the_node_is_away():
     env = PlanEnv(make_config(up(make_instance())))
     env.rpc.fail(VolumeInfo, "unreachable")

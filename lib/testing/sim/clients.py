@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganeti import errors
 from ganeti.model.objects import AdminState, Instance
+from ganeti.testing.sim import belongings
 from ganeti.testing.sim.node import INSTANCE_NETWORK, OS_NAME
 
 if TYPE_CHECKING:
@@ -189,11 +190,16 @@ class Clients:
             "pnode": rng.choice(nodes),
             "nics": [{"network": INSTANCE_NETWORK, "ip": "pool"}],
             "start": rng.random() < 0.8,
-            "disk_template": rng.choice(("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "drbd", "drbd")),
+            "disk_template": rng.choice(
+                ("diskless", "file", "sharedfile", "sharedfile", "sharedfile", "drbd", "drbd", "plain", "plain")
+            ),
         }
         if op["disk_template"] == "drbd":
             op["snode"] = rng.choice([name for name in nodes if name != op["pnode"]])
-        if op["disk_template"] != "diskless":
+        if op["disk_template"] == "plain":
+            wanted = rng.sample(belongings.NAMES, rng.randint(1, 2))
+            op["disks"] = [{"adopt": name} for name in wanted]
+        elif op["disk_template"] != "diskless":
             op["disks"] = [{"size": 128}] * rng.randint(1, 2)
         return op
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from ganeti import errors
 from ganeti.calls.instance import GuestState
 from ganeti.model.config import Config
-from ganeti.model.disks import Mirror, is_mirror, used_minors
+from ganeti.model.disks import Mirror, is_mirror, node_volumes, used_minors
 from ganeti.model.jobs import Job, Status
 from ganeti.model.objects import DiskTemplate, Instance
 from ganeti.model.types import JobId, Uuid
 from ganeti.store import reading
 from ganeti.store.api import Batch
 from ganeti.store.batch import unseal_all
+from ganeti.testing.sim import belongings
 from ganeti.testing.sim.clients import Clients, LostReply, Submission
 from ganeti.testing.sim.master import MasterProcess
 from ganeti.wire import codec
@@ -58,9 +59,10 @@ class Verdict:
                 await self._run(master, op)
         for instance in sorted(master.state.config.instances.values(), key=lambda each: each.name):
             kept = [debt for debt in master.state.debts.values() if debt.undo.until_good == instance.uuid]
-            if kept and not instance.disks_active:
-                # what may be the only good copy of its disks waits until they are active
-                for verb in ("ACTIVATE", "DEACTIVATE"):
+            if kept:
+                # what may be the only good copy of its disks waits until they are active; those of a node that has lost
+                # its power are not, whatever is recorded: the watcher would see to it
+                for verb in ("ACTIVATE",) if instance.disks_active else ("ACTIVATE", "DEACTIVATE"):
                     op = {"OP_ID": f"OP_INSTANCE_{verb}_DISKS", "instance_name": instance.name}
                     await self._run(master, op)
                     await self._debts(master)
@@ -105,9 +107,11 @@ class Verdict:
         self._jobs(master, history)
         self._unique(master.state.config)
         self._nodes(master)
+        belongings.check(self._world, master, history)
         self._idle(master)
         await self._readable(master)
         await self._remove_everything(master)
+        belongings.check(self._world, master, await self._history(master))
 
     # The store
 
@@ -250,11 +254,11 @@ class Verdict:
             minors = used_minors(config, node.uuid)
             for minor in sorted(set(node.minors()) - minors):
                 self._blame(f"{node.short} has the minor {minor} that nobody owns")
-            mirrored = self._mirrored(config, node.uuid)
+            lvs = self._logical_volumes(config, node.uuid)
             kinds = (
                 (DiskTemplate.FILE, local),
                 (DiskTemplate.SHAREDFILE, shared),
-                (DiskTemplate.PLAIN, mirrored),
+                (DiskTemplate.PLAIN, lvs),
             )
             for template, known in kinds:
                 present = set(node.volumes(template))
@@ -271,15 +275,15 @@ class Verdict:
                     self._blame(f"{node.short} has {guest.name} as {guest.state.value}")
 
     @staticmethod
-    def _mirrored(config: Config, node: Uuid) -> dict[str, Instance]:
-        """Volumes of the halves that the node has."""
+    def _logical_volumes(config: Config, node: Uuid) -> dict[str, Instance]:
+        """Volumes of the halves and plain disks that the node has."""
         return {
-            "/dev/" + "/".join(str(part) for part in child.logical_id): instance
+            "/dev/" + "/".join(str(part) for part in volume.logical_id): instance
             for instance in config.instances.values()
             if node in instance.nodes
             for disk in instance.disks
-            if is_mirror(disk)
-            for child in disk.children
+            for volume in node_volumes(disk)
+            if volume.template is DiskTemplate.PLAIN
         }
 
     def _partly_removed(self, master: MasterProcess) -> set[str]:

@@ -26,6 +26,7 @@ from ganeti.store import db
 from ganeti.store.batch import unseal_all
 from ganeti.store.leader import Leader
 from ganeti.store.quorum import Limits
+from ganeti.testing.sim import belongings
 from ganeti.testing.sim.chance import Chance
 from ganeti.testing.sim.disk import Platters, SimDatabase, database_on
 from ganeti.testing.sim.loop import CURRENT, EPOCH, Died, Process, the_loop
@@ -71,6 +72,8 @@ class World:
         self.buried: list[Process] = []
         made = [SimNode(self, number, f"{root}/node{number}") for number in range(1, nodes + 1)]
         self.nodes = {node.uuid: node for node in made}
+        for node in made:
+            belongings.put(node)
         self._write_first_state(made, made[:voters])
 
     def _write_first_state(self, nodes: list[SimNode], voters: list[SimNode]) -> None:
