@@ -111,6 +111,7 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     hypervisors: dict[str, str] = {}  # name → what is wrong with it, empty: nothing
     storage: dict[str, str] = {}  # template → what is wrong, empty: nothing
     unreachable: dict[str, str] = {}  # node name → why its daemon cannot be reached from here
+    unreachable_secondary: dict[str, str] = {}  # node name → why it is not reached by the network of mirrors
     strays: tuple[str, ...] = ()  # logical paths of what lies among our volumes without a mark of ours
     strays_more: int = 0  # so many more of them are not told
     volumes: tuple[str, ...] = ()  # logical paths of volumes with our mark
@@ -145,6 +146,8 @@ class NodeVerify(Call[VerifyReply], frozen=True, tag="node_verify"):
     templates: tuple[str, ...] = ()
     strays_of: tuple[str, ...] = ()  # templates among whose volumes it shall look for what is none
     reach: dict[str, str] = {}  # node name → address whose node daemon it shall reach
+    reach_secondary: dict[str, str] = {}  # node name → address that it shall reach from its own secondary one
+    secondary_ip: str = ""
     bridges: tuple[str, ...] = ()  # that it shall have
     devices: tuple[str, ...] = ()  # network interfaces that it shall have
     allocators: tuple[str, ...] = ()  # programs that it shall find

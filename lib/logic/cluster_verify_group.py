@@ -171,6 +171,8 @@ async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) 
         # what all nodes share is looked at once
         strays_of=templates if uuid == config.cluster.master_node else tuple(sorted({*templates} - _SHARED)),
         reach={each.name: each.primary_ip for each in online},
+        reach_secondary={each.name: each.secondary_ip for each in online if _has_two(each)} if _has_two(node) else {},
+        secondary_ip=node.secondary_ip if _has_two(node) else "",
         bridges=verify_host.bridges(config, node) if node.vm_capable else (),
         devices=verify_host.devices(config, node),
         allocators=verify_host.allocators(config, node),
@@ -180,6 +182,11 @@ async def _verify(env: Env, config: Config, uuid: Uuid, online: Sequence[Node]) 
         physical_volumes=verify_host.has_whole_volumes(config, node),
     )
     return (await env.rpc.many([uuid], question))[uuid]
+
+
+def _has_two(node: Node) -> bool:
+    """Whether its mirrors have a network of their own."""
+    return node.secondary_ip not in ("", node.primary_ip)
 
 
 Replies = dict[Uuid, VerifyReply | errors.RpcError]

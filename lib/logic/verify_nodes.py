@@ -119,6 +119,8 @@ def _verify(config: Config, node: Node, reply: VerifyReply, answers: Answers, fo
         found.check(False, "ENODEFILECHECK", name, f"{path}: {why}")
     for other, why in sorted(reply.unreachable.items()):
         found.check(not why, "ENODENET", name, f"it cannot reach the node daemon of {other}: {why}")
+    for other, why in sorted(reply.unreachable_secondary.items()):
+        found.check(not why, "ENODENET", name, f"it cannot reach {other} by the secondary network: {why}")
     for path, digest in sorted(answers.master_verify.files.items() if answers.master_verify else ()):
         present = reply.files.get(path)
         found.check(present is not None, "ENODEFILECHECK", name, f"file {path} is missing")

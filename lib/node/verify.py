@@ -38,7 +38,9 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         files=_hashes(call.files, env),
         hypervisors={name: _hypervisor(name, call, env) for name in call.hypervisors},
         storage={name: _storage(name, call.volume_group, env) for name in call.templates},
-        unreachable=_unreachable(call.reach, env),
+        unreachable=_unreachable(call.reach, env, source=env.service(Identity).address, needs_daemon=True),
+        # node daemons listen on the primary network only: who refuses is there
+        unreachable_secondary=_unreachable(call.reach_secondary, env, source=call.secondary_ip, needs_daemon=False),
         volumes=_volumes(call.templates, env),
         strays=strays[:MAX_STRAYS],
         strays_more=len(strays[MAX_STRAYS:]),
@@ -176,16 +178,15 @@ def _leftovers(hypervisors: Iterable[str], env: NodeEnv) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _unreachable(reach: dict[str, str], env: NodeEnv) -> dict[str, str]:
-    source = env.service(Identity).address
-
+def _unreachable(reach: dict[str, str], env: NodeEnv, *, source: str, needs_daemon: bool) -> dict[str, str]:
     def why(item: tuple[str, str]) -> tuple[str, str]:
         name, address = item
         if partition.blocked(env.paths, address):
             return name, f"{address} is cut off"
-        if net.answers(address, settings.NODED_PORT, source=source, timeout_s=_REACH_S, live_if_refused=False):
+        port = settings.NODED_PORT
+        if net.answers(address, port, source=source, timeout_s=_REACH_S, live_if_refused=not needs_daemon):
             return name, ""
-        return name, f"no node daemon answers at {address} port {settings.NODED_PORT}"
+        return name, f"no {'node daemon' if needs_daemon else 'host'} answers at {address} port {port}"
 
     if not reach:
         return {}

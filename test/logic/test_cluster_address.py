@@ -37,6 +37,7 @@ def test_rename_moves_the_address_between_down_and_up():
     env = env_of()
     steps = plan(RENAME, env)
     assert shape(steps) == ["master_ip_down", "commit put", "master_ip_up"]
+    assert isinstance(steps[0].undo, MasterIpUp)
     assert steps[0].undo.address.ip == "192.0.2.100"
     assert steps[0].undo.undoes == steps[0].call.request
     assert execute(RENAME, env) == "new.example.com"

@@ -168,6 +168,10 @@ def test_verify_is_refused(op, code):
             "ERROR:ENODENET:node:node2.example.com:it cannot reach the node daemon of node3.example.com: refused",
         ),
         (
+            {"unreachable_secondary": {"node3.example.com": "silence"}},
+            "ERROR:ENODENET:node:node2.example.com:it cannot reach node3.example.com by the secondary network: silence",
+        ),
+        (
             {"files": {"/var/lib/ganeti/ca.pem": "def"}},
             "ERROR:ENODEFILECHECK:node:node2.example.com:file /var/lib/ganeti/ca.pem differs from the master's",
         ),
@@ -240,6 +244,25 @@ def test_small_fault_of_a_node_is_a_warning(verify, code):
     assert execute(CODED, env) is True
     assert len(lines(env)) == 1
     assert lines(env)[0].startswith(f"  - WARNING:{code}:")
+
+
+def test_each_node_is_asked_for_each_other_one_on_both_networks():
+    secondary = ["198.51.100.1", "198.51.100.2", make_node(3).primary_ip]
+    nodes = [
+        msgspec.structs.replace(make_node(number), secondary_ip=address)
+        for number, address in enumerate(secondary, start=1)
+    ]
+    env = env_of(nodes=nodes)
+    execute(CODED, env)
+    asked = {node: call for node, call in env.rpc.calls if isinstance(call, NodeVerify)}
+    everybody = {node.name: node.primary_ip for node in nodes}
+    assert {node: call.reach for node, call in asked.items()} == dict.fromkeys(map(node_uuid, (1, 2, 3)), everybody)
+    with_two = {node.name: node.secondary_ip for node in nodes[:2]}
+    assert [(asked[node.uuid].reach_secondary, asked[node.uuid].secondary_ip) for node in nodes] == [
+        (with_two, "198.51.100.1"),
+        (with_two, "198.51.100.2"),
+        ({}, ""),
+    ]
 
 
 def test_silent_node_is_one_error():

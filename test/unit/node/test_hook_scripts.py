@@ -9,12 +9,14 @@ import pytest
 
 from ganeti import errors, paths
 from ganeti.calls.node import HookResult, HooksRun
+from ganeti.host import files
 from ganeti.host.clock import SystemClock
 from ganeti.host.run import HostRunner
 from ganeti.model.types import RequestId
 from ganeti.node import hooks
 from ganeti.node.base import Context, NodeEnv
 from ganeti.paths import Paths
+from ganeti.testing.clock import SteppedClock
 
 NAME = "instance-add-pre.d"
 
@@ -117,6 +119,30 @@ def test_stop_ends_the_running_script_and_the_rest(env):
     results = run(env, context=context)
     assert [result.status for result in results] == [1, 1]
     assert "stopped on request" in results[0].output
+
+
+class Hours(SteppedClock):
+    """Each look at it comes at the next of these times."""
+
+    def __init__(self, *times):
+        super().__init__()
+        self._times = list(times)
+
+    def monotonic(self):
+        return self._times.pop(0)
+
+
+def test_the_time_limit_is_of_all_scripts_together_and_ends_each_with_its_children(env):
+    install(env, "1", "sleep 600 & echo $!; wait")
+    install(env, "2", "sleep 600")
+    env.clock = Hours(0.0, hooks.LIMIT_S - 0.2, hooks.LIMIT_S)
+    results = run(env)
+    assert [result.status for result in results] == [1, 1]
+    assert "0.2 s" in results[0].output
+    assert "no time left of 880 s" in results[1].output
+    child = int(results[0].output.split()[0])
+    # ended, though who shall bury it may not have come to that
+    assert (files.read_text(f"/proc/{child}/stat") or ") Z").rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize(("path", "phase"), [("../x", "pre"), ("a/b", "pre"), ("instance-add", "during"), ("", "pre")])

@@ -158,13 +158,21 @@ def test_info_tells_what_there_is_and_names_what_is_not(where, daemon):
 
 def test_verify_tells_hashes_positions_and_who_cannot_be_reached(where, daemon):
     logical = paths.CA_CERT.path
-    wanted = NodeVerify(files=(logical, logical + ".missing"), templates=("diskless",), reach={"n2": "127.0.0.99"})
+    wanted = NodeVerify(
+        files=(logical, logical + ".missing"),
+        templates=("diskless",),
+        reach={"n2": "127.0.0.99"},
+        # where nobody listens: a host that refuses is there, one whose route leads nowhere is not
+        reach_secondary={"n2": "127.0.0.99", "n3": "240.0.0.1"},
+        secondary_ip="127.0.0.98",
+    )
     (reply,) = ask(where, daemon.port, wanted)
     assert list(reply.files) == [logical]
     assert reply.trust_serial == 1
     assert reply.certificate_ends == tls.ends(PAIR.certificate)
     assert reply.state_serial == 0
     assert reply.unreachable.keys() == {"n2"}
+    assert reply.unreachable_secondary.keys() == {"n3"}
     assert reply.storage == {"diskless": ""}
 
 

@@ -29,7 +29,7 @@ from ganeti.calls.task import TaskCancel, TaskPoll
 from ganeti.host import files, tls
 from ganeti.model.types import RequestId, Uuid
 from ganeti.rpc.connector import DEFAULT_LIMITS, Limits, watched_socket
-from ganeti.rpc.pools import Pools
+from ganeti.rpc.pools import QUORUM_THREADS, Pools
 from ganeti.rpc.trust import Trust
 
 from .conftest import (
@@ -382,6 +382,38 @@ def test_busy_pool_is_told_and_quorum_calls_are_served(tmp_path, new_client, wor
     busy.handlers[NodeVersion] = lambda call, execution: VERSION
     try:
         assert asyncio.run(main()) == ("busy", VERSION)
+    finally:
+        busy.close()
+
+
+def test_threads_are_kept_for_the_quorum_when_every_pool_is_full(tmp_path, new_client, world):
+    pools = Pools({Reserve.INFO: 3, Reserve.HYPERVISOR: 3})
+    busy, gate = World(str(tmp_path / "busy"), pools=pools), Gate()
+    for _ in range(QUORUM_THREADS):
+        pools.take(Reserve.QUORUM)  # nobody counts them
+    assert pools.threads == 6 + QUORUM_THREADS
+
+    def block(call, execution):
+        gate.entered.release()
+        gate.open.wait(60)
+        raise errors.StorageError("hangs")
+
+    async def main():
+        client = new_client(port=busy.server.port)
+        calls = [NodeInfo(), InstanceList(hypervisors=("fake",))]
+        stuck = [asyncio.create_task(client.one(NODE, each)) for each in calls for _ in range(3)]
+        try:
+            for _ in stuck:
+                await asyncio.to_thread(gate.entered.acquire)
+            return await client.one(NODE, NodeVersion())
+        finally:
+            gate.open.set()
+            await asyncio.gather(*stuck, return_exceptions=True)
+            await client.close()
+
+    busy.handlers |= {NodeInfo: block, InstanceList: block, NodeVersion: lambda call, execution: VERSION}
+    try:
+        assert asyncio.run(main()) == VERSION
     finally:
         busy.close()
 
