@@ -22,6 +22,7 @@ from ganeti.logic import owing
 from ganeti.logic.allocation import A, Request
 from ganeti.logic.base import Membership, Questions, StateHolder
 from ganeti.logic.steps import Ask, Commit, Effect, OnFailure, Parallel, Record, Release, Step, Wait, title
+from ganeti.master import waiting
 from ganeti.master.allocator import Allocator
 from ganeti.master.commits import Committer
 from ganeti.master.debts import new_debts
@@ -365,7 +366,16 @@ class JobEnv:
         else:
             await self.mark()
         # every one is waited for: an effect that is left running could not be undone
-        outcomes = await asyncio.gather(*(self._effect(effect) for effect in effects))
+        # those of long calls tell themselves how far they are
+        still = {effect.title: effect.call.time.value for effect in effects if not effect.call.time.is_long}
+
+        async def made(effect: Effect) -> errors.ExecError | Literal["owed"] | None:
+            try:
+                return await self._effect(effect)
+            finally:
+                still.pop(effect.title, None)
+
+        outcomes = await waiting.named(asyncio.gather(*map(made, effects)), still, self.report)
         await self._owe([effect for effect, outcome in zip(effects, outcomes, strict=True) if outcome is OWED])
         self.check_wish()
         for outcome in outcomes:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 #: bytes of a console's log that are told at once, at most
 MAX_CONSOLE_LOG = 1 << 20
 _POLL_S = 0.25
+#: from one line about a guest that does not end to the next, in seconds
+_TELL_S = 15.0
 _REPEAT_S = 5.0  # a guest may miss the first request while it boots
 
 
@@ -94,6 +96,11 @@ def _ask_to_shut_down(chosen: Hypervisor, call: InstanceStop, env: NodeEnv, cont
         if context.stop.is_set():
             raise errors.NodeFailure(f"stopped on request; instance {call.name} was asked to shut down and may do so")
         context.progress["seconds"] = passed
+        if passed >= _TELL_S:
+            told = int(passed // _TELL_S * _TELL_S)
+            context.progress["text"] = (
+                f"asked {call.name} to shut down {told} s ago; after {call.timeout} s it is ended by force"
+            )
         env.clock.sleep(min(_POLL_S, call.timeout - passed))
 
 

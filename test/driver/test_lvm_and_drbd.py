@@ -15,6 +15,7 @@ from ganeti.storage import wipe
 from ganeti.storage.base import NotOurs
 from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel
+from ganeti.storage.drbd8.parse import Configured
 from ganeti.storage.lvm import commands, repair
 from ganeti.storage.lvm.driver import LvmStorage
 from ganeti.storage.registry import drivers
@@ -96,6 +97,28 @@ def test_remove_waits_for_one_that_is_busy_and_leaves_what_is_not_ours():
     with pytest.raises(NotOurs):
         storage.remove(DISK, "i-1")
     tools.assert_finished()
+
+
+class Slow(Script):
+    """Each command takes 10 s."""
+
+    def __init__(self, clock, *steps):
+        super().__init__(*steps)
+        self.clock = clock
+
+    def run(self, argv, **how):
+        self.clock.sleep(10)
+        return super().run(argv, **how)
+
+
+def test_a_volume_that_stays_busy_is_given_up_by_the_clock_however_slow_the_tools_are():
+    busy = Answer(status=5, stderr="  Logical volume xenvg/data1 in use.\n")
+    clock = SteppedClock()
+    tools = Slow(clock, (LVS, lv()), *[("lvremove ...", busy)] * 3)
+    with pytest.raises(errors.StorageError, match="in use"):
+        LvmStorage(tools, clock).remove(DISK, "i-1")
+    tools.assert_finished()
+    assert clock.now <= 50
 
 
 def test_open_activates_and_a_volume_that_is_gone_or_lost_is_told():
@@ -476,7 +499,8 @@ def test_a_minor_of_no_disk_ends_if_it_is_ours_and_nobody_has_it_open(tmp_path, 
 
 def test_closing_waits_until_nobody_has_it_open(tmp_path):
     storage, tools, clock = drbd(
-        tmp_path, shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", HELD), ("drbdsetup down resource0", ""),
+        tmp_path, shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", HELD),
+        shown("connected"), (LVS, BOTH), ("drbdsetup down resource0", ""),
         (SHOW, UNKNOWN), shown("connected"), ("drbdsetup secondary 0", HELD), ("drbdsetup secondary 0", ""),
     )  # fmt: skip
     storage.close(MIRROR, "i-1")
@@ -484,6 +508,50 @@ def test_closing_waits_until_nobody_has_it_open(tmp_path):
     storage.demote(MIRROR, "i-1")
     assert clock.now == 1.0
     tools.assert_finished()
+
+
+class Holding:
+    """A kernel: minor 0 is held open, minor 1 is not. Nothing has volumes."""
+
+    def __init__(self):
+        self.downs = []
+
+    def configured(self, minor):
+        return Configured()
+
+    def down(self, minor):
+        self.downs.append(minor)
+        if minor == 0:
+            raise errors.CommandFailed(("drbdsetup",), 11, "Device is held open by someone")
+
+
+class Meanwhile(SteppedClock):
+    """Something happens in another thread while somebody sleeps."""
+
+    def __init__(self, action):
+        super().__init__()
+        self.action = action
+        self.is_done = False
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        if not self.is_done:
+            thread = threading.Thread(target=self.action, daemon=True)
+            thread.start()
+            thread.join(10)
+            self.is_done = True
+            assert not thread.is_alive(), "it waits for the disk that is held open"
+
+
+def test_a_disk_that_is_held_open_holds_up_no_other_and_is_given_up_in_time():
+    kernel = Holding()
+    other = msgspec.structs.replace(MIRROR, link=msgspec.structs.replace(LINK, minor=1))
+    clock = Meanwhile(lambda: storage.close(other, "i-2"))
+    storage = DrbdStorage(LvmStorage(Script(), clock), kernel, clock, lambda *how: None)
+    with pytest.raises(errors.StorageError, match=r"cannot shut down minor 0: .*held open"):
+        storage.close(MIRROR, "i-1")
+    assert kernel.downs[:2] == [0, 1]
+    assert clock.now == 30.0
 
 
 def test_new_volumes_get_new_metadata_and_old_ones_are_used_as_they_are(tmp_path):

@@ -171,6 +171,17 @@ def test_a_guest_that_does_not_hear_is_asked_again_and_then_ended(node):
     assert not is_running(node)
 
 
+def test_whoever_waits_for_a_guest_that_does_not_end_is_told(node):
+    node.with_disk().do(start())
+    node.env.hypervisors = {"fake": Stubborn(node.fake.inner)}
+    node.do(stop(timeout=14))
+    assert "text" not in node.context.progress
+    node.do(start())
+    node.do(stop(timeout=50))
+    text = node.context.progress["text"]
+    assert text.endswith("to shut down 45 s ago; after 50 s it is ended by force")
+
+
 def test_stop_with_no_time_is_by_force_at_once(node):
     node.with_disk().do(start())
     stubborn = Stubborn(node.fake.inner)

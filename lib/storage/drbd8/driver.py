@@ -110,14 +110,19 @@ class DrbdStorage:
         link = disk.link
         if link is None:
             return
-        with self._lock, _told(f"cannot shut down minor {link.minor}"):
+        with _told(f"cannot shut down minor {link.minor}"):
+            self._until_free(lambda: self._down(disk, link, owner))
+
+    def _down(self, disk: Disk, link: Link, owner: Uuid) -> None:
+        # locked for one try: other disks do not wait for whoever has this one open
+        with self._lock:
             present = self._kernel.configured(link.minor)
             if present is None:
                 return
             if not self._is_ours(disk, link, present, owner):
                 log.warning("minor %s serves something else (%s): it stays", link.minor, present)
                 return
-            self._until_free(lambda: self._kernel.down(link.minor))
+            self._kernel.down(link.minor)
 
     def rename(self, disk: Disk, new: Disk, owner: Uuid) -> VolumeReply:
         if disk.logical_id != new.logical_id or disk.children != new.children:
@@ -246,6 +251,7 @@ class DrbdStorage:
             except errors.CommandFailed as err:
                 if "held open" not in err.output or self._clock.monotonic() >= end:
                     raise
+                log.debug("trying again: %s", err)
             self._clock.sleep(_POLL_S)
 
     def two_primaries(self, disk: Disk, owner: Uuid, *, allowed: bool) -> None:

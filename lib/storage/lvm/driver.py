@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 _READ_S = 120.0
 #: LVM's tools wait for each other's lock
 _CHANGE_S = 280.0
-#: a process that looked at the device may hold it for a moment (udev, a file system probe)
-_BUSY_TRIES, _BUSY_S = 10, 3.0
+#: a process that looked at the device may hold it for a moment (udev, a file system probe); tried so long, and after
+#: each pause. By the clock, not by counting: one try may take 10 s where udev is slow
+_BUSY_S, _BUSY_PAUSE_S = 30.0, 3.0
 #: of a volume group that is worth anything
 _SMALLEST_VG = 20480
 _PARAMETER = "stripes"
@@ -81,14 +82,16 @@ class LvmStorage:
             self._remove(vg, name)
 
     def _remove(self, vg: str, name: str) -> None:
-        for left in reversed(range(_BUSY_TRIES)):
+        end = self._clock.monotonic() + _BUSY_S
+        while True:
             try:
                 self._change(commands.lvremove(vg, name))
                 return
             except errors.CommandFailed as err:
-                if "in use" not in err.output or not left:
+                if "in use" not in err.output or self._clock.monotonic() + _BUSY_PAUSE_S > end:
                     raise
-            self._clock.sleep(_BUSY_S)
+            log.info("logical volume %s/%s is in use; trying again to remove it", vg, name)
+            self._clock.sleep(_BUSY_PAUSE_S)
 
     def info(self, disk: Disk, owner: Uuid) -> VolumeReply:
         vg, name = names.place(disk)
