@@ -290,7 +290,7 @@ class SimulatedCluster:
             raise errors.PrereqError("wrong_input", str(answer))
         return JobId(int(answer))
 
-    async def wait(self, job: JobId, timeout_s: float = 20.0) -> Job:
+    async def wait(self, job: JobId, timeout_s: float = 60.0) -> Job:
         """The finished job."""
         if not await self.jobs.changed(job, lambda: self.jobs.get(job).status.is_final, timeout_s):
             raise AssertionError(f"job {job} did not end: {self.jobs.get(job)}")

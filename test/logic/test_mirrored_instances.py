@@ -264,7 +264,7 @@ def test_a_minor_that_a_dead_node_owes_is_not_given_again(tmp_path: Path) -> Non
 
         cluster.rpc.gates["os_create"] = asyncio.Event()
         job = await cluster.submit(create())
-        await cluster.jobs.changed(job, lambda: "install" in cluster.jobs.get(job).ops[0].step_title, 20)
+        await cluster.jobs.changed(job, lambda: "install" in cluster.jobs.get(job).ops[0].step_title, 60)
         node(cluster, 3).is_up = False
         cluster.rpc.gates["os_create"].set()
         await cluster.wait(job)
