@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ganeti.calls.instance import GuestSpec
+from ganeti.model.disks import without_secret
 from ganeti.model.objects import Disk, Nic, Params
 from ganeti.model.types import Uuid
 
@@ -37,6 +38,12 @@ def with_devices(spec: GuestSpec, source: GuestSpec) -> GuestSpec:
     """`spec` with the disks and NICs of `source`."""
     instance = msgspec.structs.replace(spec.instance, disks=source.instance.disks, nics=source.instance.nics)
     return msgspec.structs.replace(spec, instance=instance, nicparams=source.nicparams, networks=source.networks)
+
+
+def for_record(spec: GuestSpec) -> GuestSpec:
+    """What a node keeps of a guest while it runs there: no parameters of OS scripts, no secrets of mirrors."""
+    disks = tuple(map(without_secret, spec.instance.disks))
+    return msgspec.structs.replace(spec, osparams={}, instance=msgspec.structs.replace(spec.instance, disks=disks))
 
 
 def without_disk(spec: GuestSpec, uuid: Uuid) -> GuestSpec:

@@ -56,6 +56,15 @@ def is_mirror(disk: Disk) -> bool:
     return disk.template is DiskTemplate.DRBD
 
 
+def without_secret(disk: Disk) -> Disk:
+    """As it may be written down on a node: to close it and to know it again, it takes no secret."""
+    if not is_mirror(disk):
+        return disk
+    mirror = msgspec.structs.replace(Mirror.of(disk), secret="")
+    link = msgspec.structs.replace(disk.link, secret="") if disk.link is not None else None
+    return msgspec.structs.replace(disk, logical_id=mirror.logical_id, link=link)
+
+
 def node_volumes(disk: Disk) -> tuple[Disk, ...]:
     """What takes space on a node for it."""
     return disk.children if is_mirror(disk) else (disk,)

@@ -60,7 +60,7 @@ class FakeHypervisor:
                 started=self._clock.time(),
                 paused=paused,
                 disk_paths=disk_paths,
-                spec=msgspec.structs.replace(spec, osparams={}),
+                spec=spec,
             )
         )
 

@@ -9,7 +9,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
-from ganeti.hypervisor import traces
+from ganeti.hypervisor import devices, traces
 from ganeti.wire import codec
 
 _STATE = ".json"
@@ -79,4 +79,5 @@ def read(path: str) -> FakeGuest | None:
 
 
 def write(path: str, guest: FakeGuest) -> None:
-    files.write_atomic(path, codec.encode(guest), mode=0o600, durable=False)
+    kept = guest if guest.spec is None else msgspec.structs.replace(guest, spec=devices.for_record(guest.spec))
+    files.write_atomic(path, codec.encode(kept), mode=0o600, durable=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from ganeti import errors, settings
 from ganeti import paths as account_table
 from ganeti.calls.instance import GuestSpec
@@ -86,7 +84,7 @@ def machine_and_runtime(
         hvparams=spec.hvparams,
         root=paths.root,
         boot_id=linux.boot_id(),
-        spec=msgspec.structs.replace(spec, osparams={}),
+        spec=spec,
         disk_paths=disk_paths,
         pinned=pinned or {},
         slots=commands.slots(machine),

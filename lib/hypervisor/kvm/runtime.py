@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
-from ganeti.hypervisor import traces
+from ganeti.hypervisor import devices, traces
 from ganeti.hypervisor.kvm.accounts import Pool
 from ganeti.hypervisor.kvm.commands import Files
 from ganeti.model.objects import Params
@@ -127,8 +127,11 @@ class Layout:
             raise errors.HypervisorError(f"{path} is damaged: {err}") from err
 
     def write(self, runtime: Runtime) -> None:
+        kept = runtime
+        if runtime.spec is not None:
+            kept = msgspec.structs.replace(runtime, spec=devices.for_record(runtime.spec))
         try:
-            files.write_atomic(self._runtime(runtime.name), codec.encode(runtime), mode=0o600, durable=False)
+            files.write_atomic(self._runtime(runtime.name), codec.encode(kept), mode=0o600, durable=False)
         except OSError as err:
             raise errors.HypervisorError(f"cannot write {self._runtime(runtime.name)}: {err.strerror}") from err
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 
-import msgspec
-
 from ganeti import errors
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
@@ -116,7 +114,7 @@ class XenHypervisor:
             for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
         )
         text = config.render(spec, config.Places(disks=local, vnc_password=password))
-        return Record(spec=msgspec.structs.replace(spec, osparams={}), disk_paths=disk_paths), text
+        return Record(spec=spec, disk_paths=disk_paths), text
 
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
         with self._records.locked(name):

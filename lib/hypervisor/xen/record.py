@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
-from ganeti.hypervisor import traces
+from ganeti.hypervisor import devices, traces
 from ganeti.paths import Paths
 from ganeti.wire import codec
 
@@ -85,8 +85,9 @@ class Records:
 
     def note(self, record: Record) -> None:
         path = f"{self._run}/{traces.safe(record.name)}{_ENDING}"
+        kept = msgspec.structs.replace(record, spec=devices.for_record(record.spec))
         try:
-            files.write_atomic(path, codec.encode(record), mode=0o600, durable=False)
+            files.write_atomic(path, codec.encode(kept), mode=0o600, durable=False)
         except OSError as err:
             raise errors.HypervisorError(f"cannot write {path}: {err.strerror}") from err
 
