@@ -63,6 +63,7 @@ class Delay(LogicalUnit[OpTestDelay, DelayFacts]):
         for number in range(rounds):
             if rounds > 1:
                 env.report(f"round {number + 1} of {rounds}")
-            if self.op.on_master and self.op.duration > 0:
+            # also when it is no time at all: between two rounds the others have their turn, and a kill is seen
+            if self.op.on_master and (self.op.duration > 0 or rounds > 1):
                 await env.sleep(self.op.duration)
             await env.run(self.plan(facts, env))

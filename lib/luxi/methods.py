@@ -6,7 +6,7 @@ A method that is not here is refused by the server; one line more is a new metho
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,8 @@ from ganeti.model import words
 from ganeti.wire.codec import CodecError
 
 MAX_JOB_ID = 10**12  # the store's keys have twelve digits
+#: the calendars of clients end before it; epoch seconds
+_YEAR_10000 = 253_402_300_800
 
 
 class JobNumber(int):
@@ -55,7 +57,7 @@ class Canceling(Args, frozen=True, array_like=True):
 
 class NewPriority(Args, frozen=True, array_like=True):
     job: JobNumber
-    priority: int
+    priority: Annotated[int, msgspec.Meta(ge=-20, le=19)]
 
 
 class Archiving(Args, frozen=True, array_like=True):
@@ -76,7 +78,7 @@ class Exporting(Args, frozen=True, array_like=True):
 
 
 class Pause(Args, frozen=True, array_like=True):
-    until: float | None  # epoch seconds
+    until: Annotated[float, msgspec.Meta(ge=0, lt=_YEAR_10000)] | None  # epoch seconds
 
 
 class Querying(Args, frozen=True, array_like=True):

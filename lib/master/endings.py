@@ -23,11 +23,16 @@ PRECEDING = ["OpExecError", ["Preceding opcode failed"]]
 class Endings:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._under_way: set[JobId] = set()  # their new state is on its way to the store
+        self._under_way: dict[JobId, Job] = {}  # their new state, which is on its way to the store
 
     def is_under_way(self, job_id: JobId) -> bool:
         """How an opcode of the job, or all of it, ended is being stored: it cannot be changed any more."""
         return job_id in self._under_way
+
+    def is_last(self, job_id: JobId) -> bool:
+        """What is being stored is the end of the whole job."""
+        after = self._under_way.get(job_id)
+        return after is not None and after.status.is_final
 
     async def succeed(self, env: JobEnv, job_id: JobId, index: int, result: Any) -> None:
         jobs = self._parts.jobs
@@ -94,7 +99,7 @@ class Endings:
         self, after: Job, writes: Sequence[Write], note: Note, flags: Callable[[Flags], Flags] | None = None
     ) -> None:
         """Commit how an opcode or a job ended; nobody is told before it is stored, nobody changes the job meanwhile."""
-        self._under_way.add(after.id)
+        self._under_way[after.id] = after
         try:
             await self._parts.committer.commit(
                 note,
@@ -103,7 +108,7 @@ class Endings:
                 secrets=private.of_ended(after),
             )
         finally:
-            self._under_way.discard(after.id)
+            del self._under_way[after.id]
         self._parts.jobs.put(after)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private
+from ganeti.master import private, schedule
 from ganeti.master.endings import CANCELED, Endings
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.job_filters import Gate
@@ -62,10 +62,11 @@ class Engine:
         self.pump()
 
     def _enqueue(self, job: Job) -> None:
-        depends: dict[JobId, frozenset[str]] = {}
-        for op in job.ops:
-            for other, wanted in op.input.get("depends") or ():
-                depends[JobId(int(other))] = frozenset(wanted)
+        try:
+            depends = schedule.dependencies(op.input.get("depends") or () for op in job.ops)
+        except errors.PrereqError as err:  # an older version took it
+            self._doom(job.id, f"Dependency error: {err.message}")
+            return
         verdict = self._schedule.add(job.id, job.priority, depends, self._status_of)
         if verdict is not None:
             self._doom(job.id, verdict)
@@ -272,7 +273,7 @@ class Engine:
         job = self._parts.state.jobs.get(job_id)
         if job is None:
             return False, f"Job {job_id} not found"
-        if job.status.is_final or self._endings.is_under_way(job_id):
+        if job.status.is_final or self._endings.is_last(job_id):
             return False, f"Job {job_id} is no longer waiting in the queue"
         if self._schedule.is_queued(job_id):
             self._schedule.remove(job_id)

@@ -18,6 +18,7 @@ from ganeti.query.view import UNAVAIL, View
 ACTIONS = ("ACCEPT", "PAUSE", "REJECT", "CONTINUE")
 RATE_LIMIT = "RATE_LIMIT"
 MAX_RULES = 1000
+MAX_PRIORITY = 2**31 - 1
 
 #: in the reason trail of a job: at most so many jobs of one label run at once
 _LABEL = re.compile(r"rate-limit:([1-9][0-9]{0,6}):(.+)\Z", re.DOTALL)
@@ -110,8 +111,8 @@ def checked(
     uuid: str, *, priority: int, predicates: list[Any], action: Any, reason: list[Any], watermark: int
 ) -> FilterRule:  # Any: JSON from a client
     """A rule of what a client sent. Raises PrereqError(wrong_input)."""
-    if priority < 0:
-        raise _wrong(f"the priority of a job filter is 0 or more, not {priority}")
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise _wrong(f"the priority of a job filter is 0 to {MAX_PRIORITY}, not {priority}")
     made = FilterRule(
         uuid=uuid,
         watermark=watermark,

@@ -8,13 +8,15 @@ in a circle.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from ganeti import errors
 from ganeti.model.jobs import Status
 from ganeti.model.types import JobId
 
 #: what the other job must have ended with; empty: any end will do
 Wanted = frozenset[str]
+_ANY: Wanted = frozenset()
 
 _FINAL = frozenset(status.value for status in Status if status.is_final)
 
@@ -165,6 +167,27 @@ class JobSchedule:
         """The jobs that must end before this one may start."""
         queued = self._queued.get(job)
         return sorted(queued.depends) if queued is not None else []
+
+
+def dependencies(of_opcodes: Iterable[Iterable[tuple[int | str, Iterable[str]]]]) -> dict[JobId, Wanted]:
+    """What a job depends on, of what its opcodes say, which is all to be fulfilled.
+
+    Raises PrereqError when that cannot be: no end of a job is among those that are wanted of it.
+    """
+    found: dict[JobId, Wanted] = {}
+    for depends in of_opcodes:
+        for number, statuses in depends:
+            other, wanted = JobId(int(number)), frozenset(statuses)
+            before = found.get(other, _ANY)
+            both = before & wanted if before and wanted else before | wanted
+            if wanted and not both:
+                raise errors.PrereqError(
+                    "wrong_input",
+                    f"job {other} cannot end both with {' or '.join(sorted(before))}"
+                    f" and with {' or '.join(sorted(wanted))}, as it is wanted of it",
+                )
+            found[other] = both
+    return found
 
 
 def _judge(other: JobId, status: str, wanted: Wanted) -> str | None:

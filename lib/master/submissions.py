@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private
+from ganeti.master import private, schedule
 from ganeti.master.env import Parts
 from ganeti.master.state import job_key, row
-from ganeti.model.jobs import Flags, Job, OpState, Submission
+from ganeti.model.jobs import Flags, Job, OpState, Status, Submission
 from ganeti.model.types import JobId
 from ganeti.ops import base as ops
 from ganeti.ops import hidden
@@ -23,6 +24,8 @@ from ganeti.wire import codec
 
 log = logging.getLogger(__name__)
 
+_JOB_ID = re.compile(r"-?[0-9]{1,12}\Z")
+_STATUSES = tuple(status.value for status in Status)
 #: jobs that are not archived; more are refused
 MAX_JOBS = 50_000
 #: how often a submission that waits for the store looks whether that makes sense, in seconds
@@ -154,6 +157,7 @@ class Submissions:
             if values:
                 secrets[private.of_opcode(job_id, index)] = values
             states.append(OpState(input=form, priority=op.priority))
+        schedule.dependencies(op.input.get("depends") or () for op in states)
         job = Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
         if parent is None and self._is_refused(job):
             raise errors.PrereqError(
@@ -215,13 +219,19 @@ def _absolute(
         return None
     found: list[tuple[int | str, tuple[str, ...]]] = []
     for other, wanted in depends:
-        try:
-            number = int(other)
-        except ValueError as err:
-            raise errors.PrereqError("wrong_input", f"{other!r} is not a job id") from err
+        if isinstance(other, str) and not _JOB_ID.match(other):
+            raise errors.PrereqError("wrong_input", f"{other[:40]!r} is not a job id")
+        number = int(other)
         absolute = job_id + number if number < 0 else number
         if absolute <= 0 or absolute == job_id:
             raise errors.PrereqError("wrong_input", f"job {job_id} cannot depend on job {absolute}")
+        for word in wanted:
+            if word not in _STATUSES:
+                raise errors.PrereqError(
+                    "wrong_input",
+                    f"job {job_id} cannot wait for the status {word[:40]!r} of job {absolute}",
+                    hint=f"the statuses are {', '.join(_STATUSES)}",
+                )
         found.append((absolute, wanted))
     return tuple(found)
 

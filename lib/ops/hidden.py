@@ -13,11 +13,14 @@ REDACTED = "<redacted>"
 #: fields of opcodes whose values are hidden, also in opcodes within opcodes
 FIELDS = frozenset({"osparams_private", "osparams_secret", "osparams_private_cluster"})
 
+#: how deep JSON of a client may be nested; no operation comes near it
+MAX_DEPTH = 64
+
 Path = tuple[str | int, ...]
 
 
 def redacted(untrusted: Any) -> Any:
-    """The same JSON with the hidden values replaced; whatever else it is, it stays."""
+    """The same JSON with the hidden values replaced; whatever else it is, it stays. Raises PrereqError."""
     return _mapped(untrusted, False, (), lambda path, value: REDACTED)
 
 
@@ -52,6 +55,10 @@ def joined(form: dict[str, Any], hidden: str) -> dict[str, Any]:
 
 
 def _mapped(value: Any, is_hidden: bool, path: Path, change: Any) -> Any:
+    if len(path) > MAX_DEPTH:
+        raise errors.PrereqError(
+            "wrong_input", f"{'.'.join(map(str, path[:4]))}... is nested more than {MAX_DEPTH} deep"
+        )
     if isinstance(value, dict):
         return {key: _mapped(each, is_hidden or key in FIELDS, (*path, key), change) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ class OpTestDelay(OpCode, frozen=True, tag="OP_TEST_DELAY"):
     duration: Annotated[float, Meta(ge=0, description="seconds to wait")]
     on_master: Annotated[bool, opt("--no-master", help="do not wait on the master", parse=Parse.UNSET_FLAG)] = True
     on_nodes: Annotated[tuple[str, ...], opt("-n", "--node", help="wait on these nodes", parse=Parse.LIST)] = ()
-    repeat: Annotated[int, opt("-r", "--repeat", help="how many times more", ge=0)] = 0
+    repeat: Annotated[int, opt("-r", "--repeat", help="how many times more", ge=0, le=10_000)] = 0
     interruptible: Annotated[bool, opt("-i", "--interruptible", help="a cancel ends the wait")] = False
     no_locks: Annotated[bool, opt("-l", "--no-locks", help="do not hold the nodes' locks", absent=False)] = True
 

@@ -20,6 +20,7 @@ class MemoryLeadership:
         self.is_lost = False
         self.gate = asyncio.Event()  # cleared: commits wait
         self.gate.set()
+        self.held = 0  # commits that wait for it
         self.secret_gate = asyncio.Event()  # cleared: who asks for secrets waits
         self.secret_gate.set()
         self.voter_names: list[str] = []
@@ -49,7 +50,9 @@ class MemoryLeadership:
     async def commit(
         self, writes: Sequence[Write], note: Note, *, secrets: Mapping[str, str | None] | None = None
     ) -> Position:
+        self.held += 1
         await self.gate.wait()
+        self.held -= 1
         if self.is_lost:
             raise errors.StaleTermError("another node is master now")
         every = [write for soon, _ in self._soon for write in soon] + list(writes)

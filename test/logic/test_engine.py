@@ -321,3 +321,76 @@ def test_archive_when_finished_then_out_of_memory_and_kept(tmp_path: Path) -> No
         assert await cluster.submit(delay()) == job.id + 1
 
     on_cluster(tmp_path, body)
+
+
+def test_kill_when_an_opcode_just_ends_then_the_next_does_not_run(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        job = await cluster.submit(delay(0.01), delay(), delay())
+        cluster.store.gate.clear()  # the end of the first opcode waits for the store
+        while not cluster.store.held:
+            await asyncio.sleep(0.01)
+        assert not (await cluster.engine.cancel(job, kill=False))[0]
+        assert (await cluster.engine.cancel(job, kill=True))[0]
+        cluster.store.gate.set()
+        ended = await cluster.wait(job)
+        assert [op.status for op in ended.ops] == [Status.SUCCESS, Status.CANCELED, Status.CANCELED]
+
+    on_cluster(tmp_path, body)
+
+
+def test_delay_when_it_is_repeated_for_no_time_then_others_run_and_a_kill_ends_it(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        endless = await cluster.submit(delay(repeat=10_000))
+        other = await cluster.run(delay())
+        assert other.status is Status.SUCCESS
+        assert not cluster.jobs.get(endless).status.is_final
+        assert (await cluster.engine.cancel(endless, kill=True))[0]
+        assert (await cluster.wait(endless)).status is Status.CANCELED
+        with pytest.raises(errors.PrereqError, match="repeat"):
+            await cluster.submit(delay(repeat=10**30))
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("depends", "why"),
+    [
+        ([[1, ["success"]], [1, ["error", "canceled"]]], "cannot end both"),
+        ([[1, ["nonsense"]]], "nonsense"),
+        ([["1_0", []]], "not a job id"),
+        ([["\N{ARABIC-INDIC DIGIT ONE}", []]], "not a job id"),
+    ],
+)
+def test_submit_when_a_dependency_can_never_be_fulfilled_then_it_is_refused(
+    tmp_path: Path, depends: list[object], why: str
+) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await cluster.run(delay())
+        with pytest.raises(errors.PrereqError, match=why):
+            await cluster.submit(delay(depends=depends))
+
+    on_cluster(tmp_path, body)
+
+
+def test_submit_when_two_opcodes_depend_on_one_job_then_both_wishes_count(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        failed = await cluster.run({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "none"})
+        assert failed.status is Status.ERROR
+        wishes = ([[failed.id, ["success", "canceled"]]], [[failed.id, []]])
+        job = await cluster.run(*(delay(depends=wish) for wish in wishes))
+        assert job.status is Status.ERROR
+
+    on_cluster(tmp_path, body)
+
+
+def test_submit_when_nested_too_deeply_then_refused_as_input(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        deep: object = 1
+        for _ in range(400):
+            deep = [deep]
+        wrong = {"OP_ID": "OP_CLUSTER_SET_PARAMS", "hvparams": {"fake": {"a": deep}}}
+        for key in ("", "k"):
+            with pytest.raises(errors.PrereqError, match="nested more than"):
+                await cluster.submit(wrong, key=key)
+
+    on_cluster(tmp_path, body)

@@ -84,6 +84,10 @@ def test_normalise_when_in_the_form_of_2_0(method: str, args: Any, expected: Any
         ("QueryClusterInfo", [1], "they are: none"),
         ("QueryClusterInfo", None, "a list is wanted"),
         ("SetDrainFlag", ["yes"], "true or false is wanted"),
+        ("ChangeJobPriority", [1, 20], "at most 19 is wanted"),
+        ("ChangeJobPriority", [1, -(10**29)], "at least -20 is wanted"),
+        ("SetWatcherPause", [1e308], "less than 253402300800"),
+        ("SetWatcherPause", [-1], "at least 0 is wanted"),
     ],
 )
 def test_normalise_when_the_shape_is_wrong_then_it_says_what_was_wanted(method: str, args: Any, says: str) -> None:

@@ -75,6 +75,7 @@ def test_limits_come_from_rules_and_from_reasons():
     "changes",
     [
         {"priority": -1},
+        {"priority": 10**29},
         {"action": "STOP"},
         {"action": ["RATE_LIMIT", 0]},
         {"action": ["RATE_LIMIT", True]},
