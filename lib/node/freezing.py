@@ -69,6 +69,8 @@ def _free_at(path: str) -> int:
 
 
 def _way(disk: Disk, path: str, *, can_copy: bool, prefers_copy: bool) -> Freezing:
+    if disk.template is DiskTemplate.BLOCKDEV:
+        return Freezing.NONE  # there is no place beside it, also where a file stands for the device
     if not os.path.isfile(path):
         return Freezing.AT_ONCE if disk.template in _WITH_SNAPSHOTS else Freezing.NONE
     if can_copy and prefers_copy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,40 @@ def test_what_is_on_a_device_can_be_copied_to_a_disk_of_another_kind(tmp_path: P
         assert copy[: 2 * MIB + 512] == content(home(cluster) / "sdc")
         await good(cluster, op("REMOVE"))
         assert not cluster.debris()
+
+    with_devices(tmp_path, body)
+
+
+def test_what_is_on_devices_is_exported_while_nothing_runs_on_them(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, adopt(os_type=OS_NAME))
+        export = {"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node3", "os_mode": "raw"}
+        assert "--long-sleep" in await bad(cluster, export | {"shutdown": False})
+        assert "--long-sleep" in await bad(cluster, export | {"shutdown": True, "shutdown_timeout": 0})
+        await good(cluster, export | {"shutdown": True, "shutdown_timeout": 0, "long_sleep": True})
+        assert node(cluster, 2).hypervisor.list()
+        imported = op("CREATE", mode="import", src_path="web1", pnode="node1", ignore_ipolicy=True, start=False)
+        await good(cluster, imported | {"instance_name": "web2", "disk_template": "plain"})
+        disks = cluster.config.instance("web2").disks
+        for disk, name in zip(disks, ("sdb", "sdc"), strict=True):
+            copy = content(Path(node(cluster, 1).paths.local(f"/var/lib/ganeti/fake-lvm/xenvg/{disk.logical_id[1]}")))
+            original = content(home(cluster) / name)
+            assert copy[: len(original)] == original
+            assert not copy[len(original) :].strip(b"\0")
+
+    with_devices(tmp_path, body)
+
+
+def test_a_node_that_does_not_see_the_device_gets_no_instance(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, adopt(ROOT))
+        link = node(cluster, 3).paths.local("/srv/ganeti/fake-devices")
+        target = os.readlink(link)
+        os.unlink(link)
+        for verb in ("MIGRATE", "FAILOVER"):
+            assert "disk 0" in await bad(cluster, op(verb, target_node="node3"))
+            assert node(cluster, 2).hypervisor.list()
+        os.symlink(target, link)
 
     with_devices(tmp_path, body)
 
