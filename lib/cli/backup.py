@@ -68,7 +68,8 @@ def import_instance(session: AnySession, call: Call) -> int:
     """Create an instance from an export; it is not started.
 
     What is not given is taken from the export: disks, network interfaces, parameters, operating system, tags. It has
-    at least as many disks as were exported. An instance with the exported name gets the exported MAC addresses.
+    at least as many disks as were exported, and they are new: nothing is adopted. An instance with the exported name
+    gets the exported MAC addresses.
     """
     from ganeti.cli import submission
 

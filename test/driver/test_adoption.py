@@ -51,12 +51,18 @@ def give_back(driver):
 
 
 def test_look_tells_size_and_labels_of_volumes_in_any_group():
-    driver, tools = lvm(("lvs ...", OTHER + row() + row(vg="vg2", tags="mine,theirs", size="12.00")))
-    ids = (("vg2", "root"), ("xenvg", "root"), ("vg3", "root"))
+    driver, tools = lvm(
+        ("lvs ... vg2", row(vg="vg2", tags="mine,theirs", size="12.00")),
+        (LVS, OTHER + row()),
+        ("lvs ... vg3", Answer(status=5, stderr='  Volume group "vg3" not found\n')),
+    )
+    ids = (("vg2", "root"), ("xenvg", "root"), ("vg2", "data"))
     other, found, none = driver.look(ids, ())
     assert found == FOUND
     assert other == Candidate(logical_id=("vg2", "root"), size=12)
     assert none.problem == "there is no such logical volume"
+    with pytest.raises(errors.StorageError, match=r'of vg3: .*"vg3" not found'):
+        driver.look((("vg3", "root"),), ())
     tools.assert_finished()
 
 
@@ -77,7 +83,7 @@ def test_look_tells_size_and_labels_of_volumes_in_any_group():
     ],
 )
 def test_what_must_not_be_taken_is_told_at_the_look_and_again_at_the_adoption(changes, text):
-    driver, tools = lvm(("lvs ...", row(**changes)), (LVS, row(**changes)))
+    driver, tools = lvm((LVS, row(**changes)), (LVS, row(**changes)))
     (found,) = driver.look((("xenvg", "root"),), ())
     assert text in found.problem
     if "tags" in changes:
@@ -89,7 +95,7 @@ def test_what_must_not_be_taken_is_told_at_the_look_and_again_at_the_adoption(ch
 
 def test_kinds_that_stand_alone_can_be_adopted():
     for attr in ("-wi-------", "mwi-a-m---", "rwi-a-r---", "Vwi-a-tz--", "Cwi-a-C---"):
-        driver, _ = lvm(("lvs ...", row(attr=attr)))
+        driver, _ = lvm((LVS, row(attr=attr)))
         assert not driver.look((("xenvg", "root"),), ())[0].problem
 
 

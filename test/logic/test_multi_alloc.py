@@ -24,6 +24,12 @@ def op(*forms: dict[str, Any], **changes: Any) -> OpInstanceMultiAlloc:
     return OpInstanceMultiAlloc(instances=forms, **{"iallocator": "builtin", **changes})
 
 
+def test_no_place_is_chosen_for_what_lies_on_a_node_already():
+    adopting = form("i1", disk_template="plain", disks=[{"adopt": "root"}])
+    env = PlanEnv(make_config(enabled_disk_templates=(DiskTemplate.PLAIN, DiskTemplate.DISKLESS)))
+    assert "the node that holds what shall be adopted was not given" in str(refused(op(adopting), env))
+
+
 def test_each_that_has_a_place_becomes_a_job_with_its_node():
     env = PlanEnv(make_config(nodes=[make_node(1), make_node(2)]))
     env.rpc.answers[NodeInfo] = lambda node, call: NodeInfoReply(

@@ -31,8 +31,11 @@ class LvmAdoption:
 
     def look(self, logical_ids: Sequence[LogicalId], known: Sequence[LogicalId]) -> tuple[Candidate, ...]:
         wanted = [names.pair(each) for each in logical_ids]
-        with told("cannot look at the logical volumes"):
-            present = {(lv.vg, lv.name): lv for lv in parse.lvs(self._ask(commands.lvs()))}
+        # group by group: one that is damaged shall not be in the way of others
+        present: dict[tuple[str, str], parse.Lv] = {}
+        for vg in dict.fromkeys(vg for vg, _ in wanted):
+            with told(f"cannot look at the logical volumes of {vg}"):
+                present |= {(vg, name): lv for name, lv in self._list(vg).items()}
         return tuple(_candidate(place, present.get(place)) for place in wanted)
 
     def adopt(self, disk: Disk, owner: Uuid, *, found: Candidate, origin: str) -> None:
