@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -54,27 +54,48 @@ class Engine:
 
     # Scheduling
 
-    def _take(self, jobs: Sequence[Job]) -> None:
+    async def _take(self, jobs: Sequence[Job]) -> None:
         """They are stored."""
         for job in jobs:
             self._parts.jobs.put(job)
-            self._enqueue(job)
+        archived = await self._archived_dependencies(jobs)
+        for job in jobs:
+            self._enqueue(self._parts.jobs.get(job.id), archived)
         self.pump()
 
-    def _enqueue(self, job: Job) -> None:
+    async def _archived_dependencies(self, jobs: Sequence[Job]) -> dict[JobId, str | None]:
+        """How those ended on which these jobs depend and which were archived since; None: there is no such job."""
+        last = self._parts.committer.flags.last_job
+        numbers = (int(other) for job in jobs for op in job.ops for other, _ in op.input.get("depends") or ())
+        wanted = {JobId(number) for number in numbers if 0 < number <= last}
+        found: dict[JobId, str | None] = {}
+        # while one is looked up, others may be archived
+        while missing := [
+            other for other in sorted(wanted) if other not in found and other not in self._parts.state.jobs
+        ]:
+            for other in missing:
+                rows = await self._leadership.rows("archive", prefix=job_key(other))
+                ended = [codec.unpack(value.encode(), ArchivedJob).job.status.value for _, value in rows]
+                found[other] = ended[0] if ended else None
+        return found
+
+    def _enqueue(self, job: Job, archived: Mapping[JobId, str | None]) -> None:
+        if self._parts.jobs.wish(job.id) is not Wish.NONE:  # canceled before it came here
+            self._doom(job.id, "")
+            return
         try:
             depends = schedule.dependencies(op.input.get("depends") or () for op in job.ops)
         except errors.PrereqError as err:  # an older version took it
             self._doom(job.id, f"Dependency error: {err.message}")
             return
-        verdict = self._schedule.add(job.id, job.priority, depends, self._status_of)
+
+        def status_of(other: JobId) -> str | None:
+            known = self._parts.state.jobs.get(other)
+            return known.status.value if known is not None else archived.get(other)
+
+        verdict = self._schedule.add(job.id, job.priority, depends, status_of)
         if verdict is not None:
             self._doom(job.id, verdict)
-
-    def _status_of(self, job_id: JobId) -> str | None:
-        """`queued` and so on while it lives, a final status, or None when it is lost."""
-        job = self._parts.state.jobs.get(job_id)
-        return job.status.value if job is not None else None
 
     def pump(self) -> None:
         """Start what may start."""
@@ -215,6 +236,7 @@ class Engine:
         jobs = self._parts.state.jobs
         half_way: list[tuple[JobId, int]] = []
         self._gate.follow(self._parts.state.filters)
+        archived = await self._archived_dependencies([job for job in jobs.values() if not job.status.is_final])
         for job_id in sorted(jobs):
             job = jobs[job_id]
             if job.status.is_final:
@@ -237,7 +259,7 @@ class Engine:
                 for i, op in enumerate(job.ops):
                     if op.status is Status.WAITING:
                         self._parts.jobs.change_op(job_id, i, status=Status.QUEUED)
-                self._enqueue(job)
+                self._enqueue(job, archived)
         for job_id, index in half_way:
             self._tasks[job_id] = asyncio.create_task(self._recover(job_id, index), name=f"recovery of job {job_id}")
         self.pump()

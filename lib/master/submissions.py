@@ -40,7 +40,7 @@ class Submissions:
         parts: Parts,
         leadership: Leadership,
         *,
-        take: Callable[[Sequence[Job]], None],
+        take: Callable[[Sequence[Job]], Awaitable[None]],
         is_refused: Callable[[Job], bool],
     ) -> None:
         """`take` gets jobs that are stored; `is_refused`: by a job filter."""
@@ -121,7 +121,7 @@ class Submissions:
 
     async def _store(self, jobs: Sequence[Job], commit: Awaitable[None]) -> None:
         await commit
-        self._take(jobs)
+        await self._take(jobs)
 
     async def _patiently(self, stored: asyncio.Task[None]) -> None:
         """Wait for a submission's commit, but not for candidates or disk space that are gone: raises why it waits.

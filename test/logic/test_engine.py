@@ -394,3 +394,30 @@ def test_submit_when_nested_too_deeply_then_refused_as_input(tmp_path: Path) -> 
                 await cluster.submit(wrong, key=key)
 
     on_cluster(tmp_path, body)
+
+
+def test_dependency_when_it_was_archived_then_how_it_ended_counts(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        good = (await cluster.run(delay())).id
+        bad = (await cluster.run({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "none"})).id
+        assert await cluster.engine.archive([good, bad]) == 2
+        assert (await cluster.run(delay(depends=[[good, ["success"]]]))).status is Status.SUCCESS
+        refused = await cluster.run(delay(depends=[[bad, ["success"]]]))
+        assert refused.ops[0].result == [
+            "OpExecError",
+            [f"Dependency job {bad} finished with status 'error', not one of success"],
+        ]
+
+    on_cluster(tmp_path, body)
+
+
+def test_restart_when_a_queued_job_waits_and_a_dependency_was_archived_then_it_still_runs(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        done = (await cluster.run(delay())).id
+        running = await cluster.submit(delay(0.2))
+        queued = await cluster.submit(delay(depends=[[done, ["success"]], [running, []]]))
+        assert await cluster.engine.archive([done]) == 1
+        await cluster.restart()
+        assert (await cluster.wait(queued)).status is Status.SUCCESS
+
+    on_cluster(tmp_path, body)
