@@ -33,12 +33,12 @@ def remove_everything(where: Paths) -> None:
     credentials.remove(where)
     hosts.keep(where, {})
     ssh_files.forget(where)
-    for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR):
+    for directory in (paths.STATE_DIR, paths.NODE_DIR, paths.RENEWAL_DIR, paths.CRYPTO_DIR):
         if os.path.isdir(where.local(directory)):
             shutil.rmtree(where.local(directory))
     doomed = glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/ssconf_*")
     doomed += glob.glob(glob.escape(where.local(paths.DATA_DIR)) + "/watcher.*")
-    doomed += [where.local(file) for file in (paths.CONFD_DATA, *paths.SHARED_SECRETS.values())]
+    doomed += [where.local(file) for file in (paths.CONFD_DATA, paths.INSTANCE_STATUS, *paths.SHARED_SECRETS.values())]
     for path in doomed:
         if os.path.exists(path):
             os.unlink(path)

@@ -19,7 +19,7 @@ from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.host.run import HostRunner
 from ganeti.host.watch import FileWatcher
 from ganeti.hypervisor import registry as hypervisor_registry
-from ganeti.node import scripts
+from ganeti.node import leave, scripts
 from ganeti.node.base import Context, NodeEnv
 from ganeti.node.catalogue import HANDLERS
 from ganeti.node.confd import ConfdWriter
@@ -161,6 +161,7 @@ def serve(where: Paths, me: Identity, options: Options, ready: Ready) -> int:
         else:
             log.error("no connection is taken any more: waiting for the service manager to start another daemon")
     daemon.stop()
+    leave.finish(where)
     return 0
 
 

@@ -1,8 +1,20 @@
 """Roles of nodes, and what the cluster does when some are away."""
 
+import asyncio
+import os
+import re
+import shutil
+
 from functional.kit import wait_until
 
+from ganeti import errors, paths, settings
 from ganeti.bootstrap import daemons
+from ganeti.calls.node import NodeVersion
+from ganeti.host import files
+from ganeti.model.objects import Node
+from ganeti.paths import Paths
+from ganeti.rpc import identity
+from ganeti.rpc.client import Client
 
 
 def _roles(shell):
@@ -32,20 +44,101 @@ def test_the_masters_flags_are_not_changed(cluster):
         assert "master" in cluster.fails("gnt-node", "modify", option, "yes", "node1")
 
 
-def test_remove_and_add_a_node(own_cluster):
-    own_cluster.ok("gnt-node", "remove", "node3")
-    assert len(own_cluster.rows("gnt-node", "name")) == 2
-    wait_until("its daemon ends", lambda: not daemons.is_running(own_cluster.nodes[2].paths, daemons.NODED))
-    own_cluster.ok("gnt-node", "add", "--no-ssh-key-check", "node3")
-    assert len(own_cluster.rows("gnt-node", "name")) == 3
-    own_cluster.ok("gnt-cluster", "verify")
+def _stolen(node, directory):
+    """All that somebody with root there can take along."""
+    where = Paths(str(directory), node.name)
+    shutil.copytree(node.paths.local(paths.DATA_DIR), where.local(paths.DATA_DIR))
+    return where
+
+
+def _asked(where, target):
+    """What a node says to a call that is made with those credentials: its name, or the error."""
+    me = identity.load(where)
+    uuid = identity.load(target.paths).uuid
+    wanted = Node(uuid=uuid, name=target.name, primary_ip=target.address, secondary_ip=target.address, group="")
+
+    async def main():
+        client = Client(where, me, nodes=lambda uuid: wanted, term=lambda: 1, port=settings.NODED_PORT)
+        try:
+            return (await client.at(wanted, NodeVersion())).node
+        except errors.RpcError as err:
+            return err
+        finally:
+            await client.close()
+
+    return asyncio.run(main())
+
+
+def _answers(where, nodes):
+    return [_asked(where, node) for node in nodes]
+
+
+def _is_refused(answer):
+    return isinstance(answer, errors.RpcError) and "refused our certificate" in str(answer)
+
+
+def _files_below(top):
+    return [f"{directory}/{name}" for directory, _, names in os.walk(top) for name in names]
+
+
+def _keys(node):
+    """A piece of each private key and secret there."""
+    held = (paths.NODE_CERT, paths.CA_KEY, paths.RAPI_CERT, paths.CONFD_KEY, paths.DOMAIN_SECRET, paths.SPICE_CERT)
+    texts = [files.read_text(node.paths.local(file)) for file in held]
+    assert all(texts)
+    return [text.splitlines()[1 if "PRIVATE KEY" in text else 0].encode() for text in texts]
+
+
+def test_who_leaves_keeps_nothing_and_what_it_took_along_opens_nothing(own_cluster, tmp_path):
+    shell = own_cluster
+    third, others = shell.nodes[2], shell.nodes[:2]
+    shell.ok("gnt-cluster", "renew-crypto", "-f", "--new-cluster-domain-secret", "--new-spice-certificate")
+    # it was master once, was upgraded then, and moved an instance
+    for directory, name in ((paths.BACKUP_DIR, "0.1-to-0.2.tar"), (paths.CRYPTO_DIR, "key.pem")):
+        files.make_directory(third.paths, directory)
+        shutil.copy(third.paths.local(paths.CA_KEY), f"{third.paths.local(directory)}/{name}")
+    keys = _keys(third)
+    first_time = _stolen(third, tmp_path / "first")
+    assert "saw term 2" in str(_answers(first_time, others)[1]), "until then they are good"
+
+    shell.ok("gnt-node", "remove", third.name)
+    wait_until(
+        "its daemons end",
+        lambda: not any(daemons.is_running(third.paths, each) for each in (daemons.NODED, daemons.CONFD)),
+    )
+    assert _files_below(third.paths.local(paths.DATA_DIR)) == []
+    left = [path for top in (third.root, third.run_dir) for path in _files_below(top) if os.path.isfile(path)]
+    with_keys = [path for path in left if not os.path.islink(path) and any(key in _content(path) for key in keys)]
+    assert with_keys == []
+    assert not [answer for answer in _answers(first_time, others) if not _is_refused(answer)]
+    # nobody has it in a list; what people wrote into logs stays
+    data = [path for node in others for path in _files_below(node.paths.local(paths.DATA_DIR))]
+    listed = [path for path in data if not re.search(r"/state\.db|/requests\.db", path)]
+    wait_until("its name is gone", lambda: not [path for path in listed if third.name.encode() in _content(path)])
+    assert len(shell.rows("gnt-node", "name")) == 2
+    shell.ok("gnt-cluster", "verify")
+
+    shell.ok("gnt-node", "add", "--no-ssh-key-check", third.name)
+    assert len(shell.rows("gnt-node", "name")) == 3
+    shell.ok("gnt-cluster", "verify")
+    second_time = _stolen(third, tmp_path / "second")
     # repaired: its disk is new
-    own_cluster.cluster.kill("node3")
-    own_cluster.ok("gnt-node", "modify", "-O", "yes", "node3")
-    own_cluster.cluster.boot("node3")
-    own_cluster.ok("gnt-node", "add", "--no-ssh-key-check", "--readd", "node3")
-    assert _roles(own_cluster)["node3.vc.example"] == "C"
-    own_cluster.ok("gnt-cluster", "verify")
+    shell.cluster.kill("node3")
+    shell.ok("gnt-node", "modify", "-O", "yes", "node3")
+    shell.cluster.boot("node3")
+    shell.ok("gnt-node", "add", "--no-ssh-key-check", "--readd", "node3")
+    assert _roles(shell)[third.name] == "C"
+    for stolen in (first_time, second_time):
+        assert not [answer for answer in _answers(stolen, others) if not _is_refused(answer)], stolen.root
+    shell.ok("gnt-cluster", "verify")
+
+
+def _content(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def test_quorum(own_cluster):

@@ -35,6 +35,7 @@ from ganeti.host import files, tls
 from ganeti.host.partition import PARTITION_FILE
 from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
+from ganeti.node import leave
 from ganeti.node.catalogue import HANDLERS
 from ganeti.node.daemon import NodeDaemon, Options
 from ganeti.node.verify import MAX_STRAYS
@@ -218,6 +219,23 @@ def test_leave_removes_membership_and_ends_the_daemon(where, daemon):
     assert daemon.ending.wait(10)
     left = set(os.listdir(where.local(paths.DATA_DIR)))
     assert not left & {"identity.json", "server.pem", "ca.pem", "trust.json", "ssconf_master_node"}
+
+
+def test_end_of_a_daemon_removes_its_own_files_only_when_the_node_has_left(where, daemon):
+    kept = [where.local(directory) for directory in (paths.STATE_DIR, paths.NODE_DIR)]
+    files.make_directory(where, paths.STATE_DIR)
+    leave.finish(where)
+    assert [path for path in kept if not os.path.isdir(path)] == [], "it is a member: this was an ordinary end"
+    copy = f"{where.local(paths.BACKUP_DIR)}/before.tar"
+    files.make_directory(where, paths.BACKUP_DIR)
+    files.write_atomic(copy, b"keys")
+    assert ask(where, daemon.port, NodeLeave(request=RequestId("l"))) == [None]
+    assert daemon.ending.wait(10)
+    assert not os.path.exists(copy)
+    daemon.stop()
+    for _ in range(2):
+        leave.finish(where)
+        assert [path for path in kept if os.path.exists(path)] == []
 
 
 def test_cut_off_peer_gets_no_answer(where, daemon):
