@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ganeti import paths, settings
 from ganeti.host import services, starting
+from ganeti.host.daemon import EXITS_UNWANTED
 from ganeti.host.starting import Daemon
 
-#: exit statuses that are no failure: not in a cluster, not the master
-FINE = "5 11"
 WATCHDOG_S = 60
 #: running jobs get a while; then they are left to the journal
 STOP_S = 90
@@ -112,7 +111,7 @@ def daemon_unit(daemon: Daemon, *, sbindir: str) -> str:
         after=after,
         sbindir=sbindir,
         target=services.TARGET,
-        fine=FINE,
+        fine=" ".join(map(str, EXITS_UNWANTED)),
         watchdog_s=WATCHDOG_S,
         stop_s=STOP_S,
         more=_GUESTS if daemon.keeps_guests else _OTHERS,

@@ -20,6 +20,8 @@ from ganeti.paths import Paths
 log = logging.getLogger(__name__)
 
 EXIT_FAILURE = 1
+#: exit statuses of a daemon that has no place here, which is no failure: in no cluster, not the master
+EXITS_UNWANTED = (5, 11)
 
 Ready = Callable[[], None]
 Main = Callable[[Ready], int]
@@ -165,8 +167,13 @@ def run_daemon(name: str, log_name: str, where: Paths, main: Main, *, foreground
 def _tell_manager(status: int, text: str) -> None:
     if status == 0 and not text:
         notify.tell(notify.READY, f"MAINPID={os.getpid()}")
-    elif text:
+        return
+    if text:
         notify.tell(f"STATUS={text.splitlines()[0]}")
+    if status in EXITS_UNWANTED:
+        # to systemd a service that ends before it was ready has failed, whatever SuccessExitStatus= says
+        notify.tell(notify.READY)
+        notify.tell(notify.STOPPING)
 
 
 def _tell(name: str, file: IO[bytes]) -> int:

@@ -60,6 +60,11 @@ class Services:
             with contextlib.suppress(FileNotFoundError):  # the unit removes it too
                 os.unlink(local)
 
+    def is_active(self, daemon: str) -> bool:
+        """Whether it runs and is not about to end."""
+        said = self._systemctl("show", "--property=ActiveState", "--value", unit(daemon))
+        return said.strip() in ("active", "reloading")
+
     def runs(self, daemon: str, pid: int) -> bool:
         """Whether that process is the service's, not one that somebody started by hand."""
         return self.has(unit(daemon)) and self._property("MainPID", daemon) == pid

@@ -107,8 +107,8 @@ def start(where: Paths, daemon: str, *, bin_dir: str = "", arguments: Sequence[s
 
 def _start_service(where: Paths, manager: services.Services, daemon: str, arguments: Sequence[str]) -> None:
     manager.start(daemon, arguments, timeout_s=START_LIMIT_S)
-    if not is_running(where, daemon):
-        # a unit whose condition does not hold is passed over, and that counts as success
+    if not (manager.is_active(daemon) and is_running(where, daemon)):
+        # a unit whose condition does not hold is passed over, a daemon that is not wanted ends: both count as success
         raise errors.CommandFailed(("systemctl", "start", services.unit(daemon)), EXIT_NOT_WANTED, "")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -84,6 +86,29 @@ def wait_for_end(root: object) -> str:
 
 def test_foreground_returns_the_status_of_main(tmp_path):
     assert launch(tmp_path, "ready(); return 7", foreground=True).returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("ready(); return 0", ["READY=1", "STOPPING=1"]),
+        ("raise errors.StoreError('no state')", ["STATUS=no state"]),
+        # not wanted here: the manager shall not take it for a failure
+        ("return 5", ["STOPPING=1", "READY=1", "STOPPING=1"]),
+        ("raise type('X', (errors.PrereqError,), {'exit_status': 11})('wrong_state', 'no')",
+         ["STATUS=no", "READY=1", "STOPPING=1"]),
+    ],
+)  # fmt: skip
+def test_service_manager_is_told_what_comes_of_it(tmp_path, body, told):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        launch(tmp_path, body, foreground=True, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        manager.setblocking(False)
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(manager.recv(4096).decode().splitlines()[0])
+    assert heard == told
 
 
 def test_daemon_has_no_terminal_and_a_strict_umask(tmp_path):

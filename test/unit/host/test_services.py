@@ -77,6 +77,14 @@ def test_failed_start_of_what_systemd_knows_nothing_about_has_its_own_status(tmp
     assert caught.value.status == 5
 
 
+@pytest.mark.parametrize(
+    ("said", "its"), [("active\n", True), ("deactivating\n", False), ("inactive\n", False), ("failed\n", False)]
+)
+def test_service_that_is_about_to_end_is_not_active(tmp_path, said, its):
+    _, services = make(tmp_path, show=said)
+    assert services.is_active("ganeti-masterd") is its
+
+
 @needs_root
 @pytest.mark.parametrize(("said", "its"), [("77\n", True), ("0\n", False), ("78\n", False), (1, False)])
 def test_process_is_the_service_only_if_systemd_says_so(tmp_path, said, its):
