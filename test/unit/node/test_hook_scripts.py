@@ -133,8 +133,8 @@ class Hours(SteppedClock):
 
 
 def test_the_time_limit_is_of_all_scripts_together_and_ends_each_with_its_children(env):
-    install(env, "1", "sleep 600 & echo $!; wait")
-    install(env, "2", "sleep 600")
+    install(env, "1", "sleep 20 & echo $!; wait")
+    install(env, "2", "sleep 20")
     env.clock = Hours(0.0, hooks.LIMIT_S - 0.2, hooks.LIMIT_S)
     results = run(env)
     assert [result.status for result in results] == [1, 1]
