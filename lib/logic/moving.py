@@ -127,6 +127,7 @@ class _Case:
         self.env = env
         self.instance = instance
         self.move = move
+        self._silent: set[Uuid] = set()  # in vain waited for once: not a second time
 
     def name(self, node: Uuid) -> str:
         found = self.env.config.nodes.get(node)
@@ -137,11 +138,14 @@ class _Case:
         found = self.env.config.nodes.get(node)
         if found is None or found.offline:
             raise _Offline(self.name(node))
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(1 if node in self._silent else _TRIES)):
             try:
                 return await self.env.rpc.one(node, call)
             except errors.RpcError as err:
-                if err.kind not in _SILENT or not left:
+                if err.kind not in _SILENT:
+                    raise
+                if not left:
+                    self._silent.add(node)
                     raise
             await self.env.pause(_PAUSE_S)
         raise AssertionError("not reached")

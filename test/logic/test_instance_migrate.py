@@ -39,6 +39,7 @@ from ganeti.calls.migration import (
     Obstacles,
     Side,
 )
+from ganeti.calls.mirror import MirrorTwoPrimaries
 from ganeti.logic import guests, moving
 from ganeti.logic.steps import Commit, Effect
 from ganeti.model.locks import ALL, Level, LockKey
@@ -315,6 +316,24 @@ def test_a_silent_node_is_asked_for_a_while_before_it_is_left() -> None:
     world.settle()
     assert len(world.env.slept) > 5
     assert sum(world.env.slept) >= 20
+
+
+def test_a_silent_node_is_waited_for_once_however_many_mirrors_there_are() -> None:
+    world = World(S.LEAVING, GONE, is_decided=False)
+    world.settle()
+    once = sum(world.env.slept)
+    assert once >= 20
+
+    world = World(S.LEAVING, GONE, is_decided=False)
+    ids = ("node1", "node2", 11000, 0, 0, "secret")
+    disks = tuple(Disk(uuid=Uuid(name), template=DiskTemplate.DRBD, size=64, logical_id=ids) for name in ("a", "b"))
+    mirrored = msgspec.structs.replace(web1(world.env), disks=disks)
+    world.env.config = world.env.config.apply([Put(mirrored)])
+    world.env.rpc.answers[MirrorTwoPrimaries] = world._answer
+    found = world.settle()
+    assert (found.end, len(found.debts)) == (BACK, 1)
+    assert sum(world.env.slept) == once
+    assert len([one for one in world.env.rpc.calls if isinstance(one[1], MirrorTwoPrimaries)]) == 4
 
 
 def test_cleanup_settles_what_is_half_way_or_says_why_not() -> None:
