@@ -14,6 +14,8 @@ NODES = (1, 2, 3)
 CLUSTER = "cluster.tb.example"
 #: emulated machines are slow, and other work may be going on beside them
 LIMIT_S = 900
+#: of `gnt-cluster verify`, where something took too long
+_LATE = ("no connection to", "no end within", "timed out", "no answer to")
 XEN = (
     "--enabled-hypervisors=xen-pvm,xen-hvm",
     "-H", "xen-pvm:kernel_path=/boot/guest/vmlinux,initrd_path=/boot/guest/initrd.gz,blockdev_prefix=xvd",
@@ -59,6 +61,19 @@ class Bed:
             self.times.append((took, command))
             print(f"node{node}# {command}   [{took:.1f} s]")
         return done.stdout
+
+    def verify(self):
+        """Nothing is wrong; what did not answer in time, on a machine with other work, is asked again."""
+        for _ in range(5):
+            begun = time.monotonic()
+            done = self.call(1, "gnt-cluster verify")
+            print(f"node1# gnt-cluster verify   [{time.monotonic() - begun:.1f} s, exit {done.returncode}]")
+            wrong = [line for line in done.stdout.splitlines() if " - ERROR: " in line]
+            if done.returncode == 0:
+                return
+            print("\n".join(wrong))
+            assert all(any(word in line for word in _LATE) for line in wrong), wrong
+        raise AssertionError(wrong)
 
     def fails(self, node, *words):
         done = self.call(node, shlex.join(words))
@@ -151,7 +166,7 @@ def cluster(bed):
         )  # fmt: skip
         for node in NODES[1:]:
             bed.ok(1, "gnt-node", "add", "-s", f"10.97.1.{10 + node}", "--no-ssh-key-check", f"node{node}.tb.example")
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
     return bed
 
 

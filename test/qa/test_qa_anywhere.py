@@ -42,4 +42,4 @@ def test_it_starts_there_while_it_is_being_filled(guest):
     bed = guest
     bed.ok(1, "gnt-instance", "failover", "-f", "-n", "node1", "--no-wait-for-sync", "--shutdown-timeout=60", NAME)
     arrived(bed, 1, 2)
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()

@@ -35,7 +35,7 @@ def test_it_dies_while_a_mirror_is_made(cluster, node):
     if status == 0:
         bed.ok(1, "gnt-instance", "remove", "-f", NAME)
     wait_until("nothing is left", lambda: is_gone(bed), timeout_s=180)
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
 
 
 @pytest.mark.parametrize("end", ["source", "target"])
@@ -57,4 +57,4 @@ def test_it_dies_while_a_guest_moves(guest, end):
     check_mirror(bed)
     for each in (node, other):
         assert not re.search("allow-two-primaries", bed.ok(each, f"drbdsetup show {minor}"))
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()

@@ -30,7 +30,7 @@ def test_a_mirrored_guest_of_kvm(cluster):
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
     check_content(bed, node, minor)
     check_mirror(bed)
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
     remove(bed)
 
 

@@ -86,7 +86,7 @@ def test_a_mirrored_guest_from_its_making_to_its_end(cluster):
     bed.ok(1, "gnt-instance", "rename", "--no-ip-check", NAME, "inst55.tb.example")
     bed.ok(1, "gnt-instance", "rename", "--no-ip-check", "inst55.tb.example", NAME)
     bed.ok(1, "gnt-instance", "start", NAME)
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
     bed.ok(1, "gnt-instance", "remove", "-f", "--shutdown-timeout=5", NAME)
     assert all(not any(rest) for rest in bed.is_empty().values()), bed.is_empty()
 
@@ -104,7 +104,7 @@ def test_both_kinds_of_guests_side_by_side(cluster):
     )  # fmt: skip
     assert bed.domains(1) == [NAME, OTHER]
     wait_until("both answer", lambda: bed.answers(ADDRESS) and bed.answers(OTHER_ADDRESS))
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
     bed.ok(1, "gnt-instance", "remove", "-f", "--shutdown-timeout=5", NAME)
     bed.ok(1, "gnt-instance", "remove", "-f", "--shutdown-timeout=5", OTHER)
     assert all(not any(rest) for rest in bed.is_empty().values()), bed.is_empty()
@@ -130,7 +130,7 @@ def test_its_primary_loses_power(cluster):
         "in sync again",
         lambda: [state[2] for state in bed.minors(2).values()] == ["UpToDate/UpToDate"],
     )
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
     bed.ok(1, "gnt-instance", "remove", "-f", "--shutdown-timeout=5", NAME)
     assert all(not any(rest) for rest in bed.is_empty().values()), bed.is_empty()
 

@@ -37,7 +37,7 @@ def test_an_end_of_a_new_instance_loses_power(cluster, lost):
     assert (bed.volumes(1), bed.minors(1)) == ([], {}), "what could be taken back is taken back"
     bed.power_on(3)
     wait_until("the debts are paid", lambda: is_gone(bed))
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
 
 
 def test_a_new_secondary_loses_power_while_it_gets_the_data(guest):
@@ -56,7 +56,7 @@ def test_a_new_secondary_loses_power_while_it_gets_the_data(guest):
     node, other = check_mirror(bed)
     wait_until("nothing is left on the third node", lambda: not any(bed.is_empty()[5 - other]))
     assert bed.uptime(ADDRESS) > before, "the guest ran on"
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
 
 
 def test_the_target_of_a_migration_loses_power(guest):
@@ -76,7 +76,7 @@ def test_the_target_of_a_migration_loses_power(guest):
     bed.ok(1, "gnt-instance", "activate-disks", NAME)
     check_mirror(bed)
     assert not re.search("allow-two-primaries", bed.ok(node, f"drbdsetup show {minor}"))
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
 
 
 def test_the_source_of_a_migration_loses_power(guest):
@@ -100,4 +100,4 @@ def test_the_source_of_a_migration_loses_power(guest):
     bed.ok(1, "gnt-instance", "activate-disks", NAME)
     check_mirror(bed)
     assert bed.domains(node) == []
-    bed.ok(1, "gnt-cluster", "verify")
+    bed.verify()
