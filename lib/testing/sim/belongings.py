@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ganeti.model.objects import DiskTemplate
+from ganeti.master.state import change_of
+from ganeti.model.objects import DiskTemplate, Instance, Put
 from ganeti.model.types import Uuid
 from ganeti.paths import FAKE_LVM_DIR
 from ganeti.storage.file import places
@@ -33,7 +34,9 @@ def put(node: SimNode) -> None:
             file.truncate(_SIZE)
 
 
-def check(world: World, master: MasterProcess, history: Sequence[Batch]) -> None:
+def check(
+    world: World, master: MasterProcess, history: Sequence[Batch], *, partly_removed: Collection[str] = ()
+) -> None:
     """Each is as it was, or a disk of one instance with its content, or it went with an instance that was removed."""
     for node in world.nodes.values():
         found = dict(_found(node))
@@ -41,7 +44,7 @@ def check(world: World, master: MasterProcess, history: Sequence[Batch]) -> None
             where = [path for path, content in found.items() if content == _content(node, name)]
             if len(where) > 1:
                 world.witness.blame(f"{node.short}: what was in {name} is in {' and '.join(where)}")
-            elif not where and not _went(node, name, master, history):
+            elif not where and not _went(node, name, master, history, partly_removed):
                 world.witness.blame(f"{node.short}: {name} is lost, and no instance took it along")
             elif where and where[0] != name and where[0] not in _disks(master, node.uuid):
                 world.witness.blame(f"{node.short}: {name} is called {where[0]}, which is no disk")
@@ -76,28 +79,24 @@ def _disks(master: MasterProcess, node: Uuid) -> set[str]:
     }
 
 
-def _went(node: SimNode, name: str, master: MasterProcess, history: Sequence[Batch]) -> bool:
-    """A job that adopted it has put its instance into the configuration, and that was removed, or was to be."""
-    removed = {
-        str(op.input["instance_name"])
+def _went(
+    node: SimNode, name: str, master: MasterProcess, history: Sequence[Batch], partly_removed: Collection[str]
+) -> bool:
+    """The instance that a job adopted it for was in the configuration and is removed, or partly is."""
+    takers = {
+        job.id
         for job in master.state.jobs.values()
         for op in job.ops
-        if op.input["OP_ID"] == "OP_INSTANCE_REMOVE"
+        if op.input.get("pnode") == node.name and {"adopt": name} in op.input.get("disks", ())
     }
-    for job in master.state.jobs.values():
-        for op in job.ops:
-            wanted = [disk.get("adopt") for disk in op.input.get("disks", ())]
-            if name not in wanted or op.input.get("pnode") != node.name:
-                continue
-            called = f'"{op.input["instance_name"]}"'
-            is_there = any(
-                write.table == "object"
-                and called in (write.value or "")
-                and DiskTemplate.PLAIN.value in (write.value or "")
-                for batch in history
-                if any(note.job == job.id for note in batch.notes)
-                for write in batch.writes
-            )
-            if is_there and removed:
-                return True
+    present = master.state.config.instances
+    for batch in history:
+        if not any(note.job in takers for note in batch.notes):
+            continue
+        for change in (change_of(write) for write in batch.writes if write.table == "object"):
+            if isinstance(change, Put) and isinstance(change.object, Instance):
+                made = change.object
+                is_left = made.uuid in present and present[made.uuid].name not in partly_removed
+                if not is_left and made.disk_template == DiskTemplate.PLAIN.value:
+                    return True
     return False

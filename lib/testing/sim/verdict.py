@@ -107,7 +107,7 @@ class Verdict:
         self._jobs(master, history)
         self._unique(master.state.config)
         self._nodes(master)
-        belongings.check(self._world, master, history)
+        belongings.check(self._world, master, history, partly_removed=self._partly_removed(master))
         self._idle(master)
         await self._readable(master)
         await self._remove_everything(master)
