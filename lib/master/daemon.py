@@ -218,19 +218,24 @@ def _told(ended: asyncio.Task[None]) -> None:
 
 
 def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
-    """The daemon's main part, in the process that stays.
-
-    A mastership that the claim of another node has stopped, or ended as soon as it was won, is claimed again, with
-    this node's copy free in between: the other one may have failed too, and then there would be no master.
-    """
+    """The daemon's main part, in the process that stays."""
     me = identity.load(where)
     if me is None:
         raise errors.PrereqError("environment_error", "this node is in no cluster", hint="gnt-cluster init creates one")
     clock = SystemClock()
     contest = Contest(clock, random.SystemRandom())
+    return keep_claiming(lambda now: _try(where, me, now, ready), options, contest, clock)
+
+
+def keep_claiming(attempt: Callable[[Options], int], options: Options, contest: Contest, clock: Clock) -> int:
+    """The exit status of the last attempt.
+
+    A mastership that the claim of another node has stopped, or ended as soon as it was won, is claimed again, with
+    this node's copy free in between: the other one may have failed too, and then there would be no master.
+    """
     while True:
         try:
-            status = _try(where, me, options, ready)
+            status = attempt(options)
         except errors.ContendedError as err:
             pause_s = contest.pause_s()
             if pause_s is None:
@@ -241,6 +246,7 @@ def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
             if pause_s is None:
                 return status
             why = "it was won and lost"
+            # by now the configuration says that the master is here; if another one has changed that, it is over
             options = Options()
         log.warning("another node claims the mastership too; trying again in %.1f s: %s", pause_s, why)
         clock.sleep(pause_s)
