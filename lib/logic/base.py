@@ -40,6 +40,7 @@ class StateHolder(msgspec.Struct, frozen=True, kw_only=True):
     serial: int
     hash: str
     is_current: bool
+    why: str = ""  # it takes no changes
 
 
 class Membership(Protocol):

@@ -133,8 +133,10 @@ def check_holders(config: Config, holders: Sequence[StateHolder], found: Finding
         found.check(holder is not None, "ECLUSTERFILECHECK", node.name, "the candidate does not hold the state")
         if holder is None or node.uuid == config.cluster.master_node:
             continue
-        if found.check(holder.is_reachable, "ECLUSTERFILECHECK", node.name, "its copy of the state cannot be reached"):
-            text = f"its copy of the state is behind (serial {holder.serial})"
+        why = f": {holder.why}" if holder.why else ""
+        text = f"its copy of the state takes no changes{why}"
+        if found.check(holder.is_reachable, "ECLUSTERFILECHECK", node.name, text):
+            text = f"its copy of the state is behind (serial {holder.serial}){why}"
             found.check(holder.is_current, "ECLUSTERFILECHECK", node.name, text)
     by_serial: dict[int, set[str]] = {}
     for holder in holders:

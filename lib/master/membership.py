@@ -73,6 +73,7 @@ class Members:
                 serial=voter.position.serial if voter.position else 0,
                 hash=voter.position.hash if voter.position else "",
                 is_current=voter.is_current,
+                why=voter.why,
             )
             for voter in self._leadership.voters()
         ]

@@ -17,6 +17,7 @@ class MemoryLeadership:
         self.batches: list[Batch] = []
         self.secrets: dict[str, str] = {}
         self.missing: list[str] = []
+        self.why = ""  # no voter takes changes
         self.is_lost = False
         self.gate = asyncio.Event()  # cleared: commits wait
         self.gate.set()
@@ -110,6 +111,8 @@ class MemoryLeadership:
 
     def voters(self) -> Sequence[VoterState]:
         return [
-            VoterState(node=node, is_reachable=True, is_current=True, position=self.position)
+            VoterState(
+                node=node, is_reachable=not self.why, is_current=not self.why, position=self.position, why=self.why
+            )
             for node in self.voter_names
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,6 +33,7 @@ from ganeti.model.locks import ALL, Level, LockKey
 from ganeti.model.objects import Cluster, Instance, Network, Nic, Put
 from ganeti.model.types import Uuid
 from ganeti.ops.cluster import OpClusterVerify, OpClusterVerifyConfig, OpClusterVerifyGroup
+from ganeti.testing.cluster import SimulatedCluster
 
 OTHER_NIC = Nic(uuid=Uuid("nic"), mac="aa:00:00:44:55:66")
 YEAR_S = 365 * 86400.0
@@ -448,6 +451,17 @@ def test_copies_of_the_state_are_compared(holders, count):
     found = Findings()
     check_holders(make_config(), holders, found)
     assert len(found.take()) == count
+
+
+def test_why_a_copy_takes_no_changes_is_told(tmp_path: Path) -> None:
+    async def body() -> None:
+        cluster = SimulatedCluster(str(tmp_path))
+        cluster.store.why = "node node3: no space left for the state on its disk"
+        job = await cluster.run({"OP_ID": "OP_CLUSTER_VERIFY_CONFIG"})
+        told = [text for text in cluster.log_of(job.id) if "no space left for the state" in text]
+        assert len(told) == 2  # of two other candidates
+
+    asyncio.run(body())
 
 
 # Lines
