@@ -147,11 +147,22 @@ class Replica:
             return FetchReply(is_known=True, batches=tuple(batches), secrets=database.secrets())
 
     def drop(self, call: StoreDrop) -> None:
-        """Put the copy aside, as `state.db.dropped`; the promise stays in an empty one.
+        """Put the copy aside, as `state.db.dropped`, without secrets; the promise stays in an empty one.
 
         A call that comes late, when the node votes again or follows somebody else, does nothing.
         Raises InUseError when the master daemon has the file.
         """
+        try:
+            self._drop(call)
+        finally:
+            aside = f"{self._path}.dropped"
+            if os.path.exists(aside):
+                try:
+                    sql.forget_secrets(aside)
+                except errors.StoreError as err:
+                    log.warning("%s may have private parameters in it, remove it: %s", aside, err)
+
+    def _drop(self, call: StoreDrop) -> None:
         if not os.path.exists(self._path):
             return
         with self._held() as database:

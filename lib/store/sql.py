@@ -110,6 +110,13 @@ def connect(path: str) -> sqlite3.Connection:
         return connection
 
 
+def forget_secrets(path: str) -> None:
+    """Of a state that nobody uses any more: they are in none of its files afterwards. Raises StoreError."""
+    with our_errors(path), contextlib.closing(connect(path)) as connection:
+        connection.execute("DELETE FROM secrets")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def connect_read_only(path: str) -> sqlite3.Connection | None:
     """Beside a writer, never waiting for it; None when there is no file, or nothing in it. Raises StoreError."""
     if not os.path.exists(path):

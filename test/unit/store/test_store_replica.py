@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 
 import pytest
 
@@ -177,6 +178,23 @@ def test_drop_puts_the_copy_aside_and_keeps_the_promise(replica, path):
     assert aside.position.serial == 1
     aside.close()
     replica.drop(calls.StoreDrop())
+
+
+def test_drop_leaves_no_secret_in_any_file(replica, path, tmp_path):
+    replica.append(append(replica, count=2, secrets={"s": "a-tulip-in-the-store"}))
+
+    def holders():
+        return [file.name for file in tmp_path.iterdir() if b"a-tulip-in-the-store" in file.read_bytes()]
+
+    assert holders()
+    replica.drop(calls.StoreDrop())
+    assert holders() == []
+    # as after a kill in between
+    with sqlite3.connect(path + ".dropped") as connection:
+        connection.execute("INSERT INTO secrets VALUES ('s', 'a-tulip-in-the-store')")
+    connection.close()
+    replica.drop(calls.StoreDrop())
+    assert holders() == []
 
 
 def test_late_drop_does_nothing(replica):
