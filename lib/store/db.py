@@ -343,10 +343,14 @@ class Database:
             self._has_wiped = not is_busy
 
     def _prune(self, connection: sqlite3.Connection, batch: Batch) -> None:
-        connection.execute(
-            "DELETE FROM history WHERE serial < ? AND (serial <= ? OR time < ?)",
-            (batch.serial, batch.serial - self._retention.batches, batch.time - self._retention.age_s),
-        )
+        # A clock may have been wrong for a while. What lies between batches that are kept is kept with them: of a chain
+        # with a hole nobody could say whether it is whole.
+        (young,) = connection.execute(
+            "SELECT serial FROM history WHERE time >= ? ORDER BY serial LIMIT 1",
+            (batch.time - self._retention.age_s,),
+        ).fetchone() or (batch.serial,)
+        first = min(batch.serial, max(young, batch.serial - self._retention.batches + 1))
+        connection.execute("DELETE FROM history WHERE serial < ?", (first,))
 
     def _check_tail(self) -> None:
         """Raises DamagedError unless the last batch is the one that the position names."""

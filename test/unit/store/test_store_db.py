@@ -122,6 +122,18 @@ def test_secrets_change_with_their_batch_and_are_not_in_it(database):
     assert database.secrets() == {"c": "3"}
 
 
+@pytest.mark.parametrize("strange", [1.0, 2e9], ids=["a clock that was slow", "a clock that was fast"])
+def test_history_has_no_hole_when_a_clock_was_wrong_for_a_while(path, strange):
+    database = Database.open(path, owner="the test", retention=Retention(batches=10**6, age_s=1000.0))
+    for number in range(3 * db.PRUNE_EVERY):
+        time = strange if number in (5, db.PRUNE_EVERY - 2) else 1e9 + number
+        database.apply([entry_after(database.position, Write("object", "a", str(number)), time=time)])
+    position = database.position
+    database.close()
+    assert reading.read_all(path, batches=10**6).position == position
+    Database.open(path, owner="again").close()
+
+
 def test_history_is_pruned_by_count_and_age_and_keeps_the_last(path):
     database = Database.open(path, owner="the test", retention=Retention(batches=50, age_s=100.0))
     entries, position = [], NOWHERE
