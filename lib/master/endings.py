@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private
+from ganeti.master import private, sizes
 from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.state import job_key, row
@@ -44,6 +44,10 @@ class Endings:
             stored[index], status=Status.SUCCESS, result=result, end_timestamp=now, decided=False
         )
         after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
+        if not sizes.fits(row("job", job_key(job_id), after), sizes.ENDED):
+            env.warn("the result is too large to be kept")
+            stored[index] = msgspec.structs.replace(stored[index], result=None)
+            after = msgspec.structs.replace(after, ops=tuple(stored))
         late = env.journal_records.fences(env.open_requests)
         owed, count = new_debts(late, job_id, self._parts.committer.flags, self._parts.clock.time())
         note = Note(actor="job", job=job_id, reason="end")

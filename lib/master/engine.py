@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private, schedule
+from ganeti.master import private, schedule, sizes
 from ganeti.master.endings import CANCELED, Endings
 from ganeti.master.env import JobEnv, Parts
 from ganeti.master.job_filters import Gate
@@ -24,6 +24,7 @@ from ganeti.model.locks import Level, LockKey, LockPlan
 from ganeti.model.types import JobId, Uuid
 from ganeti.ops import base as ops
 from ganeti.ops import hidden
+from ganeti.store import parcel
 from ganeti.store.api import Leadership, Note, Write
 from ganeti.wire import codec
 
@@ -340,25 +341,32 @@ class Engine:
 
     async def archive(self, job_ids: Sequence[JobId]) -> int:
         """How many finished jobs were moved to the archive."""
-        writes: list[Write] = []
-        moved = []
-        for job_id in job_ids:
-            job = self._parts.state.jobs.get(job_id)
-            if job is None or not job.status.is_final or job_id in self._tasks:
-                continue
-            entries = tuple(self._parts.state.logs.get(job_id, ()))
-            key = job_key(job_id)
-            writes.append(row("archive", key, ArchivedJob(job=job, log=entries)))
-            writes.append(row("job", key, None))
-            writes += [row("joblog", f"{key}/{entry.serial:06d}", None) for entry in entries]
-            moved.append(job_id)
-        if moved:
-            await self._parts.committer.commit(Note(actor="archive", reason=f"{len(moved)} jobs"), writes=writes)
-            for job_id in moved:
-                self._parts.state.jobs.pop(job_id, None)
-                self._parts.state.logs.pop(job_id, None)
-                self._schedule.forget(job_id)
-        return len(moved)
+        count = 0
+        left = list(job_ids)
+        while left:
+            writes: list[Write] = []
+            moved = []
+            size = 0
+            while left and size < sizes.ARCHIVED:
+                job_id = left.pop(0)
+                job = self._parts.state.jobs.get(job_id)
+                if job is None or not job.status.is_final or job_id in self._tasks:
+                    continue
+                entries = tuple(self._parts.state.logs.get(job_id, ()))
+                key = job_key(job_id)
+                kept = row("archive", key, ArchivedJob(job=job, log=entries))
+                size += parcel.sent_size((kept,))
+                writes += [kept, row("job", key, None)]
+                writes += [row("joblog", f"{key}/{entry.serial:06d}", None) for entry in entries]
+                moved.append(job_id)
+            if moved:
+                await self._parts.committer.commit(Note(actor="archive", reason=f"{len(moved)} jobs"), writes=writes)
+                for job_id in moved:
+                    self._parts.state.jobs.pop(job_id, None)
+                    self._parts.state.logs.pop(job_id, None)
+                    self._schedule.forget(job_id)
+            count += len(moved)
+        return count
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Start nothing more; give running jobs a moment to end. Those that do not are recovered at the next start."""

@@ -187,7 +187,9 @@ class JobEnv:
     # What it tells
 
     def report(self, message: str) -> None:
-        self._parts.committer.soon(self._note, [self._parts.jobs.log(self._job, message)])
+        writes = self._parts.jobs.log(self._job, message)
+        if writes:
+            self._parts.committer.soon(self._note, writes)
 
     def warn(self, message: str, *, hint: str = "") -> None:
         self.report(f" - WARNING: {message}")
@@ -254,7 +256,7 @@ class JobEnv:
         owed, count = new_debts(debts, self._job, committer.flags, self._parts.clock.time())
         try:
             await committer.commit(note, changes=changes, writes=[*writes, *owed], flags=count)
-        except errors.PrereqError:
+        except (errors.PrereqError, errors.StoreError):
             self._parts.jobs.change_op(self._job, self._index, decided=False, result=None)
             raise
         self._is_marked = True

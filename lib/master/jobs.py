@@ -11,6 +11,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.host.clock import Clock
+from ganeti.master import sizes
 from ganeti.master.state import State, job_key, row
 from ganeti.model.jobs import Job, LogEntry, OpState, Status, Timestamp, timestamp
 from ganeti.model.locks import LockKey
@@ -41,6 +42,7 @@ class Jobs:
         self._state = state
         self._clock = clock
         self._wishes: dict[JobId, Wish] = {}
+        self._log_sizes: dict[JobId, int] = {}
         self._waiters: dict[JobId, set[asyncio.Future[None]]] = {}
 
     def get(self, job: JobId) -> Job:
@@ -91,9 +93,19 @@ class Jobs:
 
     # The log: shown at once, stored with the job's next commit.
 
-    def log(self, job: JobId, message: Any, kind: str = "message") -> Write:
-        """Add an entry; the caller stores the row soon. Any: text, or an object for typed entries."""
+    def log(self, job: JobId, message: Any, kind: str = "message") -> list[Write]:
+        """Add an entry, unless the log is full; the caller stores the row soon. Any: text, or an object for typed
+        entries."""
         entries = self._state.logs.setdefault(job, [])
+        message = sizes.cut(message)
+        before = self._log_sizes.get(job)
+        if before is None:
+            before = sum(sizes.of_entry(entry.message) for entry in entries)
+        if before > sizes.LOG:
+            return []
+        self._log_sizes[job] = after = before + sizes.of_entry(message)
+        if after > sizes.LOG:
+            message = " - WARNING: the log of this job is full: further lines are not kept"
         entry = LogEntry(
             serial=entries[-1].serial + 1 if entries else 1,
             time=self.stamp(),
@@ -102,7 +114,7 @@ class Jobs:
         )
         entries.append(entry)
         self.wake(job)
-        return row("joblog", f"{job_key(job)}/{entry.serial:06d}", entry)
+        return [row("joblog", f"{job_key(job)}/{entry.serial:06d}", entry)]
 
     def log_after(self, job: JobId, serial: int) -> list[LogEntry]:
         return [entry for entry in self._state.logs.get(job, ()) if entry.serial > serial]
@@ -119,6 +131,7 @@ class Jobs:
     def forget(self, job: JobId) -> None:
         """It has ended: nothing more is asked of it."""
         self._wishes.pop(job, None)
+        self._log_sizes.pop(job, None)
 
     # Waiting for a change costs nothing while nothing changes.
 

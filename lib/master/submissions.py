@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private, schedule
+from ganeti.master import private, schedule, sizes
 from ganeti.master.env import Parts
 from ganeti.master.state import job_key, row
 from ganeti.model.jobs import Flags, Job, OpState, Status, Submission
@@ -159,6 +159,13 @@ class Submissions:
             states.append(OpState(input=form, priority=op.priority))
         schedule.dependencies(op.input.get("depends") or () for op in states)
         job = Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
+        if not sizes.fits(row("job", job_key(job_id), job), sizes.SUBMITTED):
+            raise errors.PrereqError(
+                "wrong_input",
+                f"the job is too large: with its {len(states)} opcodes it would take more than"
+                f" {sizes.SUBMITTED >> 20} MiB of a message to the candidates",
+                hint="submit it in parts; later ones may depend on earlier ones",
+            )
         if parent is None and self._is_refused(job):
             raise errors.PrereqError(
                 "wrong_state", "a job filter refuses the job", hint="gnt-filter list shows the filters"

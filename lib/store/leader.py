@@ -15,6 +15,7 @@ from ganeti.calls.store import StateReply, StoreDrop
 from ganeti.host.clock import Clock
 from ganeti.host.timings import Timings
 from ganeti.model.types import Uuid
+from ganeti.store import parcel
 from ganeti.store.api import Batch, Note, Position, VoterState, Write
 from ganeti.store.batch import Entry, seal
 from ganeti.store.chain import Chain
@@ -179,10 +180,12 @@ class Leader:
     async def commit(
         self, writes: Sequence[Write], note: Note, *, secrets: Mapping[str, str | None] | None = None
     ) -> Position:
-        """Raises StaleTermError when the mastership ends before: then it may be stored or not."""
+        """Raises StaleTermError when the mastership ends before: then it may be stored or not; StoreError at once when
+        it is too large."""
         if any((write.table, write.key) == VOTERS for write in writes):
             raise ValueError("voters change by add_voter and remove_voter")
         self._check_master()
+        parcel.check(writes)
         return await asyncio.shield(self._enqueue(Pending(tuple(writes), note, dict(secrets or {}))))
 
     def _enqueue(self, pending: Pending) -> asyncio.Future[Position]:

@@ -72,6 +72,19 @@ def test_commits_keep_the_order_of_their_calls(play):
     play(scenario)
 
 
+def test_commit_that_no_message_could_carry_is_refused_and_blocks_nobody(play):
+    async def scenario(world: World) -> None:
+        leader = await world.master()
+        before = leader.position
+        with pytest.raises(errors.StoreError, match="too large"):
+            await leader.commit(put("a", '"' * (13 << 20)), NOTE)
+        assert leader.position == before
+        await leader.commit(put("b", "1"), NOTE)
+        await world.until_equal(world.nodes)
+
+    play(scenario)
+
+
 def test_single_voter_needs_nobody(play):
     async def scenario(world: World) -> None:
         leader = await world.master()
