@@ -10,6 +10,8 @@ from ganeti.host.clock import Clock
 CONTEST_S = 45.0
 #: bounds of the pause between two tries, in seconds
 SHORTEST_S, LONGEST_S = 0.3, 2.0
+#: of the pause after a mastership that lasted: who has ended it gets the time to begin its own
+GRACE_S = (4.0, 8.0)
 
 
 class Contest:
@@ -31,3 +33,12 @@ class Contest:
         pause_s = self._rng.uniform(SHORTEST_S, max(LONGEST_S, 2 * (now - self._try_began)))
         self._try_began = now + pause_s
         return pause_s if self._try_began <= self._ends else None
+
+    def after_loss_s(self) -> float:
+        """Seconds from now until the next try, after a mastership was won and lost."""
+        pause_s = self.pause_s()
+        if pause_s is None:
+            pause_s = self._rng.uniform(*GRACE_S)
+            self._try_began = self._clock.monotonic() + pause_s
+            self._ends = self._try_began + CONTEST_S
+        return pause_s

@@ -230,8 +230,9 @@ def run(where: Paths, options: Options, ready: Callable[[], None]) -> int:
 def keep_claiming(attempt: Callable[[Options], int], options: Options, contest: Contest, clock: Clock) -> int:
     """The exit status of the last attempt.
 
-    A mastership that the claim of another node has stopped, or ended as soon as it was won, is claimed again, with
-    this node's copy free in between: the other one may have failed too, and then there would be no master.
+    A mastership that the claim of another node has stopped or ended is claimed again, with this node's copy free in
+    between: the other one may have failed too, and then there would be no master. If it has won, the next attempt
+    says so.
     """
     while True:
         try:
@@ -242,10 +243,10 @@ def keep_claiming(attempt: Callable[[Options], int], options: Options, contest: 
                 raise
             why = str(err)
         else:
-            pause_s = contest.pause_s() if status == EXIT_NOT_MASTER else None
-            if pause_s is None:
+            if status != EXIT_NOT_MASTER:
                 return status
             why = "it was won and lost"
+            pause_s = contest.after_loss_s()
             # by now the configuration says that the master is here; if another one has changed that, it is over
             options = Options()
         log.warning("another node claims the mastership too; trying again in %.1f s: %s", pause_s, why)

@@ -20,6 +20,9 @@ class OneTry(Contest):
     def pause_s(self) -> None:
         return None
 
+    def after_loss_s(self) -> None:
+        return None
+
 
 @functools.cache
 def played(seed: int, *, tries_again: bool = True) -> Outcome:

@@ -97,6 +97,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._tasks = [each for each in self._tasks if not each.done()]
         return task
 
+    async def end_others(self) -> None:
+        """Cancel the other tasks of this process and wait for them, as `asyncio.run` does when its main one ends."""
+        process, me = CURRENT.get(), asyncio.current_task()
+        others = [task for task in self._tasks if task.process is process and task is not me and not task.done()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def bury_tasks(self) -> None:
         """End what is left of dead processes; whatever they still do is done by the dead."""
         nobody = Process("nobody")

@@ -52,13 +52,17 @@ class MasterProcess:
         self.process.at_end.append(self._close)
         try:
             while True:
-                why = await self._try()
-                pause_s = contest.pause_s()
+                try:
+                    await self._try()
+                    why, pause_s = "its mastership is over", contest.after_loss_s()
+                except errors.ContendedError as err:
+                    self._world.chance.counts[CONTENDED] += 1
+                    why, pause_s = str(err), contest.pause_s()
                 if pause_s is None:
                     self._end(why)
                     return
-                self._world.chance.counts[CONTENDED] += 1
                 self._world.chance.trace(f"master on {self._node.short} is in another one's way: {why}")
+                await the_loop().end_others()
                 await self.leader.close()
                 self._close()
                 await asyncio.sleep(pause_s)
@@ -70,8 +74,8 @@ class MasterProcess:
             self.database.close()
             self.database = None
 
-    async def _try(self) -> str:
-        """One mastership, from this node's copy to the claim of another node that stopped or ended it: which."""
+    async def _try(self) -> None:
+        """One mastership, from this node's copy to its end by the claim of another node."""
         self.database = self._world.database.open(
             self._node.state_path, wait_s=0.0, check=False, max_pages=FULL if self._node.is_full else 0
         )
@@ -81,13 +85,9 @@ class MasterProcess:
         self.leader.on_publish(self._published)
         if not self._takes_over and self.state.config.cluster.master_node != self._node.uuid:
             raise errors.PrereqError("wrong_state", "the master is another node")
-        try:
-            await self._win()
-        except errors.ContendedError as err:
-            return str(err)
+        await self._win()
         await self._serve()
         self._takes_over = False
-        return "its mastership is over"
 
     def _end(self, why: str) -> None:
         """The process ends by itself."""

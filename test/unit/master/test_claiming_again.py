@@ -7,7 +7,7 @@ import random
 import pytest
 
 from ganeti import errors
-from ganeti.master.contest import CONTEST_S, Contest
+from ganeti.master.contest import CONTEST_S, GRACE_S, Contest
 from ganeti.master.daemon import EXIT_NOT_MASTER, NotMasterError, Options, keep_claiming
 from ganeti.testing.clock import SteppedClock
 
@@ -21,7 +21,7 @@ class Tries:
     def __init__(self, *ends, try_s=0.1):
         self.ends, self.try_s = list(ends), try_s
         self.clock = SteppedClock()
-        self.asked = []
+        self.began, self.asked = self.clock.monotonic(), []
 
     def run(self, options=TAKES_OVER):
         contest = Contest(self.clock, random.Random(1))
@@ -48,10 +48,18 @@ def test_who_lost_what_was_just_won_claims_it_as_its_own():
     assert tries.asked == [TAKES_OVER, TAKES_OVER, Options()]
 
 
-def test_who_was_master_for_long_ends_when_another_one_is():
-    tries = Tries(EXIT_NOT_MASTER, try_s=CONTEST_S)
-    assert tries.run() == EXIT_NOT_MASTER
-    assert len(tries.asked) == 1
+def test_who_was_master_for_long_lets_another_one_begin_and_then_learns_whether_it_has():
+    tries = Tries(EXIT_NOT_MASTER, NotMasterError("wrong_state", "another one is"), try_s=CONTEST_S)
+    with pytest.raises(NotMasterError):
+        tries.run()
+    assert tries.asked == [TAKES_OVER, Options()]
+    assert GRACE_S[0] <= tries.clock.monotonic() - tries.began - 2 * CONTEST_S <= GRACE_S[1]
+
+
+def test_whose_mastership_was_ended_for_nothing_is_master_again_however_often():
+    tries = Tries(*[EXIT_NOT_MASTER] * 5, 0, try_s=CONTEST_S)
+    assert tries.run() == 0
+    assert len(tries.asked) == 6
 
 
 @pytest.mark.parametrize(
