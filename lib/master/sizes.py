@@ -10,6 +10,8 @@ from ganeti.wire import codec
 
 #: bytes, as they are sent to the candidates: of a job when it is submitted, and with its results
 SUBMITTED, ENDED = 8 << 20, 16 << 20
+#: characters of its values that are hidden: all that there are travel together to a candidate that lacks them
+HIDDEN = 256 << 10
 #: of one log entry, and of all of a job
 ENTRY, LOG = 256 << 10, 12 << 20
 #: of the archived jobs of one commit, before the last one of them

@@ -148,6 +148,7 @@ class Submissions:
         if not isinstance(untrusted_ops, list | tuple) or not untrusted_ops:
             raise errors.PrereqError("wrong_input", "a job is a list of at least one opcode")
         states = []
+        own: dict[str, str] = {}  # of a job that is refused nothing is kept
         for index, untrusted_op in enumerate(untrusted_ops):
             op = untrusted_op if isinstance(untrusted_op, ops.OpCode) else ops.decode(untrusted_op)
             name = op.op_id.removeprefix("OP_").lower()
@@ -155,9 +156,13 @@ class Submissions:
             op = msgspec.structs.replace(op, reason=(*op.reason, mark), depends=_absolute(op.depends, job_id))
             form, values = hidden.split(ops.encode(op))
             if values:
-                secrets[private.of_opcode(job_id, index)] = values
+                own[private.of_opcode(job_id, index)] = values
             states.append(OpState(input=form, priority=op.priority))
         schedule.dependencies(op.input.get("depends") or () for op in states)
+        if sum(map(len, own.values())) > sizes.HIDDEN:
+            raise errors.PrereqError(
+                "wrong_input", f"the private and secret OS parameters of a job are at most {sizes.HIDDEN >> 10} KiB"
+            )
         job = Job(id=job_id, ops=tuple(states), received_timestamp=self._parts.jobs.stamp(), key=key)
         if not sizes.fits(row("job", job_key(job_id), job), sizes.SUBMITTED):
             raise errors.PrereqError(
@@ -170,6 +175,7 @@ class Submissions:
             raise errors.PrereqError(
                 "wrong_state", "a job filter refuses the job", hint="gnt-filter list shows the filters"
             )
+        secrets.update(own)
         return job
 
     async def submit_children(

@@ -185,7 +185,8 @@ class Leader:
         if any((write.table, write.key) == VOTERS for write in writes):
             raise ValueError("voters change by add_voter and remove_voter")
         self._check_master()
-        parcel.check(writes)
+        # secrets travel with it
+        parcel.check([*writes, *(Write("secret", name, value) for name, value in (secrets or {}).items())])
         return await asyncio.shield(self._enqueue(Pending(tuple(writes), note, dict(secrets or {}))))
 
     def _enqueue(self, pending: Pending) -> asyncio.Future[Position]:

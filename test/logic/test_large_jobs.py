@@ -40,6 +40,19 @@ def test_submit_when_the_job_is_too_large_then_it_is_refused_and_the_others_are_
     on_cluster(tmp_path, body)
 
 
+def test_submit_when_its_hidden_values_are_too_large_then_it_is_refused(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        private = {"debian": {"key": "x" * sizes.HIDDEN}}
+        large = {"OP_ID": "OP_CLUSTER_SET_PARAMS", "osparams_private_cluster": private}
+        with pytest.raises(errors.PrereqError, match="at most 256 KiB"):
+            await cluster.submit(large)
+        results = await cluster.engine.submissions.submit([[large], [logging_job("small")]])
+        assert [ok for ok, _ in results] == [False, True]
+        assert not cluster.store.secrets
+
+    on_cluster(tmp_path, body)
+
+
 def test_result_when_it_is_too_large_then_the_job_ends_without_it(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         await cluster.run(logging_job("x" * (1 << 20)))

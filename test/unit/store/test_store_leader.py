@@ -78,6 +78,8 @@ def test_commit_that_no_message_could_carry_is_refused_and_blocks_nobody(play):
         before = leader.position
         with pytest.raises(errors.StoreError, match="too large"):
             await leader.commit(put("a", '"' * (13 << 20)), NOTE)
+        with pytest.raises(errors.StoreError, match="too large"):
+            await leader.commit(put("a", "1"), NOTE, secrets={"job/1/0": '"' * (13 << 20)})
         assert leader.position == before
         await leader.commit(put("b", "1"), NOTE)
         await world.until_equal(world.nodes)
