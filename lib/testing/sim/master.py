@@ -51,6 +51,7 @@ class MasterProcess:
         contest = self._world.kinds.contest(self.clock, self._world.chance.rng)
         self.process.at_end.append(self._close)
         try:
+            pause_s: float | None
             while True:
                 try:
                     await self._try()
