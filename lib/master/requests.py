@@ -109,10 +109,10 @@ class Requests:
     # Submission
 
     async def submit_job(self, untrusted_ops: list[Any], key: str = "") -> JobId:
-        return _only(await self._engine.submissions.submit([untrusted_ops], key=key))
+        return await self._engine.submissions.submit_one(untrusted_ops, key=key)
 
     async def submit_job_to_drained_queue(self, untrusted_ops: list[Any], key: str = "") -> JobId:
-        return _only(await self._engine.submissions.submit([untrusted_ops], key=key, ignore_drain=True))
+        return await self._engine.submissions.submit_one(untrusted_ops, key=key, ignore_drain=True)
 
     async def submit_many_jobs(self, untrusted_jobs: list[Any], key: str = "") -> list[tuple[bool, JobId | str]]:
         return await self._engine.submissions.submit(untrusted_jobs, key=key)
@@ -284,10 +284,3 @@ class Requests:
 
     async def query_tags(self, kind: str, name: str) -> Any:
         return self._queries.tags(kind, name)
-
-
-def _only(results: list[tuple[bool, JobId | str]]) -> JobId:
-    ok, answer = results[0]
-    if not ok:
-        raise errors.PrereqError("wrong_input", str(answer))
-    return JobId(int(answer))

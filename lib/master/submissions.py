@@ -49,15 +49,25 @@ class Submissions:
         # by key, until they are stored: digest of the body, answer, the commit
         self._submitting: dict[str, tuple[str, list[tuple[bool, JobId | str]], asyncio.Task[None]]] = {}
 
-    async def submit(
-        self, untrusted_jobs: Sequence[Any], *, key: str = "", ignore_drain: bool = False, parent: JobId | None = None
-    ) -> list[tuple[bool, JobId | str]]:
+    async def submit_one(self, untrusted_ops: Any, *, key: str = "", ignore_drain: bool = False) -> JobId:
+        """As `submit`; raises also when the job is refused."""
+        ((ok, answer),) = await self._once([untrusted_ops], key, ignore_drain=ignore_drain, is_one=True)
+        if not ok:  # with this key it was one of several before
+            raise errors.PrereqError("wrong_input", str(answer))
+        return JobId(int(answer))
+
+    async def submit(self, untrusted_jobs: Sequence[Any], *, key: str = "") -> list[tuple[bool, JobId | str]]:
         """(true, id) or (false, why) for each job, in order. Raises when nothing can be taken at all.
 
         With a `key` a repeat of the same body gets the same answer and no second run.
         """
+        return await self._once(untrusted_jobs, key)
+
+    async def _once(
+        self, untrusted_jobs: Sequence[Any], key: str, *, ignore_drain: bool = False, is_one: bool = False
+    ) -> list[tuple[bool, JobId | str]]:
         if not key:
-            return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, parent=parent)
+            return await self._submit(untrusted_jobs, "", "", ignore_drain=ignore_drain, is_one=is_one)
         # hidden values are no part of it: what is kept must not help to guess them
         asked = [_without_reasons(ops) for ops in untrusted_jobs]
         digest = hashlib.sha256(codec.encode(hidden.redacted(asked))).hexdigest()
@@ -74,10 +84,17 @@ class Submissions:
             if under_way is not None:
                 await self._patiently(under_way)
             return [(ok, JobId(int(answer)) if ok else str(answer)) for ok, answer in known.results]
-        return await self._submit(untrusted_jobs, key, digest, ignore_drain=ignore_drain, parent=parent)
+        return await self._submit(untrusted_jobs, key, digest, ignore_drain=ignore_drain, is_one=is_one)
 
     async def _submit(
-        self, untrusted_jobs: Sequence[Any], key: str, digest: str, *, ignore_drain: bool, parent: JobId | None
+        self,
+        untrusted_jobs: Sequence[Any],
+        key: str,
+        digest: str,
+        *,
+        ignore_drain: bool,
+        parent: JobId | None = None,
+        is_one: bool = False,
     ) -> list[tuple[bool, JobId | str]]:
         self._leadership.check_quorum()
         if self._parts.committer.flags.drained and not ignore_drain:
@@ -95,7 +112,7 @@ class Submissions:
             try:
                 jobs.append(self._build(job_id, untrusted_ops, key, parent, secrets))
             except errors.GanetiError as err:
-                if len(untrusted_jobs) == 1:
+                if is_one:
                     raise
                 results.append((False, str(err)))
             else:

@@ -285,10 +285,7 @@ class SimulatedCluster:
 
     async def submit(self, *wire_ops: Any, key: str = "") -> JobId:
         """One job. Any: opcodes or their wire forms."""
-        ((ok, answer),) = await self.engine.submissions.submit([list(wire_ops)], key=key)
-        if not ok:
-            raise errors.PrereqError("wrong_input", str(answer))
-        return JobId(int(answer))
+        return await self.engine.submissions.submit_one(list(wire_ops), key=key)
 
     async def wait(self, job: JobId, timeout_s: float = 60.0) -> Job:
         """The finished job."""

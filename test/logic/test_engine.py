@@ -61,6 +61,17 @@ def test_submit_when_many_then_ids_are_consecutive_and_bad_ones_refused(tmp_path
     on_cluster(tmp_path, body)
 
 
+def test_submit_when_many_are_one_bad_job_then_its_reason_is_the_answer(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        ((ok, why),) = await cluster.engine.submissions.submit([[{"OP_ID": "OP_NO_SUCH"}]], key="k")
+        assert not ok
+        assert "OP_NO_SUCH" in str(why)
+        with pytest.raises(errors.PrereqError, match="OP_NO_SUCH"):
+            await cluster.engine.submissions.submit_one([{"OP_ID": "OP_NO_SUCH"}], key="k")
+
+    on_cluster(tmp_path, body)
+
+
 def test_submit_when_two_clients_at_once_then_each_has_its_own_job(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         ids = await asyncio.gather(*(cluster.submit(delay()) for _ in range(3)))
@@ -78,7 +89,7 @@ def test_submit_when_wrong_then_nothing_is_stored(tmp_path: Path) -> None:
             with pytest.raises(errors.GanetiError):
                 await cluster.submit(wrong)
         with pytest.raises(errors.PrereqError):
-            await cluster.engine.submissions.submit([[]])
+            await cluster.engine.submissions.submit_one([])
         assert len(cluster.store.batches) == before
 
     on_cluster(tmp_path, body)
