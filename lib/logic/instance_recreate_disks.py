@@ -70,9 +70,11 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
             nodes = tuple(config.nodes[uuid] for uuid in instance.nodes)
             for node in nodes:
                 checks.online(node, hint="say where else they shall be made: -n NODE")
-            if await checks.guest(env, instance) is not None:
-                raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
-            await self._check_gone(env, instance, [instance.disks[index] for index in wanted], nodes)
+        if instance.primary_node in (node.uuid for node in nodes) and await checks.guest(env, instance) is not None:
+            raise errors.PrereqError("wrong_state", f"instance {instance.name} is running", hint="stop it first")
+        is_external = instance.disks[0].template in devices.EXTERNAL
+        known = [node for node in nodes if is_external or node.uuid in instance.nodes]
+        await self._check_gone(env, instance, [instance.disks[index] for index in wanted], known)
         changed = self._changed(env, instance, wanted, nodes)
         return RecreateFacts(
             instance=instance,
@@ -139,10 +141,14 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
 
     @staticmethod
     async def _check_gone(env: Env, instance: Instance, disks: Sequence[Disk], nodes: Sequence[Node]) -> None:
+        """What is there would be taken for new: kept, overwritten from the other node, or removed with the rest when
+        something fails."""
         for disk in disks:
             index = instance.disks.index(disk)
+            # data without their metadata may be the last copy
+            asked = disk.children[0] if is_mirror(disk) else disk
             for node in nodes:
-                question = VolumeInfo(disk=disk, owner=instance.uuid)
+                question = VolumeInfo(disk=asked, owner=instance.uuid)
                 try:
                     found = await env.rpc.one(node.uuid, question)
                 except errors.RpcError as err:

@@ -271,6 +271,36 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
     on_cluster(tmp_path, body)
 
 
+def test_what_is_there_is_not_made_again_under_any_name_of_its_node(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        write(data(cluster, 3), b"hello")
+        shutil.rmtree(node(cluster, 2).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+        before = web1(cluster)
+        for nodes in (["node2", "node3"], ["node3", "node1"], ["node1", "node3"]):
+            assert "is there on node node3" in await bad(cluster, op("RECREATE_DISKS", nodes=nodes)), nodes
+        assert content(cluster, 3) == b"hello"
+        # the data without their metadata are the last copy all the same
+        (_, name) = before.disks[0].children[1].logical_id
+        for each in data(cluster, 3).parent.glob(f"{name}*"):
+            each.unlink()
+        assert "disk 0 of web1 is there on node node3" in await bad(cluster, op("RECREATE_DISKS"))
+        assert content(cluster, 3) == b"hello"
+        assert web1(cluster) == before
+
+    on_cluster(tmp_path, body)
+
+
+def test_shared_disks_that_are_there_are_not_made_again_on_another_node(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create(disk_template="sharedfile", snode="", start=False))
+        before = node(cluster, 3).volumes()
+        assert "is there on node node3" in await bad(cluster, op("RECREATE_DISKS", nodes=["node3"]))
+        assert node(cluster, 3).volumes() == before
+
+    on_cluster(tmp_path, body)
+
+
 def test_disks_become_mirrored_and_plain_again_with_their_data(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         await good(cluster, create(disk_template="plain", snode="", start=False))
