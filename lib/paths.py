@@ -68,7 +68,7 @@ WATCHER_PAUSE = File(f"{_DATA}/watcher.pause", _ROOT, _DAEMONS, 0o644)  # epoch 
 WATCHER_LOCK = File(f"{settings.LOCK_DIR}/ganeti-watcher.lock", _ROOT, _ROOT, 0o644)
 CRYPTO_DIR = File(f"{_RUN}/crypto", _ROOT, _ROOT, 0o700)  # keys of transfers between clusters
 CLEANER_LOG_DIR = File(f"{_LOG}/cleaner", _ROOT, _ADMIN, 0o750)
-RUN_DIR = File(_RUN, _ROOT, _DAEMONS, 0o775)
+RUN_DIR = File(_RUN, _ROOT, _DAEMONS, 0o1775)  # sticky: what is root's there stays in its place
 INSTANCE_STATUS = File(f"{_RUN}/instance-status", _ROOT, _DAEMONS, 0o644)  # what the watcher saw last
 SOCKET_DIR = File(f"{_RUN}/socket", _MASTERD, _DAEMONS, 0o770)
 QUERY_SOCKET = File(f"{_RUN}/socket/ganeti-query", _MASTERD, _DAEMONS, 0o660)
@@ -83,7 +83,7 @@ FAKE_LVM_DIR = File(f"{_DATA}/fake-lvm", _ROOT, _ROOT, 0o750)  # of virtual node
 FAKE_LVM_GROUPS = File(f"{_DATA}/fake-lvm-groups", _ROOT, _ROOT, 0o644)  # the same; a name a line
 SCRIPTS_DIR = File(f"{_RUN}/os-scripts", _ROOT, _ROOT, 0o700)  # records of the scripts that run
 HELPER_JAIL = File(f"{_RUN}/helper-jail", _ROOT, _ROOT, 0o555)  # stays empty: all that emulators of helpers see
-LOG_DIR = File(_LOG, _MASTERD, _DAEMONS, 0o775)
+LOG_DIR = File(_LOG, _ROOT, _DAEMONS, 0o1775)
 OS_LOG_DIR = File(f"{_LOG}/os", _ROOT, _ADMIN, 0o750)
 CONSOLE_LOG_DIR = File(f"{_LOG}/console", _ROOT, _ADMIN, 0o750)
 CONFIG_DIR = File(settings.CONFIG_DIR, _ROOT, _ROOT, 0o755)
@@ -152,12 +152,17 @@ def staged(name: str) -> File:
 
 
 def pid_file(daemon: str) -> File:
-    return File(f"{_RUN}/{daemon}.pid", _ROOT, _ROOT, 0o644)
+    # a daemon that root has started removes it at its end, when it has its own account
+    owner = {"ganeti-masterd": _MASTERD, "ganeti-confd": _CONFD, "ganeti-rapi": _RAPI}.get(daemon, _ROOT)
+    return File(f"{_RUN}/{daemon}.pid", owner, owner, 0o644)
 
 
 def once_file(daemon: str) -> File:
-    """Arguments of the next start of a daemon as a service; there for that moment only."""
-    return File(f"{_RUN}/{daemon}.once", _ROOT, _ROOT, 0o600)
+    """Arguments of the next start of a daemon as a service; there for that moment only.
+
+    Beside the run-time directory, where nobody but root can write: systemd takes the variables of a start from it.
+    """
+    return File(f"{_RUN.rpartition('/')[0]}/{daemon}.once", _ROOT, _ROOT, 0o600)
 
 
 def watcher_state(group: str) -> File:

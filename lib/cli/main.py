@@ -143,15 +143,14 @@ def _log(world: World, verb: Verb, words: list[str]) -> None:
     import shlex
 
     from ganeti import paths
+    from ganeti.host.own_file import open_own
 
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(world.clock.time()))
     user = world.environ.get("SUDO_USER") or world.environ.get("USER", "")
     who = f"pid={os.getpid()} uid={os.getuid()} user={user}"
     line = f"{moment}: {verb.tool} {verb.name} {who} {shlex.join(without_secrets(words))}\n"
     try:
-        handle = os.open(
-            world.paths.local(paths.log_file("commands")), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
-        )
+        handle = open_own(world.paths.local(paths.log_file("commands")), os.O_WRONLY | os.O_APPEND, 0o640)
         try:
             os.write(handle, line.encode("utf-8", "replace"))
         finally:

@@ -15,6 +15,7 @@ from typing import IO
 
 from ganeti import errors, paths, settings
 from ganeti.host import faults, files, notify
+from ganeti.host.own_file import open_own
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -49,21 +50,26 @@ class LogFile(logging.Handler):
     """
 
     def __init__(
-        self, path: str, *, mode: int, uid: int, gid: int, elsewhere: Callable[[str], None] = syslog.syslog
+        self,
+        path: str,
+        *,
+        mode: int,
+        uid: int,
+        gid: int,
+        elsewhere: Callable[[str], None] = syslog.syslog,
+        write: Callable[[int, bytes], int] = os.write,
     ) -> None:
-        """Raises OSError when the file cannot be opened."""
+        """Raises OSError when the file cannot be opened, or something else is in its place."""
         super().__init__()
         self._path, self._mode, self._uid, self._gid = path, mode, uid, gid
-        self._elsewhere = elsewhere
+        self._elsewhere, self._write_some = elsewhere, write
         self._is_moved = False
         self._lost = 0
+        self._handle = -1
         self._handle = self._open()
 
     def _open(self) -> int:
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
-        if self._uid != -1 or self._gid != -1:
-            os.fchown(handle, self._uid, self._gid)
-        return handle
+        return open_own(self._path, os.O_WRONLY | os.O_APPEND, self._mode, uid=self._uid, gid=self._gid)
 
     def reopen(self) -> None:
         """Before the next line. May be called from a signal handler: it only sets a flag."""
@@ -90,7 +96,7 @@ class LogFile(logging.Handler):
 
     def _write(self, data: bytes) -> None:
         while data:
-            data = data[os.write(self._handle, data) :]
+            data = data[self._write_some(self._handle, data) :]
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # closed already
@@ -120,8 +126,9 @@ def set_up_logging(name: str, log_name: str, where: Paths, *, debug: bool, to_st
 
 def take_pid_file(name: str, where: Paths) -> int:
     """Lock and write the pid file; the lock lasts as long as the returned handle. Raises PrereqError if it runs."""
-    local = where.local(paths.pid_file(name))
-    handle = os.open(local, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = paths.pid_file(name)
+    uid, gid = files.owner_ids(file, is_virtual=where.is_virtual)
+    handle = open_own(where.local(file), os.O_RDWR, file.mode, uid=uid, gid=gid)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as err:

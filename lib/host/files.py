@@ -90,15 +90,32 @@ def write(paths: Paths, file: File, data: bytes) -> None:
 
 
 def make_directory(paths: Paths, directory: File) -> None:
-    """Create it with its parents, owner and mode; there already: owner and mode are set right, if we may."""
+    """Create it with its parents, owner and mode; there already: owner and mode are set right, if we may.
+
+    Raises OSError; PrereqError when it is a link that another account has made.
+    """
     local = paths.local(directory)
     os.makedirs(local, exist_ok=True)
     uid, gid = owner_ids(directory, is_virtual=paths.is_virtual)
-    if uid != -1 or gid != -1:
-        os.chown(local, uid, gid)
+    found = os.lstat(local)
+    is_link = stat.S_ISLNK(found.st_mode)
+    if is_link and found.st_uid not in (0, os.geteuid()):
+        # one of the administrator's is fine; another account's would have us give it what it points to
+        raise errors.PrereqError(
+            "environment_error",
+            f"the directory {local} is a symbolic link that belongs to user {found.st_uid}",
+            hint="nobody but root should have made it: find out who did, and remove it",
+        )
     # a daemon with an account of its own finds what root has made
-    if os.geteuid() in (0, os.stat(local).st_uid):
-        os.chmod(local, directory.mode)
+    if os.geteuid() not in (0, os.stat(local).st_uid):
+        return
+    handle = os.open(local, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_link else os.O_NOFOLLOW))
+    try:
+        if uid != -1 or gid != -1:
+            os.fchown(handle, uid, gid)
+        os.fchmod(handle, directory.mode)
+    finally:
+        os.close(handle)
 
 
 def read_text(path: str, *, max_bytes: int = 1 << 20) -> str | None:
@@ -108,6 +125,19 @@ def read_text(path: str, *, max_bytes: int = 1 << 20) -> str | None:
             return file.read(max_bytes).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
+
+
+def read_own(path: str, *, max_bytes: int) -> str | None:
+    """`read_text` of a file in a directory of another account, whose link to one of root's is not followed.
+
+    Raises OSError, when it is a link with ELOOP.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        return file.read(max_bytes).decode("utf-8", "replace")
 
 
 @contextmanager

@@ -135,7 +135,7 @@ def read_secrets(call: SecretsRead, env: NodeEnv, context: Context) -> Secrets:
     found: dict[str, str] = {}
     for name in call.names:
         file = _file(name)
-        text = files.read_text(env.paths.local(paths.staged(name) if call.is_staged else file), max_bytes=MAX_BYTES)
+        text = files.read_own(env.paths.local(paths.staged(name) if call.is_staged else file), max_bytes=MAX_BYTES)
         if text is not None:
             found[name] = text
         elif call.is_staged:

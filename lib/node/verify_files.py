@@ -26,6 +26,10 @@ def too_open(where: Paths) -> dict[str, str]:
 
 
 def _mode(file: File, mode: int) -> str:
+    if file.mode & stat.S_ISVTX and not mode & stat.S_ISVTX and mode & 0o022:
+        return (
+            f"its mode is {mode:04o}, {file.mode:04o} is meant: others can put something in the place of root's files"
+        )
     return f"its mode is {mode:04o}, at most {file.mode:04o} is meant" if mode & ~file.mode else ""
 
 

@@ -8,6 +8,7 @@ import os
 import time
 
 from ganeti import errors
+from ganeti.host.own_file import open_own
 
 
 class InUseError(errors.StoreError):
@@ -21,9 +22,7 @@ class WriterLock:
         """`owner` is shown to whoever is refused. Raises StoreError when the lock file cannot be made."""
         self._path, self._owner = path, owner
         try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if ids != (-1, -1):
-                os.fchown(self._handle, *ids)
+            self._handle = open_own(path, os.O_RDWR, 0o600, uid=ids[0], gid=ids[1])
         except OSError as err:
             raise errors.StoreError(
                 f"cannot open the lock file {path}: {err.strerror}", hint="check the directory and its owner"

@@ -9,6 +9,7 @@ import sqlite3
 
 from ganeti import errors
 from ganeti.host import files
+from ganeti.host.own_file import open_own
 from ganeti.store import sql
 
 log = logging.getLogger(__name__)
@@ -56,15 +57,12 @@ class Place:
 
 
 def create_file(path: str, ids: tuple[int, int]) -> None:
-    if os.path.exists(path):
-        return
+    is_new = not os.path.lexists(path)
+    uid, gid = ids if is_new else (-1, -1)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if ids != (-1, -1):
-                os.fchown(handle, *ids)
-        finally:
-            os.close(handle)
+        os.close(open_own(path, os.O_WRONLY, 0o600, uid=uid, gid=gid))
+        if not is_new:
+            return
         files.sync_directory(os.path.dirname(path))
     except OSError as err:
         raise errors.StoreError(f"cannot create the state file {path}: {err.strerror}") from err

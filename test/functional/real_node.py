@@ -193,6 +193,30 @@ def check_address():
     assert has_address()
 
 
+def check_traps():
+    """What accounts of daemons put in the way of root is not followed, and they cannot replace what is root's."""
+    treasure = "/etc/treasure"
+    with open(treasure, "w", encoding="ascii") as file:
+        file.write("gold\n")
+    before = os.stat(treasure)
+    for user in (4801, 4802, 4803):
+        for path in ("/var/run/ganeti/os-scripts", "/var/log/ganeti/os", "/var/log/ganeti/node-daemon.log"):
+            if user != 4801 or not path.endswith(".log"):  # the log is the master daemon's
+                run("mv", path, f"{path}.away", user=user, status=1)
+        run("touch", "/run/ganeti-noded.once", user=user, status=1)
+    run("ln", "-s", treasure, "/var/log/ganeti/watcher.log", user=4802)
+    assert "symbolic link" in run("ganeti-watcher", status=1)
+    os.unlink("/var/log/ganeti/watcher.log")
+    run("mv", "/var/lib/ganeti/rapi/users", "/var/lib/ganeti/rapi/away", user=4803)
+    run("ln", "-s", "/var/lib/ganeti/ca.key", "/var/lib/ganeti/rapi/users", user=4803)
+    run("gnt-cluster", "redist-conf")
+    assert os.stat("/var/lib/ganeti/ca.key").st_uid == 0
+    run("mv", "/var/lib/ganeti/rapi/away", "/var/lib/ganeti/rapi/users", user=4803)
+    after = os.stat(treasure)
+    assert (after.st_uid, after.st_size, after.st_mode) == (0, 5, before.st_mode)
+    assert stat.S_IMODE(os.stat("/var/log/ganeti").st_mode) == 0o1775
+
+
 def check_end():
     run("gnt-cluster", "redist-conf")
     assert "192.0.2.1\tnode1.example.com node1\n" in read_hosts()
@@ -216,6 +240,7 @@ def main():
     check_ssh()
     check_address()
     check_work()
+    check_traps()
     check_end()
 
 

@@ -1,7 +1,10 @@
 """The daemons' log file when its disk is full."""
 
+import errno
 import logging
 import os
+
+import pytest
 
 from ganeti.host.daemon import LogFile
 
@@ -12,13 +15,18 @@ def _record(level, text):
 
 def test_lines_that_cannot_be_written_end_nobody(tmp_path):
     path = tmp_path / "daemon.log"
-    path.symlink_to("/dev/full")
-    told = []
-    handler = LogFile(str(path), mode=0o600, uid=-1, gid=-1, elsewhere=told.append)
+    told, full = [], [True]
+
+    def write(handle, data):
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(handle, data)
+
+    handler = LogFile(str(path), mode=0o600, uid=-1, gid=-1, elsewhere=told.append, write=write)
     handler.emit(_record(logging.INFO, "an info"))
     handler.emit(_record(logging.WARNING, "a warning"))
     assert told == [f"a warning (not in {path}: No space left on device)"]
-    path.unlink()
+    full.clear()
     handler.reopen()
     handler.emit(_record(logging.INFO, "there is space again"))
     handler.emit(_record(logging.INFO, "and so on"))
@@ -40,3 +48,22 @@ def test_a_file_that_cannot_be_opened_anew_is_tried_again_and_the_old_one_used(t
     handler.emit(_record(logging.ERROR, "another"))
     handler.close()
     assert "another" in (tmp_path / "moved" / "daemon.log").read_text()
+
+
+def test_a_link_that_waits_in_the_place_of_a_log_is_not_followed(tmp_path):
+    treasure = tmp_path / "shadow"
+    treasure.write_text("secret\n")
+    path = tmp_path / "node-daemon.log"
+    path.symlink_to(treasure)
+    with pytest.raises(OSError, match="symbolic link"):
+        LogFile(str(path), mode=0o600, uid=-1, gid=-1)
+    path.unlink()
+    told = []
+    handler = LogFile(str(path), mode=0o600, uid=-1, gid=-1, elsewhere=told.append)
+    path.unlink()
+    path.symlink_to(treasure)
+    handler.reopen()
+    handler.emit(_record(logging.ERROR, "an error"))
+    handler.close()
+    assert "symbolic link" in told[0]
+    assert treasure.read_text() == "secret\n"

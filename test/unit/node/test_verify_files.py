@@ -29,3 +29,13 @@ def test_every_file_of_the_table_is_looked_at_once():
     assert paths.CA_KEY.path in table
     assert paths.XEN_CONFIG_DIR.path not in table
     assert len(table) == len(set(table))
+
+
+def test_a_directory_where_others_could_replace_roots_files_is_named(tmp_path):
+    where = Paths(str(tmp_path), "node1")
+    files.make_directory(where, paths.LOG_DIR)
+    assert too_open(where) == {}
+    os.chmod(where.local(paths.LOG_DIR), 0o755)
+    assert too_open(where) == {}
+    os.chmod(where.local(paths.LOG_DIR), 0o775)
+    assert "1775 is meant: others can put something in the place" in too_open(where)[paths.LOG_DIR.path]
