@@ -107,11 +107,13 @@ def two_primaries(config: Config, env: Env, instance: Instance, nodes: Sequence[
 
 
 def one_primary(config: Config, env: Env, instance: Instance, nodes: Sequence[Uuid]) -> list[Step]:
+    """What a node cannot be told now it owes: two that may write later, by mistake, would spoil the data."""
+
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return MirrorTwoPrimaries(disk=disk, owner=instance.uuid, allowed=False, request=request), None
 
     title = "let {disk} be open on one node only ({node})"
-    return on_disks(config, env, instance, of(instance), nodes, title=title, make=make, on_failure=OnFailure.WARN)
+    return on_disks(config, env, instance, of(instance), nodes, title=title, make=make, on_failure=OnFailure.OWE)
 
 
 def one_primary_call(

@@ -227,6 +227,29 @@ def test_live_migration_has_two_primaries_for_a_moment_only(tmp_path: Path) -> N
     on_cluster(tmp_path, body)
 
 
+def test_a_node_that_could_not_be_told_that_one_writes_is_told_later(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        gate = cluster.rpc.gates["migration_source_done"] = asyncio.Event()
+        job = asyncio.create_task(cluster.run(op("MIGRATE")))
+        async with asyncio.timeout(60):
+            while "migration_finish" not in [call for _, call in cluster.rpc.made]:
+                await asyncio.sleep(0)
+        cluster.rpc.fail["mirror_two_primaries"] = errors.NodeFailure("told to fail")
+        gate.set()
+        done = await job
+        assert done.status is Status.SUCCESS
+        assert "told to fail" in str(cluster.log_of(done.id))
+        ends = [node(cluster, number) for number in (2, 3)]
+        kernels = [end.storage[DiskTemplate.DRBD].inner._kernel for end in ends]  # type: ignore[attr-defined]
+        for end in ends:
+            await cluster.debts.settle(end.uuid)
+        assert not any(kernel.configured(minor).two_primaries for kernel in kernels for minor in (0, 1))
+        assert not cluster.state.debts
+
+    on_cluster(tmp_path, body)
+
+
 @pytest.mark.parametrize("call", ["mirror_two_primaries", "migration_prepare", "migration_run"])
 def test_a_migration_that_fails_leaves_one_primary(tmp_path: Path, call: str) -> None:
     async def body(cluster: SimulatedCluster) -> None:
