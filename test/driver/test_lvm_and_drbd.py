@@ -623,13 +623,24 @@ def test_disconnecting_twice_and_pausing_twice_are_fine(tmp_path):
     storage, tools, _ = drbd(
         tmp_path, shown("connected"), (f"drbdsetup disconnect {ENDS}", again), shown("attached"),
         ("drbdsetup pause-sync 0", ""), ("drbdsetup pause-sync 0", paused), ("drbdsetup resume-sync 0", ""),
-        ("drbdsetup resize 0 --size=262144k", ""),
     )  # fmt: skip
     storage.disconnect(MIRROR, "i-1")
     storage.disconnect(MIRROR, "i-1")
     for wanted in (True, True, False):
         storage.pause(MIRROR, "i-1", paused=wanted)
+    tools.assert_finished()
+
+
+def test_a_mirror_is_never_made_smaller_by_its_growth(tmp_path):
+    # 250 MiB were wanted, and the volumes below have whole extents: the guest has 252 MiB already
+    asked = ("blockdev --getsize64 /dev/drbd0", f"{252 << 20}\n")
+    odd = ("blockdev --getsize64 /dev/drbd0", "")
+    storage, tools, _ = drbd(tmp_path, asked, asked, asked, ("drbdsetup resize 0 --size=262144k", ""), odd)
+    storage.resize(MIRROR, "i-1", size=251)
+    storage.resize(MIRROR, "i-1", size=252)
     storage.resize(MIRROR, "i-1", size=256)
+    with pytest.raises(errors.StorageError, match="size of minor 0 is not known"):
+        storage.resize(MIRROR, "i-1", size=260)
     tools.assert_finished()
 
 

@@ -87,5 +87,9 @@ def resize(minor: int, size: MiB) -> Argv:
     return ("drbdsetup", "resize", str(minor), f"--size={size * 1024}k")
 
 
+def size(minor: int) -> Argv:
+    return ("blockdev", "--getsize64", device(minor))
+
+
 def pause(minor: int, *, paused: bool) -> Argv:
     return ("drbdsetup", "pause-sync" if paused else "resume-sync", str(minor))

@@ -304,7 +304,9 @@ class DrbdStorage:
     def resize(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
         link = _link(disk)
         with _told(f"cannot resize minor {link.minor}"):
-            self._kernel.resize(link.minor, size)
+            # volumes have whole extents, so it may have more than is recorded, and the guest uses all of it
+            if self._kernel.size(link.minor) < size << 20:
+                self._kernel.resize(link.minor, size)
 
     def pause(self, disk: Disk, owner: Uuid, *, paused: bool) -> None:
         link = _link(disk)

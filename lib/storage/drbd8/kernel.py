@@ -69,7 +69,13 @@ class Kernel(Protocol):
 
     def down(self, minor: int) -> None: ...
 
-    def resize(self, minor: int, size: MiB) -> None: ...
+    def size(self, minor: int) -> int:
+        """Bytes, of a primary."""
+        ...
+
+    def resize(self, minor: int, size: MiB) -> None:
+        """Larger or smaller: what is beyond `size` is cut off."""
+        ...
 
     def pause(self, minor: int, *, paused: bool) -> None: ...
 
@@ -171,6 +177,12 @@ class DrbdKernel:
 
     def down(self, minor: int) -> None:
         self._run(commands.down(minor))
+
+    def size(self, minor: int) -> int:
+        done = self._runner.run(commands.size(minor), timeout_s=_QUICK_S)
+        if not done.stdout.strip().isdigit():
+            raise errors.StorageError(f"the size of minor {minor} is not known: blockdev says {done.stdout[:80]!r}")
+        return int(done.stdout)
 
     def resize(self, minor: int, size: MiB) -> None:
         self._run(commands.resize(minor, size), timeout_s=_SLOW_S)

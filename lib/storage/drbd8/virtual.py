@@ -182,6 +182,12 @@ class VirtualKernel:
             self._part(end)
             os.unlink(self._place(minor))
 
+    def size(self, minor: int) -> int:
+        end = self._end(minor)
+        if end is None or not end.data:
+            raise _refused(f"(127) Device minor {minor} not allocated")
+        return os.stat(f"{end.root}{end.data}").st_size
+
     def resize(self, minor: int, size: MiB) -> None:
         """The files below have their new size already."""
         with self._changing(minor):
