@@ -23,6 +23,9 @@ from ganeti import errors
 
 AUTHORITY_DAYS = 3650
 NODE_DAYS = 1826
+#: X509_V_FLAG_NO_CHECK_TIME, X509_VERIFY_PARAM_set_flags(3): all certificates of a cluster are of one age, and new ones
+#: can be given out only over connections that work. Who is trusted stands in trust files; verify tells what ends soon
+_AT_ANY_TIME = 0x200000
 # X.520 limits a common name to 64 characters; the full name is in the subjectAltName
 _COMMON_NAME_MAX = 64
 
@@ -273,11 +276,13 @@ def _unusable(bundle_path: str, authority_path: str, err: Exception) -> errors.P
 def client_context(bundle_path: str, authority_path: str) -> ssl.SSLContext:
     """For calling nodes: shows our certificate, accepts servers of our authority whose name or uuid is asked for.
 
-    Raises PrereqError(environment_error) when the files cannot be used.
+    Whether certificates have ended is not looked at. Raises PrereqError(environment_error) when the files cannot be
+    used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        context.verify_flags |= _AT_ANY_TIME
         context.load_verify_locations(authority_path)
         context.load_cert_chain(bundle_path)
     except OSError as err:  # ssl.SSLError is one
@@ -288,7 +293,8 @@ def client_context(bundle_path: str, authority_path: str) -> ssl.SSLContext:
 def server_context(bundle_path: str, authority_path: str, accepts: Callable[[str], bool]) -> SSL.Context:
     """For answering calls: the handshake fails unless our authority signed the peer and `accepts(its digest)`.
 
-    Raises PrereqError(environment_error) when the files cannot be used.
+    Whether certificates have ended is not looked at. Raises PrereqError(environment_error) when the files cannot be
+    used.
     """
 
     def verify(_connection: SSL.Connection, peer: crypto.X509, _error: int, depth: int, is_valid: int) -> bool:
@@ -301,6 +307,9 @@ def server_context(bundle_path: str, authority_path: str, accepts: Callable[[str
     # A resumed session would skip the verify callback, so there is none.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    store = context.get_cert_store()
+    assert store is not None  # a context has one from its beginning
+    store.set_flags(_AT_ANY_TIME)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
     try:
         context.use_privatekey_file(bundle_path)

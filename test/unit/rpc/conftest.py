@@ -36,8 +36,8 @@ SERVER = Identity(cluster="cluster.example.com", node="node1.example.com", uuid=
 MASTER = Identity(cluster="cluster.example.com", node="node2.example.com", uuid="uuid-2", address="127.0.0.1")
 
 
-def certificate(who: Identity, authority: tls.KeyPair = AUTHORITY) -> tls.KeyPair:
-    return tls.make_node(authority, name=who.node, uuid=who.uuid, address=who.address, now=NOW)
+def certificate(who: Identity, authority: tls.KeyPair = AUTHORITY, *, now: float = NOW) -> tls.KeyPair:
+    return tls.make_node(authority, name=who.node, uuid=who.uuid, address=who.address, now=now)
 
 
 SERVER_PAIR, MASTER_PAIR = certificate(SERVER), certificate(MASTER)

@@ -36,6 +36,7 @@ from .conftest import (
     AUTHORITY,
     MASTER,
     MASTER_PAIR,
+    NOW,
     OTHER_AUTHORITY,
     SERVER,
     SERVER_PAIR,
@@ -731,3 +732,26 @@ def _pass_on(source, target):
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("days_off", [-2 * tls.AUTHORITY_DAYS, 30])
+def test_cluster_whose_certificates_have_all_ended_or_not_begun_can_still_be_renewed(world, new_client, days_off):
+    then = NOW + days_off * 86400
+    authority = tls.make_authority("cluster.example.com", now=then)
+    server, master = certificate(SERVER, authority, now=then), certificate(MASTER, authority, now=then)
+    stranger = certificate(
+        msgspec.structs.replace(MASTER, node="node3.example.com", uuid="uuid-3"), authority, now=then
+    )
+    files.write(world.paths, paths.CA_CERT, authority.certificate.encode())
+    files.write(world.paths, paths.NODE_CERT, server.bundle.encode())
+    world.adapter.reload()
+    world.trust.replace(Trust(term=1, serial=2, digests={tls.digest(master.certificate): MASTER.node}))
+    world.handlers[NodeVersion] = lambda call, execution: VERSION
+    assert run(new_client(master, authority.certificate), NodeVersion()) == [VERSION]
+    for pair, ours in (
+        (stranger, authority.certificate),
+        (MASTER_PAIR, authority.certificate),
+        (master, AUTHORITY.certificate),
+    ):
+        (error,) = run(new_client(pair, ours), NodeVersion())
+        assert error.kind == "refused"
