@@ -4,7 +4,9 @@ The configuration decides. While it names the source, the guest stays there: the
 that is known to be gone may a guest that had departed go on at the source. Once it names the target, the guest goes
 on there, and what it left at the source is ended; should the target have lost it, the source, which still has all of
 it, gets it back. A node that does not answer leaves it undecided: the instance is blocked until
-`gnt-instance migrate --cleanup` comes here again. A node that is marked offline counts as dead.
+`gnt-instance migrate --cleanup` comes here again. A node that is marked offline counts as dead; such a target, or one
+that remembers nothing of the migration (it was started anew), may have let the guest go on before. Memory of a moment
+before does not fit disks that were written since: the source ends what it has and the guest starts anew there.
 
 ======== ============================ ============================= ==========================================
 primary  source                       target                        what is done
@@ -15,7 +17,9 @@ source   departed                     silent                        blocked
 source   silent                       .                             blocked
 source   offline                      .                             abort at the target; the guest is lost
 target   .                            arrived                       finish there, end the source's half
-target   departed                     lost it, or offline           the source is primary again and goes on
+target   departed                     lost it                       the source is primary again and goes on
+target   departed                     lost it, remembers nothing    the source is primary again; it starts anew
+target   departed                     offline                       the same; the target owes its end
 target   silent                       lost it, or offline           blocked
 target   has nothing                  lost it, or offline           the guest is lost
 target   .                            silent                        blocked
@@ -41,7 +45,7 @@ from ganeti.calls.migration import (
     MigrationState,
     Side,
 )
-from ganeti.logic import mirrors
+from ganeti.logic import mirrors, stale
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.model.jobs import Resolve, Undo
 from ganeti.model.objects import Instance, Move, Put
@@ -217,11 +221,14 @@ class _Case:
                 else:
                     half = await self.half(target)
         except _Offline:
-            return await self.regained(f"node {self.name(target)} is marked offline", (self.owed_abort(),))
+            away = self.env.config.nodes.get(target)
+            ends = () if away is None else (stale.debt(self.env, self.instance, away),)
+            return await self.regained(f"node {self.name(target)} is marked offline", (self.owed_abort(),), ends=ends)
         except errors.RpcError as err:
             return self.left(f"whether it runs on node {self.name(target)} is not known: {err}")
         if half.side is Side.NONE:
-            return await self.regained(f"node {self.name(target)} has lost it", ())
+            never_ran = half.migration == self.move.migration
+            return await self.regained(f"node {self.name(target)} has lost it", (), never_ran=never_ran)
         return Settled(end=End.FORWARD, text=self.where(target, half), debts=await self.cleared())
 
     async def cleared(self) -> tuple[Undo, ...]:
@@ -233,19 +240,31 @@ class _Case:
             return (self.owed(self.move.source, call, f"end what {self.instance.name} left"),)
         return ()
 
-    async def regained(self, why: str, debts: tuple[Undo, ...]) -> Settled:
-        """The target cannot run it. The source has it still, unless it is dead too."""
+    async def regained(
+        self, why: str, debts: tuple[Undo, ...], *, never_ran: bool = False, ends: tuple[Undo, ...] = ()
+    ) -> Settled:
+        """The target cannot run it. The source has it still, unless it is dead too.
+
+        `never_ran`: it is known not to have gone on at the target; `ends`: what the target owes if it goes back.
+        """
         source = self.move.source
         try:
             half = await self.half(source)
             if half.side is Side.NONE:
                 text = f"{self.instance.name} was lost: {why}, and {self.name(source)} has nothing of it"
                 return Settled(end=End.LOST, text=f"{text}; the watcher starts it if it shall run", debts=debts)
-            # first the decision: whoever finds this half-way now goes back
+            is_old = half.side is Side.DEPARTED and not never_ran
+            if is_old:
+                # before the next decision, after which whoever finds this half-way would let it go on
+                await self.ask(source, source_done(self.env, self.instance, self.move, undoes=self.move.run))
+            # the decision before the deed: whoever finds this half-way now goes back
             back = msgspec.structs.replace(self.instance, primary_node=source)
             title = f"{self.instance.name} comes back to {self.name(source)}"
-            await self.env.commit(Put(back), title=title, recoveries=(record(back),))
+            await self.env.commit(Put(back), title=title, recoveries=(record(back),), debts=ends)
             self.instance = back
+            if is_old:
+                text = f"{why}, and it may have gone on there: {back.name} belongs to {self.name(source)} again"
+                return Settled(end=End.BACK, text=f"{text}; the watcher starts it anew if it shall run", debts=debts)
             half = await self.ask(source, abort(self.env, self.instance, self.move, source, resume=True))
         except _Offline:
             text = f"{self.instance.name} was lost: {why}, and so is {self.name(source)}"

@@ -212,6 +212,7 @@ class World:
         self.env.config = self.env.config.apply([Put(changed)])
         self.halves = halves
         self.owed: tuple[Any, ...] = ()
+        self.forgets = False
         for call in (MigrationState, MigrationAbort, MigrationFinish, MigrationSourceDone):
             self.env.rpc.answers[call] = self._answer
 
@@ -233,7 +234,7 @@ class World:
             elif here is Side.LEAVING or (here is Side.DEPARTED and call.resume):
                 assert here is Side.LEAVING or self.halves[MOVE.target] in (Side.NONE, DEAD)
                 self.halves[node] = Side.RUNNING
-        return Half(side=self.halves[node], migration="m1")
+        return Half(side=self.halves[node], migration="" if self.forgets else "m1")
 
     def settle(self) -> moving.Settled:
         return asyncio.run(moving.settle(self.env, web1(self.env), MOVE))
@@ -307,8 +308,20 @@ def test_after_the_decision_it_goes_forward(
     assert instance.primary_node == primary
     assert bool(instance.blocked) == (instance.moving is not None) == (end is LEFT)
     running = [node for node, side in world.halves.items() if side is S.RUNNING]
-    assert running == ([primary] if end in (BACK, FORWARD) and target is not S.ENDED else [])
+    # a target that is away may have let it go on: what the source has then is older than the disks
+    assert running == ([primary] if end in (BACK, FORWARD) and target not in (S.ENDED, DEAD) else [])
     assert S.DEPARTED not in world.halves.values() or end is LEFT
+
+
+def test_a_target_that_remembers_nothing_may_have_run_it() -> None:
+    world = World(S.DEPARTED, S.NONE, is_decided=True)
+    world.forgets = True
+    found = world.settle()
+    assert (found.end, found.debts) == (BACK, ())
+    assert "starts it anew" in found.text
+    # its memory at the source would be older than what is on the disks
+    assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.NONE}
+    assert web1(world.env).primary_node == MOVE.source
 
 
 def test_a_silent_node_is_asked_for_a_while_before_it_is_left() -> None:

@@ -260,6 +260,10 @@ def test_migrate_when_a_node_dies_then_it_never_runs_twice_and_can_be_cleaned_up
             await good(cluster, cleanup())
         instance = cluster.config.instance("web1")
         assert (instance.moving, instance.blocked) == (None, "")
+        if side == "node3" and back.startswith("is marked offline") and running(cluster) == []:
+            # nobody knows whether it went on there: it starts anew, as the watcher would see to
+            assert primary(cluster) == "node2"
+            await good(cluster, {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
         if back == "is marked offline and returns":
             node.is_up = True
             await mark(cluster, side, offline=False)
@@ -346,6 +350,32 @@ def test_blocked_when_target_dies_after_the_decision_then_only_cleanup_helps(tmp
     on_cluster(tmp_path, body)
 
 
+def test_target_that_went_on_unseen_and_was_given_up_does_not_run_it_beside_the_source(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        gate = cluster.rpc.held_replies["migration_finish"] = asyncio.Event()
+        cluster.rpc.lose_reply.append("migration_finish")
+        job = await cluster.submit(migrate())
+        await until_made(cluster, "migration_finish", gates=False)
+        target = node_of(cluster, "node3")
+        target.is_up = False
+        del cluster.rpc.held_replies["migration_finish"]
+        gate.set()
+        assert (await cluster.wait(job)).status is Status.ERROR
+        assert running(cluster) == ["node3"]  # cut off, and it writes to its disks
+        await mark(cluster, "node3", offline=True)
+        await good(cluster, cleanup())
+        # the memory that the source had is older than the disks are now
+        assert running(cluster) == ["node3"]
+        assert primary(cluster) == "node2"
+        await good(cluster, {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
+        target.is_up = True
+        await mark(cluster, "node3", offline=False)
+        await cluster.debts.pay(target.uuid)
+        assert_clean(cluster, "node2")
+
+    on_cluster(tmp_path, body)
+
+
 def test_target_that_lost_the_guest_after_the_decision_gives_it_back(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         gate = cluster.rpc.gates["migration_finish"] = asyncio.Event()
@@ -357,6 +387,9 @@ def test_target_that_lost_the_guest_after_the_decision_gives_it_back(tmp_path: P
         del cluster.rpc.gates["migration_finish"]
         gate.set()
         assert (await cluster.wait(job)).status is Status.ERROR
+        # nothing is left that could tell whether it went on there
+        assert (running(cluster), primary(cluster)) == ([], "node2")
+        await good(cluster, {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
         assert_clean(cluster, "node2")
 
     on_cluster(tmp_path, body)
