@@ -51,7 +51,7 @@ INIT_MARK = File(f"{_DATA}/init-in-progress", _ROOT, _ROOT, 0o600)  # there unti
 CONFD_KEY = File(f"{_DATA}/hmac.key", _CONFD, _MASTERD, 0o440)  # signs what confd is asked and answers
 CONFD_DATA = File(f"{_DATA}/confd.json", _ROOT, _CONFD, 0o640)  # the configuration for confd; only on candidates
 UPGRADE_INTENT = File(f"{_DATA}/intent-to-upgrade", _ROOT, _ROOT, 0o600)  # there while an upgrade is under way
-UPGRADE_LOCK = File(f"{settings.LOCK_DIR}/ganeti-upgrade.lock", _ROOT, _ROOT, 0o644)
+UPGRADE_LOCK = File(f"{settings.LOCK_DIR}/ganeti-upgrade.lock", _ROOT, _ROOT, 0o600)
 BACKUP_DIR = File(f"{_DATA}/backup", _ROOT, _ROOT, 0o700)
 RAPI_CERT = File(f"{_DATA}/rapi.pem", _RAPI, _MASTERD, 0o440)
 RAPI_DIR = File(f"{_DATA}/rapi", _RAPI, _MASTERD, 0o750)
@@ -63,9 +63,9 @@ RENEWAL_DIR = File(f"{_DATA}/renewal", _ROOT, _ROOT, 0o700)  # new keys that are
 SSH_DIR = File(f"{_DATA}/ssh", _ROOT, _ROOT, 0o700)
 SSH_KEY = File(f"{_DATA}/ssh/identity", _ROOT, _ROOT, 0o600)  # link to the private key by which root is known to others
 KNOWN_HOSTS = File(f"{_DATA}/known_hosts", _ROOT, _ROOT, 0o644)  # host keys of all nodes
-SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o644)
+SSCONF_LOCK = File(f"{settings.LOCK_DIR}/ganeti-ssconf.lock", _ROOT, _ROOT, 0o600)
 WATCHER_PAUSE = File(f"{_DATA}/watcher.pause", _ROOT, _DAEMONS, 0o644)  # epoch seconds until which the watcher rests
-WATCHER_LOCK = File(f"{settings.LOCK_DIR}/ganeti-watcher.lock", _ROOT, _ROOT, 0o644)
+WATCHER_LOCK = File(f"{settings.LOCK_DIR}/ganeti-watcher.lock", _ROOT, _ROOT, 0o600)
 CRYPTO_DIR = File(f"{_RUN}/crypto", _ROOT, _ROOT, 0o700)  # keys of transfers between clusters
 CLEANER_LOG_DIR = File(f"{_LOG}/cleaner", _ROOT, _ADMIN, 0o750)
 RUN_DIR = File(_RUN, _ROOT, _DAEMONS, 0o1775)  # sticky: what is root's there stays in its place
@@ -175,7 +175,7 @@ def watcher_status(group: str) -> File:
 
 
 def watcher_lock(group: str) -> File:
-    return File(f"{settings.LOCK_DIR}/ganeti-watcher-{group}.lock", _ROOT, _ROOT, 0o644)
+    return File(f"{settings.LOCK_DIR}/ganeti-watcher-{group}.lock", _ROOT, _ROOT, 0o600)
 
 
 def log_file(name: str) -> File:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import grp
 import os
 import pwd
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ganeti import errors
+from ganeti.host.own_file import open_own
 from ganeti.paths import File, Paths
 
 
@@ -141,10 +144,21 @@ def read_own(path: str, *, max_bytes: int) -> str | None:
 
 
 @contextmanager
-def locked(path: str, *, wait: bool = True, mode: int = 0o644) -> Iterator[None]:
-    """Hold an exclusive lock on a file. Raises BlockingIOError when somebody else has it and `wait` is false."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+def locked(path: str, *, wait: bool = True, mode: int = 0o600) -> Iterator[None]:
+    """Hold an exclusive lock on a file. Raises BlockingIOError when somebody else has it and `wait` is false.
+
+    Everybody may make files where locks are (/var/lock), and who may read one may lock it: what another account has put
+    in the place of root's is removed.
+    """
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileNotFoundError):
+            found = os.lstat(path)
+            if found.st_uid != 0:
+                (shutil.rmtree if stat.S_ISDIR(found.st_mode) else os.unlink)(path)
+    handle = open_own(path, os.O_RDWR, mode)
     try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) & ~mode:
+            os.fchmod(handle, mode)
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:

@@ -1,6 +1,8 @@
 """Files and directories of root's where other accounts may write, too."""
 
+import fcntl
 import os
+import stat
 
 import pytest
 
@@ -95,3 +97,29 @@ def test_in_directories_where_others_write_too_nobody_replaces_what_is_roots():
 def test_what_systemd_reads_for_a_start_is_where_only_root_writes():
     writable = {file.path for file in paths.DIRECTORIES if file.user != "root" or file.mode & 0o022}
     assert os.path.dirname(paths.once_file("ganeti-noded").path) not in writable
+
+
+@needs_root
+@pytest.mark.parametrize("plant", ["file", "link", "pipe", "directory"])
+def test_a_lock_that_another_account_has_put_there_keeps_nobody_out(tmp_path, plant):
+    path, target = tmp_path / "ganeti-ssconf.lock", tmp_path / "target"
+    target.write_text("x")
+    make = {"file": path.touch, "link": lambda: path.symlink_to(target), "pipe": lambda: os.mkfifo(path)}
+    make.get(plant, path.mkdir)()
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
+    planted = os.open(path, os.O_RDONLY if plant == "directory" else os.O_RDWR)
+    fcntl.flock(planted, fcntl.LOCK_EX)
+    with files.locked(str(path), wait=False):
+        found = path.lstat()
+        assert (stat.S_ISREG(found.st_mode), found.st_uid, found.st_mode & 0o777) == (True, 0, 0o600)
+        with pytest.raises(BlockingIOError), files.locked(str(path), wait=False):
+            pass
+    os.close(planted)
+    assert target.read_text() == "x"
+
+
+def test_a_lock_that_all_could_read_is_closed_to_them(tmp_path):
+    path = tmp_path / "ganeti-watcher.lock"
+    path.touch(mode=0o644)
+    with files.locked(str(path)):
+        assert path.stat().st_mode & 0o777 == 0o600
