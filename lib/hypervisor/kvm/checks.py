@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from ganeti import errors
@@ -13,7 +14,10 @@ from ganeti.hypervisor.kvm.params import PARAMETERS
 from ganeti.model.objects import Params
 from ganeti.paths import Paths
 
+log = logging.getLogger(__name__)
+
 OLDEST = (6, 0, 0)  # -action came with it
+_VHOST = "/dev/vhost-net"
 
 
 def local_files(hvparams: Params, paths: Paths) -> Params:
@@ -24,6 +28,14 @@ def local_files(hvparams: Params, paths: Paths) -> Params:
         if parameter.on_node is not OnNode.NOTHING and str(value).startswith("/"):
             local[parameter.name] = linux.host_file(paths, str(value))
     return local
+
+
+def with_usable_vhost(hvparams: Params, *, device: str = _VHOST) -> Params:
+    """Without vhost_net where the kernel has none: QEMU 7.2 ends with a failed assertion there."""
+    if not hvparams["vhost_net"] or os.path.exists(device):
+        return hvparams
+    log.info("there is no %s, so the emulator moves network packets; modprobe vhost-net mends that", device)
+    return {**hvparams, "vhost_net": False}
 
 
 def validate(hvparams: Params, paths: Paths, runner: Runner) -> str:

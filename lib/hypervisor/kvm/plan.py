@@ -55,7 +55,7 @@ def machine_and_runtime(
     problem = checks.validate(hvparams, paths, runner)
     if problem:
         raise errors.HypervisorError(f"instance {instance.name} cannot be started: {problem}")
-    hv = checks.local_files(hvparams, paths)
+    hv = checks.with_usable_vhost(checks.local_files(hvparams, paths))
     pinning.check_count(str(hv["cpu_mask"]), int(spec.beparams["vcpus"]))
     chosen = accelerator_used or accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
     machine = commands.Machine(

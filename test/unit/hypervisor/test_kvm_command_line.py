@@ -3,7 +3,7 @@ import pytest
 
 from ganeti import errors
 from ganeti.hypervisor import parameters
-from ganeti.hypervisor.kvm import accounts, commands, extras, pinning
+from ganeti.hypervisor.kvm import accounts, checks, commands, extras, pinning
 
 FILES = commands.Files(
     pid="/run/pid/web1",
@@ -181,6 +181,14 @@ def test_tap_cards_get_their_script_queues_and_vhost():
         "tap,id=nic-77777777-b6e5-4243,script=/run/nic/web1-0,downscript=no,vnet_hdr=on,vhost=on,queues=2"
     ]
     assert option(argv, "-device")[-1].endswith("mq=on,vectors=6")
+
+
+def test_packets_are_moved_by_the_kernel_where_it_can(tmp_path):
+    hv = parameters.fill("kvm", {"vhost_net": True})
+    device = tmp_path / "vhost-net"
+    assert checks.with_usable_vhost(hv, device=str(device)) == {**hv, "vhost_net": False}
+    device.touch()
+    assert checks.with_usable_vhost(hv, device=str(device)) == hv
 
 
 def test_an_emulated_card_has_neither_slot_nor_vhost():
