@@ -188,6 +188,29 @@ def check_votes(situation: Situation, answers: Answers) -> None:
         )
 
 
+def check_is_member(situation: Situation, answers: Answers) -> None:
+    """Somebody takes this node for one of the cluster, or nobody is there at all. Raises PrereqError.
+
+    A node that was removed while it was off has all it needs to begin a cluster of the same name and address beside
+    the real one.
+    """
+    if any(isinstance(reply, VersionReply) for reply in answers.versions.values()):
+        return
+    refusing = sorted(
+        situation.nodes[uuid].name
+        for uuid, reply in answers.versions.items()
+        if isinstance(reply, errors.RpcError) and reply.kind == "refused"
+    )
+    if refusing:
+        raise errors.PrereqError(
+            "wrong_state",
+            f"this node, {situation.me.node}, is in the cluster no more, or its certificate is not the newest: "
+            f"it has no connection with {', '.join(refusing)}, where node daemons run, and with no other node",
+            hint="run the command on another candidate, and bring this node back with gnt-node add (--readd, if it is "
+            "still in gnt-node list there); if this node has the only good copy, switch off the others first",
+        )
+
+
 def useless_copies(situation: Situation, answers: Answers) -> dict[str, str]:
     """Candidates that answer but have no copy of the state that can be read: name → what is wrong."""
     found: dict[str, str] = {}
@@ -356,6 +379,7 @@ def failover(
     seen = TermKeeper(where).seen
     answers = ask_others(where, situation, with_offline=with_offline)
     seen = max(seen, answers.seen)
+    check_is_member(situation, answers)
     if no_voting:
         if not _is_risk_taken(where, situation, answers, confirm):
             return False
@@ -409,7 +433,9 @@ def _go_on_here(
     if not no_voting:
         daemons.start(where, daemons.MASTERD)
         return True
-    if not _is_risk_taken(where, situation, ask_others(where, situation, with_offline=with_offline), confirm):
+    answers = ask_others(where, situation, with_offline=with_offline)
+    check_is_member(situation, answers)
+    if not _is_risk_taken(where, situation, answers, confirm):
         return False
     daemons.stop(where, daemons.MASTERD, hurry_after_s=1.0)
     daemons.start(where, daemons.MASTERD, arguments=["--no-voting", "--yes-do-it"])

@@ -96,3 +96,18 @@ def test_risks_name_who_may_hold_later_changes():
         _situation(), Answers(versions={}, states={"a": _state(3, 10), "c": _state(3, 10)}), Position(3, 10, "h"), "now"
     )
     assert "LOST" not in text
+
+
+REFUSED = errors.RpcError("x", "refused", "refused our certificate")
+
+
+def test_a_node_that_all_who_are_there_refuse_is_no_member_and_becomes_no_master_by_force_either():
+    answers = Answers(versions={"a": REFUSED, "c": SILENT, "d": REFUSED}, states={})
+    with pytest.raises(errors.PrereqError, match=r"in the cluster no more.* with a, d, where") as caught:
+        failover.check_is_member(_situation(4), answers)
+    assert "switch off the others" in caught.value.hint
+
+
+@pytest.mark.parametrize("versions", [{}, {"a": SILENT, "c": SILENT}, {"a": REFUSED, "c": _version("a")}])
+def test_one_that_somebody_knows_or_that_is_alone_may_take_over(versions):
+    failover.check_is_member(_situation(), Answers(versions=versions, states={}))
