@@ -11,6 +11,7 @@ before does not fit disks that were written since: the source ends what it has a
 ======== ============================ ============================= ==========================================
 primary  source                       target                        what is done
 ======== ============================ ============================= ==========================================
+source   has nothing                  arrived, Xen                  the target is primary, and it goes on there
 source   .                            answers, or offline           abort there, then go on at the source
 source   runs, or never departed      silent                        go on; the target owes its abort
 source   departed                     silent                        blocked
@@ -62,6 +63,8 @@ _PAUSE_S = 2.0
 _SILENT = ("unreachable", "timeout", "busy", "refused")
 #: the guest's state is nowhere else
 _HERE = (Side.RUNNING, Side.PAUSED, Side.ENDED)
+#: whose source ends its half by itself, before anybody decides, and never goes on once the target has arrived
+_HANDS_OVER = ("xen-pvm", "xen-hvm")
 
 
 class End(enum.Enum):
@@ -171,7 +174,25 @@ class _Case:
 
     # While the source is primary
 
+    async def _is_whole_at_target(self) -> bool:
+        """All of it, and nowhere else. Others could have gone on at the source since, and be lost with it."""
+        if self.instance.hypervisor not in _HANDS_OVER:
+            return False
+        try:
+            if (await self.half(self.move.source)).side is not Side.NONE:
+                return False
+            there = await self.half(self.move.target)
+        except (_Offline, errors.RpcError):
+            return False
+        return (there.side, there.migration) == (Side.ARRIVED, self.move.migration)
+
     async def back(self) -> Settled:
+        if await self._is_whole_at_target():
+            moved = msgspec.structs.replace(self.instance, primary_node=self.move.target)
+            title = f"{moved.name} has arrived on {self.name(self.move.target)} and is nowhere else"
+            await self.env.commit(Put(moved), title=title, recoveries=(record(moved),))
+            self.instance = moved
+            return await self.forward()
         target, debts = self.move.target, []
         is_gone = True
         try:

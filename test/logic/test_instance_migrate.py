@@ -199,14 +199,14 @@ GONE, DEAD = "unreachable", "offline"
 class World:
     """Two nodes that have halves, do not answer, or are marked offline."""
 
-    def __init__(self, source: Side | str, target: Side | str, *, is_decided: bool) -> None:
+    def __init__(self, source: Side | str, target: Side | str, *, is_decided: bool, hypervisor: str = "kvm") -> None:
         halves: dict[Uuid, Side | str] = {MOVE.source: source, MOVE.target: target}
         # the master is a third one
         nodes = tuple(
             make_node(number, offline=halves.get(node_uuid(number)) == DEAD, master_candidate=number == 3)
             for number in (1, 2, 3)
         )
-        self.env = make_env(nodes=nodes, master_node=node_uuid(3))
+        self.env = make_env(nodes=nodes, master_node=node_uuid(3), hypervisor=hypervisor)
         place = MOVE.target if is_decided else MOVE.source
         changed = msgspec.structs.replace(web1(self.env), moving=MOVE, primary_node=place)
         self.env.config = self.env.config.apply([Put(changed)])
@@ -311,6 +311,22 @@ def test_after_the_decision_it_goes_forward(
     # a target that is away may have let it go on: what the source has then is older than the disks
     assert running == ([primary] if end in (BACK, FORWARD) and target not in (S.ENDED, DEAD) else [])
     assert S.DEPARTED not in world.halves.values() or end is LEFT
+
+
+def test_a_guest_that_could_have_gone_on_at_the_source_does_not_where_it_has_arrived() -> None:
+    world = World(S.NONE, S.ARRIVED, is_decided=False)
+    assert world.settle().end is BACK
+    assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.NONE}
+    assert web1(world.env).primary_node == MOVE.source
+
+
+def test_a_xen_guest_that_is_nowhere_else_is_not_ended_where_it_has_arrived() -> None:
+    world = World(S.NONE, S.ARRIVED, is_decided=False, hypervisor="xen-pvm")
+    found = world.settle()
+    assert (found.end, found.debts) == (FORWARD, ())
+    assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.RUNNING}
+    instance = web1(world.env)
+    assert (instance.primary_node, instance.moving, instance.blocked) == (MOVE.target, None, "")
 
 
 def test_a_target_that_remembers_nothing_may_have_run_it() -> None:
