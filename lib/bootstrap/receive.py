@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optparse
+import os
 import re
 import sys
 from typing import IO
@@ -97,15 +98,15 @@ def is_same_cluster(request: JoinRequest, where: Paths) -> bool:
 
     So one authority in common says so, and our own uuid, which only our cluster knows.
     """
-    authority, present = files.read_text(where.local(paths.CA_CERT)), identity.load(where)
-    if authority is None or present is None:
+    present = identity.load(where)
+    if present is None or not os.path.exists(where.local(paths.CA_CERT)):
         return False
-    wanted = request.credentials
-    if present.uuid == wanted.identity.uuid:
-        return True
-    return not {tls.digest(each) for each in tls.split(authority)}.isdisjoint(
-        tls.digest(each) for each in tls.split(wanted.authority)
-    )
+    return present.uuid == request.credentials.identity.uuid or _has_common_authority(request, where)
+
+
+def _has_common_authority(request: JoinRequest, where: Paths) -> bool:
+    ours, theirs = files.read_text(where.local(paths.CA_CERT)) or "", request.credentials.authority
+    return not {tls.digest(each) for each in tls.split(ours)}.isdisjoint(tls.digest(each) for each in tls.split(theirs))
 
 
 def check_membership(request: JoinRequest, where: Paths) -> None:
@@ -128,19 +129,32 @@ def check_membership(request: JoinRequest, where: Paths) -> None:
             )
         return
     seen = TermKeeper(where).seen
-    if request.credentials.term < seen:
+    if request.credentials.term < seen and not is_left_behind(request, where):
         raise errors.PrereqError(
             "wrong_state",
             f"this node saw term {seen}, the master that sent this has term {request.credentials.term}",
-            hint="another master has taken over: run the command there",
+            hint="another master has taken over: run the command there"
+            "; if this host was removed, or the cluster made anew of an export: --force-join, which empties its copy",
         )
+
+
+def is_left_behind(request: JoinRequest, where: Paths) -> bool:
+    """Whether this host shall forget what it has of the same cluster: remains of a state that the cluster lacks.
+
+    It was removed and has made itself a master since; or the cluster was made anew of an export, and its terms begin
+    anew with it.
+    """
+    present = identity.load(where)
+    if present is None or not request.force or request.credentials.term >= TermKeeper(where).seen:
+        return False
+    return present.uuid != request.credentials.identity.uuid or not _has_common_authority(request, where)
 
 
 def receive(request: JoinRequest, where: Paths) -> JoinReply:
     """Make this host the node that is asked for and start its daemon. May be repeated. Raises GanetiError, OSError."""
     check_host(request, where)
     check_membership(request, where)
-    if is_same_cluster(request, where):
+    if is_same_cluster(request, where) and not is_left_behind(request, where):
         # the state copy, promises and finished requests of this node stay what they are
         daemons.stop(where, daemons.NODED)
     else:

@@ -1,5 +1,6 @@
 import io
 
+import msgspec
 import pytest
 
 from ganeti import errors, settings
@@ -7,6 +8,7 @@ from ganeti.bootstrap import receive
 from ganeti.bootstrap.join import JOIN_FORMAT, JoinRequest, KnownNode, choose, ssh_command
 from ganeti.host import tls
 from ganeti.paths import Paths
+from ganeti.rpc import credentials, term
 from ganeti.rpc.credentials import Credentials
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.trust import Trust
@@ -101,3 +103,38 @@ def test_another_host_is_not_taken_over(tmp_path):
 def test_ssh_command_asks_for_the_host_key_unless_told_not_to():
     assert "-oStrictHostKeyChecking=ask" in ssh_command(Paths(), "n", ask_host_key=True)
     assert "-oStrictHostKeyChecking=no" in ssh_command(Paths(), "n", ask_host_key=False)
+
+
+@pytest.mark.parametrize(
+    ("seen", "same", "force", "outcome"),
+    [
+        (1, {"authority", "uuid"}, True, "kept"),
+        (9, {"authority", "uuid"}, False, "refused"),
+        (9, {"authority", "uuid"}, True, "refused"),  # a master of the past, whatever it insists on
+        (9, {"authority"}, False, "refused"),
+        (9, {"authority"}, True, "emptied"),  # removed, and its own master since
+        (9, {"uuid"}, False, "refused"),
+        (9, {"uuid"}, True, "emptied"),  # of a cluster that was made anew of an export
+        (1, {"uuid"}, True, "kept"),  # was away while the authority was renewed
+    ],
+)
+def test_a_host_with_a_later_term_is_emptied_only_by_force_and_never_for_its_own_old_master(
+    tmp_path, seen, same, force, outcome
+):
+    where, first = Paths(str(tmp_path), "node2.x"), _request(force=force)
+    credentials.install(where, first.credentials)
+    term.store(where, seen)
+    request = first if "authority" in same else _request(force=force)
+    if "uuid" not in same:
+        new = msgspec.structs.replace(request.credentials.identity, uuid="another")
+        request = msgspec.structs.replace(
+            request, credentials=msgspec.structs.replace(request.credentials, identity=new)
+        )
+    assert receive.is_same_cluster(request, where)
+    assert receive.is_left_behind(request, where) == (outcome == "emptied")
+    if outcome == "refused":
+        with pytest.raises(errors.PrereqError, match=f"this node saw term {seen}") as caught:
+            receive.check_membership(request, where)
+        assert "--force-join" in caught.value.hint
+    else:
+        receive.check_membership(request, where)
