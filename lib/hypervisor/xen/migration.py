@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 Plan = Callable[[GuestSpec, tuple[str, ...]], tuple[Record, str]]
 
 _LISTEN_S, _ABORT_S, _POLL_S = 10.0, 90.0, 0.5
+#: how long a domain that was suspended for its migration may take to go on
+_RESUME_S = 5.0
 
 
 class XenMigration:
@@ -271,9 +273,20 @@ class XenMigration:
 
     def _take_back(self, name: str) -> None:
         """A sender that was killed in the handshake has renamed and suspended the domain."""
-        if any(domain.name == name + parse.AWAY for domain in self._xl.domains()):
-            self._xl.rename(name + parse.AWAY, name)
-            self._xl.unpause(name)
+        if not any(domain.name == name + parse.AWAY for domain in self._xl.domains()):
+            return
+        self._xl.rename(name + parse.AWAY, name)
+        self._xl.unpause(name)
+        limit = self._clock.monotonic() + _RESUME_S
+        while (domain := self._xl.find(name)) is not None and domain.is_suspended:
+            if self._clock.monotonic() >= limit:
+                # it would stand still for ever, and count as running
+                log.warning("instance %s does not go on after its migration: it is ended, to be started anew", name)
+                self._xl.destroy(name)
+                if self._xl.await_end(name, _ABORT_S):
+                    self._records.forget(name)
+                return
+            self._clock.sleep(_POLL_S)
 
     def half(self, name: str, uuid: str) -> Half:
         record = self._records.read(name)

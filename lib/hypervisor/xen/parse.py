@@ -37,6 +37,11 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
         """Paused and nothing else: a domain that is being built or ended is so too for a moment."""
         return self.state[2] == "p" and set(self.state) <= {"p", "-"}
 
+    @property
+    def is_suspended(self) -> bool:
+        """It has handed itself over for a migration, and waits for somebody to tell it that it goes on."""
+        return self.state[3:5] == "ss"
+
 
 def domains(text: str) -> tuple[Domain, ...]:
     """All of `xl list -v`, also those that have no name any more. Raises HypervisorError."""
