@@ -8,7 +8,7 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.node import NodeInfo
-from ganeti.logic import checks, devices, disk_activation, guests, hooks, mirrors, volumes
+from ganeti.logic import checks, devices, disk_activation, guests, hooks, mirrors, new_volumes, volumes
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Step
 from ganeti.model.config import Config
@@ -50,6 +50,8 @@ class GrowDisk(LogicalUnit[OpInstanceGrowDisk, GrowFacts]):
         size = amount if op.absolute else disk.size + amount
         if size <= disk.size:
             raise errors.PrereqError("wrong_input", f"the disk has {disk.size} MiB already, {size} MiB are not more")
+        if is_mirror(disk):
+            new_volumes.check_size(size)
         nodes = instance.nodes if is_mirror(disk) else instance.nodes[:1]
         for uuid in nodes:
             checks.online(config.nodes[uuid], hint="a disk grows on all its nodes at once")

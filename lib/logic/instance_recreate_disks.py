@@ -10,7 +10,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.volume import VolumeInfo, VolumeRemove
-from ganeti.logic import checks, devices, hooks, mirrors, owing, placement, volumes
+from ganeti.logic import checks, devices, hooks, mirrors, new_volumes, owing, placement, volumes
 from ganeti.logic.allocation import Allocate, NewDisk
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Step
@@ -172,6 +172,8 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
             new = disk
             if "size" in values:
                 new = grown(new, devices.size(values["size"], f"disk {index}"))
+                if is_mirror(new):
+                    new_volumes.check_size(new.size)
             if "mode" in values:
                 new = msgspec.structs.replace(new, mode=devices.disk_mode(values["mode"], f"disk {index}"))
             if is_mirror(disk) and places != instance.nodes:

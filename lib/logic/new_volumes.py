@@ -7,9 +7,9 @@ from ganeti.logic.base import Env
 from ganeti.logic.devices import DiskSpec
 from ganeti.model import diskparams
 from ganeti.model.config import Config
-from ganeti.model.disks import META_MIB, Mirror
+from ganeti.model.disks import LARGEST_MIRROR, META_MIB, Mirror
 from ganeti.model.objects import Disk, DiskTemplate, Node
-from ganeti.model.types import Uuid
+from ganeti.model.types import MiB, Uuid
 
 #: templates of this module
 TEMPLATES = (DiskTemplate.PLAIN, DiskTemplate.DRBD)
@@ -36,7 +36,19 @@ def plain(env: Env, spec: DiskSpec, index: int) -> Disk:
     return _volume(env, spec, DiskTemplate.PLAIN, (group(env.config, spec.vg), f"{env.new_uuid()}.disk{index}"), ())
 
 
+def check_size(size: MiB) -> None:
+    """Of a mirror. Raises PrereqError."""
+    if size > LARGEST_MIRROR:
+        raise errors.PrereqError(
+            "wrong_input",
+            f"a disk of {size} MiB cannot be mirrored: with {META_MIB} MiB of metadata DRBD has place for at most"
+            f" {LARGEST_MIRROR} MiB",
+            hint="take several disks",
+        )
+
+
 def mirror(env: Env, spec: DiskSpec, index: int, primary: Node, secondary: Node) -> Disk:
+    check_size(spec.size)
     config = env.config
     stem = f"{env.new_uuid()}.disk{index}"
     vg = group(config, spec.vg)

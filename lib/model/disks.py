@@ -13,6 +13,9 @@ from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.model.types import MiB, Uuid
 
 META_MIB: MiB = 128
+#: what DRBD's map of blocks in them can note, a bit for 4 KiB; 36 KiB of them are for other things. Of a larger volume
+#: it would silently use no more
+LARGEST_MIRROR: MiB = (META_MIB * 1024 - 36) * 8 * 4
 SNAPSHOT = ".snap"
 #: of /dev/drbdN; as many as the module is commonly loaded for
 MINORS = range(256)

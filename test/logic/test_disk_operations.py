@@ -10,6 +10,7 @@ import pytest
 from logic.test_mirrored_instances import bad, create, data, good, is_connected, node, on_cluster, op, web1, write
 
 from ganeti import errors
+from ganeti.logic import new_volumes
 from ganeti.model.disks import Mirror
 from ganeti.model.jobs import Status
 from ganeti.model.objects import DiskTemplate
@@ -76,6 +77,22 @@ def test_a_mirror_grows_on_both_nodes(tmp_path: Path, before: dict[str, Any]) ->
         assert node(cluster, 3).minors() == minors
         assert "1024 MiB already" in await bad(cluster, op("GROW_DISK", disk=0, amount=512, absolute=True))
         assert "has no disk 5" in await bad(cluster, op("GROW_DISK", disk=5, amount=512))
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_mirror_is_not_larger_than_its_metadata_can_note(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        most, too_much = 4193152, 4193153
+        limit = f"at most {most} MiB"
+        assert limit in await bad(cluster, create(disks=[{"size": too_much}]))
+        new_volumes.check_size(most)
+        await good(cluster, STOPPED)
+        assert limit in await bad(cluster, op("GROW_DISK", disk=0, amount=too_much, absolute=True))
+        for number in (2, 3):
+            shutil.rmtree(node(cluster, number).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+        assert limit in await bad(cluster, op("RECREATE_DISKS", disks=[[0, {"size": too_much}]]))
+        assert web1(cluster).disks[0].size == 16
 
     on_cluster(tmp_path, body)
 
