@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 
 from ganeti import errors, paths
+from ganeti.host import files
 from ganeti.host.run import Runner
 from ganeti.paths import Paths
 
@@ -24,13 +25,26 @@ def run_all(where: Paths, runner: Runner, environ: Mapping[str, str]) -> None:
         names = sorted(os.listdir(directory), key=os.fsencode)
     except FileNotFoundError:
         return
+    except OSError as err:
+        log.warning("no hooks are run: cannot look into %s: %s", directory, err.strerror)
+        return
     for name in names:
         path = f"{directory}/{name}"
         if not _NAME.match(name) or not os.path.isfile(path) or not os.access(path, os.X_OK):
             log.debug("skipped the hook %s", path)
+            continue
+        if problem := _why_not_trusted(path):
+            log.warning("the hook %s is not run: %s", name, problem)
             continue
         try:
             done = runner.run((path,), timeout_s=LIMIT_S, environment=environ)
             log.info("the hook %s ended well%s", name, f": {done.stdout.strip()[:4096]}" if done.stdout.strip() else "")
         except errors.CommandFailed as err:
             log.warning("the hook %s: %s", name, err)
+
+
+def _why_not_trusted(path: str) -> str:
+    try:
+        return files.why_not_trusted(path)
+    except OSError as err:  # it was removed meanwhile
+        return str(err.strerror)

@@ -186,11 +186,20 @@ def test_hooks_run_on_every_node_and_change_nothing(tmp_path):
     world = World(tmp_path, master="node2")
     directory = world.paths.local(paths.HOOKS_DIR) + "/watcher"
     os.makedirs(directory)
-    for name, mode in (("10-ok", 0o755), ("05-fails", 0o755), ("20.bad", 0o755), ("30-not", 0o644)):
+    for name, mode in (("10-ok", 0o755), ("05-fails", 0o755), ("20.bad", 0o755), ("30-not", 0o644), ("40-open", 0o777)):
         with open(f"{directory}/{name}", "w", encoding="ascii"):
             os.chmod(f"{directory}/{name}", mode)
     assert world.watcher().run() == 0
     assert [os.path.basename(argv[0]) for argv in world.commands] == ["05-fails", "10-ok"]
+
+
+def test_hooks_that_cannot_be_looked_for_do_not_stop_the_watcher(tmp_path):
+    world = World(tmp_path, master="node2")
+    os.makedirs(world.paths.local(paths.HOOKS_DIR))
+    with open(world.paths.local(paths.HOOKS_DIR) + "/watcher", "w", encoding="ascii"):
+        pass
+    assert world.watcher().run() == 0
+    assert world.commands == []
 
 
 @pytest.mark.parametrize(
