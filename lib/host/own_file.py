@@ -18,9 +18,12 @@ def open_own(path: str, flags: int, mode: int, *, uid: int = -1, gid: int = -1) 
     handle = _open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     try:
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise PermissionError(errno.EPERM, "not a file of its own: it has another name too, or is a device", path)
+        if not stat.S_ISREG(found.st_mode):
+            raise PermissionError(errno.EPERM, "not a file, but a pipe or a device", path)
         if (uid, gid) not in ((-1, -1), (found.st_uid, found.st_gid)):
+            # a backup may have linked a file of ours; one that is to be given away must be nobody else's
+            if found.st_nlink > 1:
+                raise PermissionError(errno.EPERM, "it has another name too, and is another account's", path)
             os.fchown(handle, uid, gid)
     except BaseException:
         os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -57,12 +58,12 @@ class Place:
 
 
 def create_file(path: str, ids: tuple[int, int]) -> None:
-    is_new = not os.path.lexists(path)
-    uid, gid = ids if is_new else (-1, -1)
     try:
-        os.close(open_own(path, os.O_WRONLY, 0o600, uid=uid, gid=gid))
-        if not is_new:
+        if os.path.lexists(path):
+            if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
+                raise PermissionError(errno.EPERM, "a symbolic link of another account is in its place")
             return
+        os.close(open_own(path, os.O_WRONLY, 0o600, uid=ids[0], gid=ids[1]))
         files.sync_directory(os.path.dirname(path))
     except OSError as err:
         raise errors.StoreError(f"cannot create the state file {path}: {err.strerror}") from err

@@ -39,14 +39,26 @@ def test_a_link_is_not_followed_wherever_it_points_to(tmp_path, exists):
     assert target.exists() == exists
 
 
-def test_neither_another_name_of_a_file_nor_a_pipe_is_opened(tmp_path):
-    target, path, pipe = tmp_path / "target", tmp_path / "file", tmp_path / "pipe"
+def test_a_pipe_is_not_opened_and_nobody_waits_for_its_other_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PermissionError, match="not a file"):
+        _open(tmp_path / "pipe")
+
+
+def test_a_file_that_a_backup_has_linked_is_ours_all_the_same(tmp_path):
+    _open(tmp_path / "file")
+    os.link(tmp_path / "file", tmp_path / "backup")
+    _open(tmp_path / "file", uid=os.geteuid(), gid=os.getegid())
+
+
+@needs_root
+def test_another_name_of_a_file_of_roots_is_not_given_away(tmp_path):
+    target, path = tmp_path / "target", tmp_path / "file"
     target.write_text("x")
     os.link(target, path)
-    os.mkfifo(pipe)
-    for each in (path, pipe):
-        with pytest.raises(PermissionError, match="not a file of its own"):
-            _open(each)
+    with pytest.raises(PermissionError, match="another name"):
+        _open(path, uid=OTHER, gid=OTHER)
+    assert target.stat().st_uid == 0
 
 
 @needs_root
