@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ganeti.model import words
+from ganeti.model.ready import make_ready
 from ganeti.wire.codec import CodecError
 
 MAX_JOB_ID = 10**12  # the store's keys have twelve digits
@@ -206,6 +207,7 @@ def normalise(method: str, untrusted_args: Any) -> list[Any]:
         raise CodecError(f"unknown method {method[:80]!r}")
     if known.is_bare is not None and known.is_bare(untrusted_args):
         untrusted_args = [untrusted_args]
+    make_ready(known.args)
     try:
         args = msgspec.convert(untrusted_args, known.args, dec_hook=_decode)
     except msgspec.ValidationError as err:

@@ -26,6 +26,7 @@ from ganeti.model.objects import (
     Node,
     Params,
 )
+from ganeti.model.ready import make_ready
 
 # Any: untrusted JSON.
 
@@ -142,6 +143,7 @@ class _Reader:
                 self._refuse_hidden(value, f"{path}[{key!r}]")
 
     def _make(self, cls: type[T], values: dict[str, Any], path: str) -> T:
+        make_ready(cls)
         try:
             return msgspec.convert(values, cls)
         except msgspec.ValidationError as err:

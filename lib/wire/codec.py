@@ -13,6 +13,7 @@ import msgspec
 import simplejson
 
 from ganeti.model import words
+from ganeti.model.ready import make_ready
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ def loads(untrusted: bytes | str) -> Any:
 
 def convert(untrusted: Any, form: type[T], *, strict: bool = True) -> T:
     """Builtins as the wanted form. Raises CodecError with the path of what is wrong."""
+    make_ready(form)
     try:
         return msgspec.convert(untrusted, form, strict=strict)
     except msgspec.ValidationError as err:
@@ -92,6 +94,7 @@ def pack(value: Any) -> bytes:
 
 def unpack(stored: bytes, form: type[T]) -> T:
     """A stored struct. Raises CodecError when the database holds something else."""
+    make_ready(form)
     try:
         return msgspec.json.decode(stored, type=form)
     except (msgspec.ValidationError, msgspec.DecodeError) as err:
