@@ -156,7 +156,8 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
                         "environment_error", f"cannot look at disk {index} of {instance.name}: {err}"
                     ) from err
                 if found.exists:
-                    hint = f"gnt-instance replace-disks -s {instance.name} mends a mirror" if is_mirror(disk) else ""
+                    mends = f"; gnt-instance replace-disks -s {instance.name} mends a mirror" if is_mirror(disk) else ""
+                    hint = f"to give it up name nodes that have none of it with -n{mends}"
                     raise errors.PrereqError(
                         "wrong_state", f"disk {index} of {instance.name} is there on node {node.name}", hint=hint
                     )

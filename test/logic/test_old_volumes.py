@@ -163,7 +163,10 @@ def test_disks_made_anew_on_the_node_that_keeps_old_ones_take_their_place(tmp_pa
     async def body(cluster: SimulatedCluster) -> None:
         await without_its_primary(cluster, start=False, disks=LARGE)
         await good(cluster, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": True})
-        await good(cluster, op("RECREATE_DISKS", nodes=["node3", "node1"], drop_old_volumes=True))
+        again = op("RECREATE_DISKS", nodes=["node3", "node1"], drop_old_volumes=True)
+        assert "is there on node node1" in await bad(cluster, again)
+        shutil.rmtree(node(cluster, 1).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+        await good(cluster, again)
         await good(cluster, op("STARTUP"))
         await cluster.debts.try_all()
         assert volumes(cluster)[2] == volumes(cluster)[0] == 2
