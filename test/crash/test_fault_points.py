@@ -11,6 +11,7 @@ import time
 import pytest
 from crash.points import ADOPTION, COMMANDS, EXPORTS, MASTER, RETURN, SNAPSHOTS
 from functional.kit import Shell, wait_until
+from functional.load_kit import FINAL
 
 # importing the daemons registers their points
 from ganeti.bootstrap import daemons
@@ -107,14 +108,33 @@ def _submit(shell, *command):
 
 
 def _life(shell, name):
-    """A whole life in jobs that are submitted at once; ids of those that were acknowledged."""
+    """A whole life, each step when the instance has the name that it needs; ids of the jobs that were acknowledged."""
     commands = [
         (*ADD, name),
         ("gnt-instance", "modify", "-B", "memory=256", name),
         ("gnt-instance", "rename", "--no-name-check", "--no-ip-check", name, "re-" + name),
         ("gnt-instance", "remove", "-f", "re-" + name),
     ]
-    return [job for command in commands if (job := _submit(shell, *command)) is not None]
+    return _one_by_one(shell, commands)
+
+
+def _one_by_one(shell, commands):
+    jobs = []
+    for command in commands:
+        job = _submit(shell, *command)
+        if job is not None:
+            wait_until(f"the end of job {job}", lambda job=job: _is_over(shell, job), timeout_s=100, every_s=0.02)
+            jobs.append(job)
+    return jobs
+
+
+def _is_over(shell, job):
+    """False while the master is dead, too."""
+    try:
+        answer = shell.luxi("QueryJobs", [job], ["status"])
+    except (OSError, ValueError, AssertionError):  # it closed the connection
+        return False
+    return answer["success"] and answer["result"] != [None] and answer["result"][0][0] in FINAL
 
 
 def _install_failing(shell):
@@ -162,7 +182,7 @@ def _export_life(shell, name):
         (*export, "--os-mode=raw", name),
         (*export, "--os-mode=script", name),
     ]
-    jobs = [job for command in commands if (job := _submit(shell, *command)) is not None]
+    jobs = _one_by_one(shell, commands)
     wait_until("the exports end", lambda: _ended(shell, jobs), timeout_s=100)
     jobs.append(_submit(shell, *again, "copy-" + name))
     wait_until("the import ends", lambda: _ended(shell, [job for job in jobs if job]), timeout_s=100)
@@ -180,7 +200,7 @@ def _exports(shell):
 def _ended(shell, jobs):
     rows = dict(shell.rows("gnt-job", "id,status"))
     assert all(str(job) in rows for job in jobs), "an acknowledged job is lost"
-    return all(status in ("success", "error", "canceled") for status in rows.values())
+    return all(status in FINAL for status in rows.values())
 
 
 def _files(shell):

@@ -62,7 +62,11 @@ class Shell:
     def luxi_connection(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(LIMIT_S)
-        connection.connect(os.path.realpath(self.master.paths.local(paths.QUERY_SOCKET)))
+        try:
+            connection.connect(os.path.realpath(self.master.paths.local(paths.QUERY_SOCKET)))
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def positions(self) -> list[db.Position]:
