@@ -73,6 +73,7 @@ class Bench:
         self._directory = directory
         self._large = large
         self._clusters: dict[int, VirtualCluster] = {}
+        self._made = 0
 
     @contextlib.contextmanager
     def beside(self, size: int) -> Iterator[None]:
@@ -93,7 +94,8 @@ class Bench:
     def _make(self, size: int) -> VirtualCluster:
         count = size if size < 20000 else self._large
         print(f"-- a cluster with {count} instances", flush=True)
-        directory = f"{self._directory}/n{size}"
+        self._made += 1
+        directory = f"{self._directory}/{self._made}-n{size}"
         try:
             made = VirtualCluster.create(
                 directory, count=3, bin_dir=os.path.dirname(sys.executable), report=lambda line: None,
