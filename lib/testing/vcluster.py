@@ -139,6 +139,8 @@ class VirtualCluster:
             for path in (f"{layout.directory}/nodes", _initrd(layout)):
                 if os.path.exists(path):
                     os.unlink(path)
+            if os.path.isdir(layout.devices) and not os.listdir(layout.devices):
+                os.rmdir(layout.devices)
             layout.forget()
             os.unlink(f"{layout.directory}/lock")
         left = os.listdir(layout.directory)

@@ -44,6 +44,7 @@ def cluster():
     )
     yield Shell(made)
     made.destroy()
+    assert os.listdir(directory) == [], "nothing of it is left"
     shutil.rmtree(directory)
 
 
