@@ -10,7 +10,10 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 BED = f"{ROOT}/test/qa/testbed"
-NODES = (1, 2, 3)
+#: as test/qa/testbed/env.sh has them
+WORK, NETNS = os.environ.get("TB_WORK", "/tmp/testbed"), os.environ.get("TB_NETNS", "tb")
+#: two are enough for some tests: TB_NODES=2 tools/testbed run test/qa/test_qa_drivers.py
+NODES = tuple(range(1, int(os.environ.get("TB_NODES", "3")) + 1))
 CLUSTER = "cluster.tb.example"
 #: emulated machines are slow, and other work may be going on beside them
 LIMIT_S = 900
@@ -27,7 +30,7 @@ KVM = (
 
 
 class Bed:
-    """The three nodes and the host's end of their network."""
+    """The nodes and the host's end of their network."""
 
     def __init__(self):
         self.times = []
@@ -83,7 +86,7 @@ class Bed:
     def host(self, *words):
         """On this machine, inside the nodes' network."""
         return subprocess.run(
-            ["ip", "netns", "exec", "tb", *words], capture_output=True, text=True, timeout=LIMIT_S, check=False
+            ["ip", "netns", "exec", NETNS, *words], capture_output=True, text=True, timeout=LIMIT_S, check=False
         )
 
     def answers(self, address):
@@ -95,12 +98,12 @@ class Bed:
 
     def power_off(self, node):
         """As when somebody pulls the cable."""
-        with open(f"/tmp/testbed/run/node{node}/pid", encoding="ascii") as file:
+        with open(f"{WORK}/run/node{node}/pid", encoding="ascii") as file:
             pid = int(file.read())
         os.kill(pid, 9)
 
     def power_on(self, node):
-        subprocess.run([f"{BED}/up", "3"], check=True, capture_output=True, timeout=LIMIT_S)
+        subprocess.run([f"{BED}/up", str(max(NODES))], check=True, capture_output=True, timeout=LIMIT_S)
         self.call(node, "ganeti-daemons start")
 
     # Independent views
@@ -147,7 +150,7 @@ def bed():
 
 @pytest.fixture(scope="session")
 def cluster(bed):
-    """Three nodes under our own cluster; made anew when the nodes have none yet."""
+    """The nodes under our own cluster; made anew when they have none yet."""
     for node in NODES:
         archive = subprocess.run(["tar", "-C", f"{ROOT}/test/qa/os", "-cz", "."], capture_output=True, check=True)
         done = subprocess.run(

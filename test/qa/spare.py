@@ -1,11 +1,10 @@
 """Disks that come to a running node, and that go as when somebody pulls them out."""
 
-import os
 import subprocess
 
-from qa.conftest import wait_until
+from qa.conftest import WORK, wait_until
 
-_RUN = f"{os.environ.get('TB_WORK', '/tmp/testbed')}/run"
+_RUN = f"{WORK}/run"
 
 
 class Spare:

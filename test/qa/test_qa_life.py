@@ -4,7 +4,7 @@ import re
 import subprocess
 import threading
 
-from qa.conftest import wait_until
+from qa.conftest import NETNS, wait_until
 
 NAME, ADDRESS = "inst50.tb.example", "10.97.0.50"
 OTHER, OTHER_ADDRESS = "inst51.tb.example", "10.97.0.51"
@@ -17,7 +17,7 @@ class Pinger:
 
     def __enter__(self):
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", "tb", "ping", "-i", "0.2", ADDRESS], stdout=subprocess.PIPE, text=True
+            ["ip", "netns", "exec", NETNS, "ping", "-i", "0.2", ADDRESS], stdout=subprocess.PIPE, text=True
         )
         self._lines = []
         self._thread = threading.Thread(target=lambda: self._lines.extend(self._process.stdout))
