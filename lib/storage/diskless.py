@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from ganeti import errors
-from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.model.objects import Disk
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage.base import Watch
+from ganeti.storage.nothing import NothingMade
 
 
-class DisklessStorage:
+class DisklessStorage(NothingMade):
     """An instance without disks never asks; a disk of this template is a mistake of the caller."""
 
-    mirror = None
     adoption = None
 
     def create(
@@ -47,21 +46,6 @@ class DisklessStorage:
 
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         raise _has_none(disk)
-
-    def space(self, *, vg: str = "") -> StorageInfo:
-        return StorageInfo()
-
-    def verify(self, *, vg: str = "") -> str:
-        return ""
-
-    def origins(self) -> dict[str, str]:
-        return {}
-
-    def volumes(self) -> tuple[str, ...]:
-        return ()
-
-    def strays(self, *, vg: str = "") -> tuple[str, ...]:
-        return ()
 
 
 def _has_none(disk: Disk) -> errors.StorageError:

@@ -9,20 +9,18 @@ import msgspec
 
 from ganeti import errors
 from ganeti.calls.adoption import Candidate, LogicalId
-from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.model.objects import Disk
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage.base import NotOurs, Watch
 from ganeti.storage.blockdev import names
 from ganeti.storage.blockdev.devices import Device, Devices
+from ganeti.storage.nothing import NothingMade
 
 _MIB = 1 << 20
 
 
-class BlockdevStorage:
-    mirror = None
-
+class BlockdevStorage(NothingMade):
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
 
@@ -78,21 +76,6 @@ class BlockdevStorage:
 
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:
         raise _untouched(disk, "wiped")
-
-    def space(self, *, vg: str = "") -> StorageInfo:
-        return StorageInfo()
-
-    def verify(self, *, vg: str = "") -> str:
-        return ""
-
-    def origins(self) -> dict[str, str]:
-        return {}
-
-    def volumes(self) -> tuple[str, ...]:
-        return ()
-
-    def strays(self, *, vg: str = "") -> tuple[str, ...]:
-        return ()
 
     # Adoption
 
