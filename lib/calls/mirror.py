@@ -168,9 +168,18 @@ class MirrorAttach(ChangingCall[None], frozen=True, tag="mirror_attach"):
     owner: Uuid
 
 
+@call(reply=None, reserve=Reserve.STORAGE)
+class MirrorRoom(Call[None], frozen=True, tag="mirror_room"):
+    """Fails unless the volume that this half uses now really has `size` MiB."""
+
+    disk: Disk
+    owner: Uuid
+    size: int  # MiB
+
+
 @call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
 class MirrorResize(ChangingCall[None], frozen=True, tag="mirror_resize"):
-    """Use `size` MiB, when the volumes below have grown on both nodes."""
+    """Use `size` MiB, when the volumes below have grown on both nodes (`MirrorRoom`)."""
 
     disk: Disk
     owner: Uuid

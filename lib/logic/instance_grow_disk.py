@@ -101,6 +101,7 @@ class GrowDisk(LogicalUnit[OpInstanceGrowDisk, GrowFacts]):
         steps: list[Step] = disk_activation.opened(config, env, instance, [disk]) if is_opened else []
         steps += volumes.grow(config, env, instance, disk, facts.size)
         if is_mirror(disk):
+            steps += mirrors.room(config, instance, disk, facts.size)
             steps += mirrors.resize(config, env, instance, disk, facts.size, on_failure=OnFailure.UNDO)
         index = instance.disks.index(disk)
         title = f"record that disk {index} of {instance.name} has {facts.size} MiB"

@@ -16,13 +16,14 @@ from ganeti.calls.mirror import (
     MirrorPause,
     MirrorPromote,
     MirrorResize,
+    MirrorRoom,
     MirrorState,
     MirrorStatus,
     MirrorSync,
     MirrorTwoPrimaries,
 )
 from ganeti.logic.base import Env
-from ganeti.logic.steps import Effect, OnFailure, Parallel, Step, Wait
+from ganeti.logic.steps import Ask, Effect, OnFailure, Parallel, Step, Wait
 from ganeti.model import disks as ids
 from ganeti.model.config import Config
 from ganeti.model.objects import Disk, Instance
@@ -155,6 +156,19 @@ def attach(config: Config, env: Env, instance: Instance, disks: Sequence[Disk], 
         )
 
     return on_disks(config, env, instance, disks, [node], title="attach {disk} to its new volumes on {node}", make=make)
+
+
+def room(config: Config, instance: Instance, disk: Disk, size: int) -> list[Step]:
+    """Before `resize`: of two halves with different room the smaller one decides, and DRBD says nothing about it."""
+    index = instance.disks.index(disk)
+    return [
+        Ask(
+            title=f"see that the volume of disk {index} of {instance.name} on {config.nodes[node].name} has {size} MiB",
+            node=node,
+            call=MirrorRoom(disk=disk, owner=instance.uuid, size=size),
+        )
+        for node in instance.nodes
+    ]
 
 
 def resize(config: Config, env: Env, instance: Instance, disk: Disk, size: int, *, on_failure: OnFailure) -> list[Step]:

@@ -14,6 +14,7 @@ from ganeti.calls.mirror import (
     MirrorPause,
     MirrorPromote,
     MirrorResize,
+    MirrorRoom,
     MirrorState,
     MirrorStatus,
     MirrorSync,
@@ -109,6 +110,11 @@ def detach(call: MirrorDetach, env: NodeEnv, context: Context) -> None:
 @handles(MirrorAttach)
 def attach(call: MirrorAttach, env: NodeEnv, context: Context) -> None:
     _mirror(call.disk, env).attach(call.disk, call.owner)
+
+
+@handles(MirrorRoom)
+def room(call: MirrorRoom, env: NodeEnv, context: Context) -> None:
+    _mirror(call.disk, env).check_room(call.disk, call.owner, size=call.size)
 
 
 @handles(MirrorResize)

@@ -256,6 +256,9 @@ class FailingMirror:
     def attach(self, disk: Disk, owner: Uuid) -> None:
         self._do("attach", lambda: self.inner.attach(disk, owner))
 
+    def check_room(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
+        self._do("check_room", lambda: self.inner.check_room(disk, owner, size=size))
+
     def resize(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
         self._do("resize", lambda: self.inner.resize(disk, owner, size=size))
 

@@ -644,6 +644,26 @@ def test_a_mirror_is_never_made_smaller_by_its_growth(tmp_path):
     tools.assert_finished()
 
 
+def test_the_volume_below_is_measured_before_a_mirror_uses_more_of_it(tmp_path):
+    ours = (LVS, BOTH)
+    has = ("blockdev --getsize64 /dev/xenvg/disk0_data", f"{252 << 20}\n")
+    up = (shown("attached"), ours)
+    storage, tools, _ = drbd(
+        tmp_path, *up, has, *up, has, *up, ("blockdev --getsize64 /dev/xenvg/disk0_data", ""),
+        (SHOW, UNKNOWN), shown("diskless"),
+    )  # fmt: skip
+    storage.check_room(MIRROR, "i-1", size=252)
+    with pytest.raises(errors.StorageError, match="disk0_data below minor 0 has 252 MiB, 253 MiB are wanted"):
+        storage.check_room(MIRROR, "i-1", size=253)
+    with pytest.raises(errors.StorageError, match="size of volume /dev/xenvg/disk0_data is not known"):
+        storage.check_room(MIRROR, "i-1", size=253)
+    with pytest.raises(errors.StorageError, match="minor 0 is not active"):
+        storage.check_room(MIRROR, "i-1", size=252)
+    with pytest.raises(errors.StorageError, match="has lost its volume"):
+        storage.check_room(MIRROR, "i-1", size=252)
+    tools.assert_finished()
+
+
 def test_pages_of_a_guest_are_not_left_to_a_connection(tmp_path):
     switch = tmp_path / "sendpage"
     switch.write_text("N\n")

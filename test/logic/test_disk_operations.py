@@ -10,6 +10,7 @@ import pytest
 from logic.test_mirrored_instances import bad, create, data, good, is_connected, node, on_cluster, op, web1, write
 
 from ganeti import errors
+from ganeti.calls.volume import VolumeReply
 from ganeti.logic import new_volumes
 from ganeti.model.disks import Mirror
 from ganeti.model.jobs import Status
@@ -104,6 +105,26 @@ def test_a_growth_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
         assert "told to fail" in await bad(cluster, op("GROW_DISK", disk=0, amount=8))
         assert web1(cluster).disks[0].size == 16
         await good(cluster, op("GROW_DISK", disk=0, amount=8))
+        assert web1(cluster).disks[0].size == 24
+
+    on_cluster(tmp_path, body)
+
+
+@pytest.mark.parametrize("before", [create(), STOPPED], ids=["running", "stopped"])
+def test_a_mirror_is_not_resized_before_both_volumes_really_have_grown(tmp_path: Path, before: dict[str, Any]) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, before)
+        disks = web1(cluster).disks
+        grow = op("GROW_DISK", disk=0, amount=8)
+        cluster.rpc.replies["volume_grow"] = VolumeReply(path="/dev/x", size=24)  # its node only says so
+        assert "volume of disk 0 of web1 on node2" in await bad(cluster, grow)
+        del cluster.rpc.replies["volume_grow"]
+        told = errors.StorageError("it has 16 MiB")
+        node(cluster, 3).storage[DiskTemplate.DRBD].fail_next("check_room", told)
+        assert "it has 16 MiB" in await bad(cluster, grow)
+        assert "mirror_resize" not in [call for _, call in cluster.rpc.made]
+        assert web1(cluster).disks == disks
+        await good(cluster, grow)
         assert web1(cluster).disks[0].size == 24
 
     on_cluster(tmp_path, body)

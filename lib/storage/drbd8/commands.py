@@ -87,8 +87,8 @@ def resize(minor: int, size: MiB) -> Argv:
     return ("drbdsetup", "resize", str(minor), f"--size={size * 1024}k")
 
 
-def size(minor: int) -> Argv:
-    return ("blockdev", "--getsize64", device(minor))
+def size(path: str) -> Argv:
+    return ("blockdev", "--getsize64", path)
 
 
 def pause(minor: int, *, paused: bool) -> Argv:

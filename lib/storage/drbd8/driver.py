@@ -301,6 +301,24 @@ class DrbdStorage:
             self._kernel.create_metadata(link.minor, meta)
             self._kernel.attach(link.minor, data, meta, params.disk_options(disk.params))
 
+    def check_room(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
+        link = _link(disk)
+        with _told(f"cannot look at what minor {link.minor} lies on"):
+            present = self._kernel.configured(link.minor)
+            if present is None or not present.data:
+                raise errors.StorageError(
+                    f"minor {link.minor} {'is not active' if present is None else 'has lost its volume'} on this node",
+                    hint="gnt-instance activate-disks, or replace-disks, mends it",
+                )
+            if not self._is_ours(disk, link, present, owner):
+                raise _foreign(link, present)
+            found = self._kernel.volume_size(present.data)
+        if found < size << 20:
+            raise errors.StorageError(
+                f"volume {present.data} below minor {link.minor} has {found >> 20} MiB, {size} MiB are wanted",
+                hint="repeat it; should it stay so, the volume manager of this node says why",
+            )
+
     def resize(self, disk: Disk, owner: Uuid, *, size: MiB) -> None:
         link = _link(disk)
         with _told(f"cannot resize minor {link.minor}"):

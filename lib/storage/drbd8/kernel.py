@@ -73,6 +73,10 @@ class Kernel(Protocol):
         """Bytes, of a primary."""
         ...
 
+    def volume_size(self, data: str) -> int:
+        """Bytes, of the device below a half as the kernel has it now, whatever its volume manager has noted."""
+        ...
+
     def resize(self, minor: int, size: MiB) -> None:
         """Larger or smaller: what is beyond `size` is cut off."""
         ...
@@ -179,9 +183,15 @@ class DrbdKernel:
         self._run(commands.down(minor))
 
     def size(self, minor: int) -> int:
-        done = self._runner.run(commands.size(minor), timeout_s=_QUICK_S)
+        return self._size(commands.device(minor), f"minor {minor}")
+
+    def volume_size(self, data: str) -> int:
+        return self._size(data, f"volume {data}")
+
+    def _size(self, path: str, what: str) -> int:
+        done = self._runner.run(commands.size(path), timeout_s=_QUICK_S)
         if not done.stdout.strip().isdigit():
-            raise errors.StorageError(f"the size of minor {minor} is not known: blockdev says {done.stdout[:80]!r}")
+            raise errors.StorageError(f"the size of {what} is not known: blockdev says {done.stdout[:80]!r}")
         return int(done.stdout)
 
     def resize(self, minor: int, size: MiB) -> None:

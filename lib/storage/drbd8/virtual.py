@@ -188,6 +188,9 @@ class VirtualKernel:
             raise _refused(f"(127) Device minor {minor} not allocated")
         return os.stat(f"{end.root}{end.data}").st_size
 
+    def volume_size(self, data: str) -> int:
+        return os.stat(self._paths.local(data)).st_size
+
     def resize(self, minor: int, size: MiB) -> None:
         """The files below have their new size already."""
         with self._changing(minor):
