@@ -84,7 +84,7 @@ def check_image(path: str, where: Paths) -> None:
     if not path:
         return
     try:
-        helper_image.find(linux.host_file(where, path))
+        helper_image.find(linux.host_file(where, path), where)
     except errors.NodeFailure as err:
         raise errors.PrereqError("wrong_input", f"--install-image: {err}", hint="tools/helper-image makes one") from err
 

@@ -52,19 +52,6 @@ def write_atomic(
         sync_directory(directory)
 
 
-def why_not_trusted(path: str) -> str:
-    """Why root should not run that program, or nothing: everybody could have changed it. Links are followed.
-
-    Raises OSError.
-    """
-    real = os.path.realpath(path)
-    directory = os.path.dirname(real)
-    if os.stat(real).st_mode & stat.S_IWOTH:
-        return f"{real} can be written by everybody"
-    mode = os.stat(directory).st_mode
-    return f"{directory} can be written by everybody" if mode & stat.S_IWOTH and not mode & stat.S_ISVTX else ""
-
-
 def owner_ids(file: File, *, is_virtual: bool) -> tuple[int, int]:
     """(uid, gid) of the account table's names; (-1, -1) where we are not root: everything is ours anyway."""
     if is_virtual or os.geteuid() != 0:

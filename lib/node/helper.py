@@ -21,6 +21,7 @@ from ganeti.calls.helper import Helper
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
 from ganeti.host.script import Output
+from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks
 from ganeti.hypervisor.kvm.helper import NOBODY, Disk, Machine, qemu
@@ -44,7 +45,7 @@ def why_not(helper: Helper, env: NodeEnv) -> str:
     """Why no such machine can be started here, or nothing."""
     try:
         _emulator(helper, env)
-        helper_image.find(_image_path(helper, env))
+        helper_image.find(_image_path(helper, env), env.paths)
     except errors.GanetiError as err:
         return str(err)
     return ""
@@ -65,7 +66,7 @@ def _emulator(helper: Helper, env: NodeEnv) -> str:
             f"the emulator {helper.emulator} is not installed",
             hint="helper machines for untrusted OS scripts need QEMU, whatever hypervisor the instances have",
         )
-    problem = files.why_not_trusted(binary) or checks.why_not(binary, env.runner)
+    problem = why_not_trusted(binary, env.paths) or checks.why_not(binary, env.runner)
     if not problem and helper.account and os.geteuid() == 0:
         try:
             pwd.getpwnam(helper.account)
@@ -146,7 +147,7 @@ def _machine(helper: Helper, spec: GuestSpec, disks: Sequence[str], *, job: str,
         ),
         memory=room(int(spec.beparams["maxmem"]), free=linux.node_info().memory_free),
         vcpus=min(int(spec.beparams["vcpus"]), MAX_VCPUS),
-        image=helper_image.find(_image_path(helper, env)),
+        image=helper_image.find(_image_path(helper, env), env.paths),
         job=job,
         disks=tuple(Disk(path=path, is_device=stat.S_ISBLK(os.stat(path).st_mode)) for path in disks),
         port=_open_file(1),  # its standard output

@@ -6,8 +6,9 @@ import os
 import struct
 
 from ganeti import errors
-from ganeti.host import files
+from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor.kvm.helper import Image
+from ganeti.paths import Paths
 
 _QCOW2 = b"QFI\xfb"
 #: docs/interop/qcow2.txt of QEMU: magic, version, offset of the backing file's name; since version 3 the features that
@@ -18,15 +19,15 @@ _FEATURES_AT = 72
 _EXTERNAL_DATA = 1 << 2
 
 
-def find(path: str) -> Image:
+def find(path: str, where: Paths) -> Image:
     """The image at a local path: a directory with `vmlinuz` and `initrd`, or a disk that boots.
 
     Raises NodeFailure that says what it is instead.
     """
     try:
-        _check_trusted(path)
+        _check_trusted(path, where)
         if os.path.isdir(path):
-            return _directory(path)
+            return _directory(path, where)
         with open(path, "rb") as file:
             head = file.read(_FEATURES_AT + _FEATURES.size)
     except OSError as err:
@@ -47,17 +48,17 @@ def find(path: str) -> Image:
     return Image(disk=path, form="qcow2")
 
 
-def _directory(path: str) -> Image:
+def _directory(path: str, where: Paths) -> Image:
     for name in ("vmlinuz", "initrd"):
-        _check_trusted(f"{path}/{name}")
+        _check_trusted(f"{path}/{name}", where)
         with open(f"{path}/{name}", "rb") as file:
             if not file.read(1):
                 raise errors.NodeFailure(f"the file {name} of the install image {path} is empty")
     return Image(kernel=f"{path}/vmlinuz", initrd=f"{path}/initrd")
 
 
-def _check_trusted(path: str) -> None:
+def _check_trusted(path: str, where: Paths) -> None:
     """What is booted gets the disks and the secrets of instances."""
-    problem = files.why_not_trusted(path)
+    problem = why_not_trusted(path, where)
     if problem:
         raise errors.NodeFailure(f"the install image is not booted: {problem}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from ganeti import errors, paths
 from ganeti.calls.node import HookResult, HooksRun
-from ganeti.host import files
+from ganeti.host.trust import why_not_trusted
 from ganeti.node import scripts as scripts_running
 from ganeti.node.base import Context, NodeEnv, handles
 
@@ -51,7 +51,7 @@ def run(call: HooksRun, env: NodeEnv, context: Context) -> tuple[HookResult, ...
         if not _is_script(directory, script):
             results.append(HookResult(script=f"{name}/{script}", status=SKIPPED, output=""))
             continue
-        if problem := files.why_not_trusted(f"{directory}/{script}"):
+        if problem := why_not_trusted(f"{directory}/{script}", env.paths):
             results.append(HookResult(script=f"{name}/{script}", status=FAILED, output=f"not run: {problem}"))
             continue
         left = limit - env.clock.monotonic()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ganeti import errors, paths
 from ganeti.calls.iallocator import NAME, IallocatorReply, IallocatorRun
 from ganeti.host import files
+from ganeti.host.trust import why_not_trusted
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
 
@@ -30,7 +31,7 @@ def run(call: IallocatorRun, env: NodeEnv, context: Context) -> IallocatorReply:
     if bad:
         raise errors.NodeFailure(f"not an option of an allocator: {bad[0][:80]!r}")
     program = _program(call.name, env.paths)
-    if problem := files.why_not_trusted(program):
+    if problem := why_not_trusted(program, env.paths):
         raise errors.NodeFailure(f"allocator {call.name} is not run: {problem}", hint="it would be run as root")
     files.make_directory(env.paths, paths.RUN_DIR)
     with (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
 
 from ganeti import errors, paths, settings
 from ganeti.calls.master_ip import MasterAddress, MasterIpDown, MasterIpUp
 from ganeti.host import arp, files, net
 from ganeti.host.run import Argv, Runner
+from ganeti.host.trust import why_not_trusted
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.paths import Paths
 
@@ -47,6 +49,16 @@ def down(call: MasterIpDown, env: NodeEnv, context: Context) -> None:
         take_down(call.address, env.runner, is_own=net.is_own)
 
 
+Distrust = Callable[[str], str]
+
+
+def _distrust(path: str) -> str:
+    try:
+        return why_not_trusted(path, Paths())
+    except OSError as err:
+        return f"{path}: {err.strerror}"
+
+
 def bring_up(
     address: MasterAddress,
     runner: Runner,
@@ -54,8 +66,9 @@ def bring_up(
     is_own: net.AddressTest,
     answers: net.AddressTest,
     announce: net.Announce,
+    distrust: Distrust = _distrust,
 ) -> None:
-    """Raises NodeFailure, CommandFailed."""
+    """`distrust`: why root should not run a script. Raises NodeFailure, CommandFailed."""
     _check(address)
     if is_own(address.ip):
         return
@@ -64,7 +77,7 @@ def bring_up(
             f"another host has the cluster's address {address.ip}", hint="is a master of the past still up?"
         )
     if address.by_script:
-        runner.run((SCRIPT, "start"), timeout_s=_LIMIT_S, environment=_environment(address))
+        _run_script("start", address, runner, distrust)
         return
     runner.run(add(address), timeout_s=_LIMIT_S)
     try:
@@ -73,14 +86,22 @@ def bring_up(
         log.warning("neighbours were not told of the address: %s", err)
 
 
-def take_down(address: MasterAddress, runner: Runner, *, is_own: net.AddressTest) -> None:
+def take_down(
+    address: MasterAddress, runner: Runner, *, is_own: net.AddressTest, distrust: Distrust = _distrust
+) -> None:
     _check(address)
     if not is_own(address.ip):
         return
     if address.by_script:
-        runner.run((SCRIPT, "stop"), timeout_s=_LIMIT_S, environment=_environment(address))
+        _run_script("stop", address, runner, distrust)
     else:
         runner.run(delete(address), timeout_s=_LIMIT_S)
+
+
+def _run_script(action: str, address: MasterAddress, runner: Runner, distrust: Distrust) -> None:
+    if problem := distrust(SCRIPT):
+        raise errors.NodeFailure(f"the script for the cluster's address is not run: {problem}")
+    runner.run((SCRIPT, action), timeout_s=_LIMIT_S, environment=_environment(address))
 
 
 def give_up(where: Paths, runner: Runner) -> None:

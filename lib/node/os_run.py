@@ -15,7 +15,7 @@ from typing import IO, Self
 from ganeti import errors, paths
 from ganeti.calls.instance import GuestSpec
 from ganeti.calls.os import OsDefinition
-from ganeti.host import files
+from ganeti.host import files, trust
 from ganeti.host.script import Input, Output
 from ganeti.node import osdef, scripts, volumes
 from ganeti.node.base import NodeEnv
@@ -24,6 +24,7 @@ from ganeti.paths import Paths
 log = logging.getLogger(__name__)
 
 _VARIABLE = re.compile(r"[A-Z_][A-Za-z0-9_.+-]{0,200}\Z")
+_TEXTS = ("ganeti_api_version", "variants.list", "parameters.list", "hypervisors")
 _TAIL_LINES = 20
 _TAIL_BYTES = 32768
 #: how long a verify script may think, in seconds
@@ -32,7 +33,7 @@ _VERIFY_S = 60.0
 
 def every(node_paths: Paths) -> tuple[OsDefinition, ...]:
     """The broken ones too."""
-    return tuple(osdef.judge(_look(name, logical, local)) for name, logical, local in places(node_paths))
+    return tuple(osdef.judge(_look(name, logical, local, node_paths)) for name, logical, local in places(node_paths))
 
 
 def places(node_paths: Paths) -> list[tuple[str, str, str]]:
@@ -57,10 +58,10 @@ def places(node_paths: Paths) -> list[tuple[str, str, str]]:
     return [found[name] for name in sorted(found)]
 
 
-def _look(name: str, logical: str, local: str) -> osdef.Found:
+def _look(name: str, logical: str, local: str, where: Paths) -> osdef.Found:
     scripts = {script: _why_not_run(f"{local}/{script}") for script in osdef.SCRIPTS}
     texts: dict[str, str | None] = {}
-    for file in ("ganeti_api_version", "variants.list", "parameters.list", "hypervisors"):
+    for file in _TEXTS:
         try:
             texts[file] = files.read_text(f"{local}/{file}")
         except OSError as err:
@@ -74,6 +75,7 @@ def _look(name: str, logical: str, local: str) -> osdef.Found:
         parameters=texts["parameters.list"],
         hypervisors=texts["hypervisors"],
         scripts={script: problem for script, problem in scripts.items() if problem is not None},
+        distrust=trust.distrusted((f"{local}/{file}" for file in (*osdef.SCRIPTS, *_TEXTS)), where),
     )
 
 
@@ -115,7 +117,7 @@ def _there(full: str, node_paths: Paths) -> tuple[OsDefinition, str]:
             f"Directory for OS {name} not found in search path",
             hint="looked in " + ", ".join(node_paths.os_search_path),
         )
-    return osdef.judge(_look(*place)), place[2]
+    return osdef.judge(_look(*place, node_paths)), place[2]
 
 
 def open_disks(spec: GuestSpec, env: NodeEnv) -> list[str]:

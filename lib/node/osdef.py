@@ -27,6 +27,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     parameters: str | None = None
     hypervisors: str | None = None
     scripts: dict[str, str] = {}  # script → why it cannot be run, or empty
+    distrust: tuple[str, ...] = ()  # who else than root could have changed it
 
 
 def judge(found: Found) -> OsDefinition:
@@ -36,6 +37,7 @@ def judge(found: Found) -> OsDefinition:
     problems += [f"script {name} {problem}" for name, problem in found.scripts.items() if problem]
     if not {"create", "create_untrusted"} & set(found.scripts):
         problems.append("there is no script create")
+    problems += found.distrust
     return OsDefinition(
         name=found.name,
         path=found.path,

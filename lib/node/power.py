@@ -9,8 +9,8 @@ import threading
 
 from ganeti import errors
 from ganeti.calls.power import NodePowercycle, OobAsk, OobDo, StorageLoss, StorageLost, StorageModify, StorageRepair
-from ganeti.host import files
 from ganeti.host.run import Argv
+from ganeti.host.trust import why_not_trusted
 from ganeti.model.types import HOST_NAME
 from ganeti.node.base import Context, NodeEnv, handles
 from ganeti.storage.lvm import repair
@@ -45,7 +45,7 @@ def _helper(call: OobAsk | OobDo, allowed: tuple[str, ...], env: NodeEnv) -> str
         raise errors.NodeFailure(str(err)) from err
     if not os.access(local, os.X_OK) or not os.path.isfile(local):
         raise errors.NodeFailure(f"the out-of-band helper {call.program} cannot be run on this node")
-    if problem := files.why_not_trusted(local):
+    if problem := why_not_trusted(local, env.paths):
         raise errors.NodeFailure(
             f"the out-of-band helper {call.program} is not run: {problem}", hint="it would be run as root"
         )

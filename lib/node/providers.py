@@ -7,8 +7,9 @@ import re
 
 from ganeti import errors
 from ganeti.calls.provider import ProviderDefinition, ProviderDiagnose
-from ganeti.host import files
+from ganeti.host import files, trust
 from ganeti.node.base import Context, NodeEnv, handles
+from ganeti.paths import Paths
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+\Z")
 SCRIPTS = ("create", "attach", "detach", "remove", "grow", "setinfo", "verify")
@@ -29,13 +30,14 @@ def diagnose(call: ProviderDiagnose, env: NodeEnv, context: Context) -> tuple[Pr
             raise errors.NodeFailure(f"provider directory {logical} cannot be read: {err.strerror}") from err
         for name in names:
             if NAME.match(name) and os.path.isdir(f"{local}/{name}") and name not in found:
-                found[name] = judge(name, f"{logical}/{name}", f"{local}/{name}")
+                found[name] = judge(name, f"{logical}/{name}", f"{local}/{name}", env.paths)
     return tuple(found[name] for name in sorted(found))
 
 
-def judge(name: str, logical: str, local: str) -> ProviderDefinition:
+def judge(name: str, logical: str, local: str, where: Paths) -> ProviderDefinition:
     """With every reason why it is not valid."""
     problems = [f"script {script} {why}" for script in SCRIPTS if (why := _why_not_run(f"{local}/{script}"))]
+    problems += trust.distrusted((f"{local}/{file}" for file in (*SCRIPTS, _PARAMETERS)), where)
     parameters: tuple[tuple[str, str], ...] = ()
     try:
         text = files.read_text(f"{local}/{_PARAMETERS}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from ganeti import paths
 from ganeti.host import files, net
+from ganeti.host.trust import why_not_trusted
 from ganeti.node.base import NodeEnv
 from ganeti.paths import Paths
 from ganeti.storage.file import places
@@ -43,6 +44,8 @@ def bad_programs(wanted: Iterable[str], where: Paths) -> dict[str, str]:
             found[path] = "it is not there, or no file"
         elif not os.access(local, os.X_OK):
             found[path] = "it is not executable"
+        elif problem := why_not_trusted(local, where):
+            found[path] = problem
     return found
 
 

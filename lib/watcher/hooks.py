@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 
 from ganeti import errors, paths
-from ganeti.host import files
 from ganeti.host.run import Runner
+from ganeti.host.trust import why_not_trusted
 from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def run_all(where: Paths, runner: Runner, environ: Mapping[str, str]) -> None:
         if not _NAME.match(name) or not os.path.isfile(path) or not os.access(path, os.X_OK):
             log.debug("skipped the hook %s", path)
             continue
-        if problem := _why_not_trusted(path):
+        if problem := _why_not_run(path, where):
             log.warning("the hook %s is not run: %s", name, problem)
             continue
         try:
@@ -43,8 +43,8 @@ def run_all(where: Paths, runner: Runner, environ: Mapping[str, str]) -> None:
             log.warning("the hook %s: %s", name, err)
 
 
-def _why_not_trusted(path: str) -> str:
+def _why_not_run(path: str, where: Paths) -> str:
     try:
-        return files.why_not_trusted(path)
+        return why_not_trusted(path, where)
     except OSError as err:  # it was removed meanwhile
         return str(err.strerror)

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -262,6 +263,25 @@ def test_missing_files_are_told_before_anything_starts(kvm):
     )
     with pytest.raises(errors.HypervisorError, match="there is no file /boot/nothing"):
         kvm.start(kernel_path="/boot/nothing")
+
+
+def test_what_others_could_have_changed_is_not_run_for_a_guest(kvm):
+    hv = kvm.spec(machine_version="").hvparams
+    script = Path(kvm.paths.local("/etc/ganeti/kvm-vif-bridge"))
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert kvm.hypervisor.validate(hv) == kvm.hypervisor.verify() == ""
+    script.chmod(0o757)
+    for said in (kvm.hypervisor.validate(hv), kvm.hypervisor.verify()):
+        assert "kvm-vif-bridge (mode 0757) can be written by everybody; type: chmod o-w" in said
+    script.chmod(0o755)
+    emulator = Path(kvm.paths.local("/usr/bin/other-qemu"))
+    emulator.parent.mkdir(parents=True, exist_ok=True)
+    emulator.write_text("#!/bin/sh\nexit 1\n")
+    emulator.chmod(0o757)
+    said = kvm.hypervisor.validate(hv | {"kvm_path": "/usr/bin/other-qemu"})
+    assert "other-qemu (mode 0757) can be written by everybody" in said
 
 
 def test_a_machine_type_that_qemu_does_not_have_is_told(kvm):
@@ -594,14 +614,19 @@ def test_vnc_of_xen_is_open_to_others_by_password_only(tmp_path):
         ("xen-pvm", {"soundhw": "ac97"}, "soundhw=ac97"),
         ("xen-hvm", {"disk_type": "ioemu", "blockdev_prefix": "xvd"}, "disk_type=ioemu"),
         ("xen-hvm", {"device_model": "/nowhere"}, "device_model: there is no file"),
+        ("xen-pvm", {"vif_script": "/etc/xen/everybodys"}, "vif_script: .* can be written by everybody"),
     ],
 )
 def test_what_xen_cannot_do_is_told_before_a_start(name, hv, word):
     node = Node(name)
     try:
+        script = Path(node.paths.local("/etc/xen/everybodys"))
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.touch()
+        script.chmod(0o757)
         spec = node.spec()
         assert node.hypervisor.validate(spec.hvparams) == ""
-        assert word in node.hypervisor.validate(spec.hvparams | hv)
+        assert re.search(word, node.hypervisor.validate(spec.hvparams | hv))
         with pytest.raises(errors.HypervisorError, match=word):
             node.hypervisor.start(msgspec.structs.replace(spec, hvparams=spec.hvparams | hv), (), paused=False)
     finally:

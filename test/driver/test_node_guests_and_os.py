@@ -302,6 +302,18 @@ def test_an_invalid_definition_runs_nothing(node):
         node.with_disk().do(OsCreate(request="r1", spec=SPEC))
 
 
+@pytest.mark.parametrize("name", ["create", "variants.list", "."])
+def test_a_definition_that_others_could_have_changed_runs_nothing_and_is_told(node, name):
+    directory = node.os_script("create", "true")
+    (directory / "variants.list").write_text("small\n")
+    (directory / name).chmod(0o777)
+    (definition,) = [found for found in node.do(OsDiagnose()) if found.name == "linux"]
+    assert not definition.valid
+    assert definition.reason.endswith(f"(mode 0777) can be written by everybody; type: chmod o-w {directory / name}")
+    with pytest.raises(errors.NodeFailure, match="can be written by everybody"):
+        node.with_disk().do(OsCreate(request="r1", spec=SPEC))
+
+
 def test_rename_replies_what_went_wrong_as_a_warning(node):
     node.with_disk()
     node.os_script("create", "true")

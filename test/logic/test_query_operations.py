@@ -83,6 +83,8 @@ def test_providers_of_external_storage_are_judged(tmp_path):
         provider(paths, "/srv/ganeti/extstorage/pool", without="grow" if number == 3 else "")
         provider(paths, "/usr/lib/ganeti/extstorage/pool", without="create")  # hidden by the first
         provider(paths, "/usr/share/ganeti/extstorage/other")
+        if number == 2:
+            os.chmod(paths.local("/srv/ganeti/extstorage/pool/create"), 0o757)
 
     op = OpExtStorageDiagnose(output_fields=("name", "node_status", "nodegroup_status", "parameters"))
     _, rows = run(tmp_path, op, prepare)
@@ -91,6 +93,7 @@ def test_providers_of_external_storage_are_judged(tmp_path):
     assert other[0] == "other"
     assert other[2:] == [{"default": True}, parameters]
     assert pool[1]["node1.example.com"] == [["/srv/ganeti/extstorage/pool", True, "", parameters]]
+    assert "create (mode 0757) can be written by everybody; type: chmod o-w" in pool[1]["node2.example.com"][0][2]
     assert pool[1]["node3.example.com"][0][1:3] == [False, "script grow is missing"]
     assert pool[2:] == [{"default": False}, parameters]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 
-from ganeti import errors
+from ganeti import errors, settings
 from ganeti.host.run import Runner
+from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.declare import OnNode
 from ganeti.hypervisor.kvm import accelerator, accounts, commands, extras, parse, pinning
@@ -17,6 +18,8 @@ from ganeti.paths import Paths
 log = logging.getLogger(__name__)
 
 OLDEST = (6, 0, 0)  # -action came with it
+#: of the administrator, for network cards
+VIF_SCRIPT = f"{settings.CONFIG_DIR}/kvm-vif-bridge"
 _VHOST = "/dev/vhost-net"
 
 
@@ -55,10 +58,19 @@ def validate(hvparams: Params, paths: Paths, runner: Runner) -> str:
             problems.append(f"{parameter.name}: there is no directory {hvparams[parameter.name]}")
     binary = str(local["kvm_path"])
     if os.path.isfile(binary):
-        problems.append(why_not(binary, runner) or _machine_type(hvparams, binary, runner))
+        problems.append(
+            why_not_trusted(binary, paths) or why_not(binary, runner) or _machine_type(hvparams, binary, runner)
+        )
+    problems.append(vif_script_problem(paths))
     if hvparams["kvm_flag"] == "enabled" and not os.access(accelerator.DEVICE, os.R_OK | os.W_OK):
         problems.append(f"kvm_flag is enabled, but {accelerator.DEVICE} cannot be used")
     return "; ".join(problem for problem in problems if problem)
+
+
+def vif_script_problem(paths: Paths) -> str:
+    """Why the administrator's script for network cards must not be run, or nothing: there may be none."""
+    local = paths.local(VIF_SCRIPT)
+    return why_not_trusted(local, paths) if os.path.exists(local) else ""
 
 
 def why_not(binary: str, runner: Runner) -> str:

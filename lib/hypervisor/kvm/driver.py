@@ -28,6 +28,7 @@ from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
+from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import linux
 from ganeti.hypervisor.kvm import accelerator, checks, console, plugging, process
 from ganeti.hypervisor.kvm.copying import KvmCopying
@@ -215,11 +216,11 @@ class KvmHypervisor:
         binary = linux.host_file(self._paths, settings.KVM_PATH)
         if not os.path.isfile(binary):
             return f"the emulator {settings.KVM_PATH} is not installed"
-        problem = checks.why_not(binary, self._runner)
+        problem = why_not_trusted(binary, self._paths) or checks.why_not(binary, self._runner)
         if not problem:
             self._layout.prepare()
             accelerator.probe(binary, self._layout.base, self._runner)
-        return problem
+        return problem or checks.vif_script_problem(self._paths)
 
     def leftovers(self) -> tuple[str, ...]:
         found = list(self._layout.strays())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganeti import errors, settings
+from ganeti import errors
 from ganeti import paths as account_table
 from ganeti.calls.instance import GuestSpec
 from ganeti.host import files
@@ -138,7 +138,7 @@ def _cards(spec: GuestSpec, paths: Paths, layout: Layout) -> tuple[commands.Card
             **({"BRIDGE": link} if params.get("mode") == "bridged" else {}),
             **{f"NETWORK_{name}": value for name, value in network.items()},
         }
-        text = commands.tap_script(environment, f"{settings.CONFIG_DIR}/kvm-vif-bridge")
+        text = commands.tap_script(environment, checks.VIF_SCRIPT)
         files.write_atomic(script, text.encode(), mode=0o755, durable=False)
         cards.append(commands.Card(uuid=nic.uuid, mac=nic.mac, network=commands.Network.TAP, script=script))
     return tuple(cards)

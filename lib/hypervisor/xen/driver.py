@@ -12,6 +12,7 @@ from ganeti.calls.node import HypervisorInfo
 from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
+from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import devices, linux, parameters, traces
 from ganeti.hypervisor.declare import OnNode
 from ganeti.hypervisor.xen import config, parse
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 _FILES = (DiskTemplate.FILE, DiskTemplate.SHAREDFILE)
 _FIXED = "a domain gets other devices with its next start only"
 _PVM, _HVM = "xen-pvm", "xen-hvm"
+#: parameters: what xl runs as root
+_PROGRAMS = ("bootloader_path", "device_model", "vif_script")
 #: how long an ended domain may stay in the list, and a reboot may take until the new domain is there
 _END_S, _REBOOT_S = 60.0, 600.0
 #: log of the guest's console, where xenconsoled is told to keep one (xl(1), xenconsoled(8))
@@ -261,8 +264,11 @@ class XenHypervisor:
             is_unused = parameter.name in self._unused(hvparams)
             if parameter.on_node is not OnNode.FILE or not value.startswith("/") or is_unused:
                 continue
-            if not os.path.isfile(linux.host_file(self._paths, value)):
+            local = linux.host_file(self._paths, value)
+            if not os.path.isfile(local):
                 problems.append(f"{parameter.name}: there is no file {value}")
+            elif parameter.name in _PROGRAMS and (problem := why_not_trusted(local, self._paths)):
+                problems.append(f"{parameter.name}: {problem}")
         return "; ".join(problems)
 
     def _unused(self, hvparams: Params) -> tuple[str, ...]:

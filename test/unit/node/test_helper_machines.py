@@ -16,7 +16,9 @@ from ganeti.bootstrap import ramdisk
 from ganeti.hypervisor.kvm.helper import Disk, Image, Machine, qemu
 from ganeti.node import helper_image, helper_job
 from ganeti.node.helper_talk import MAX_LINE, Talk, readable
+from ganeti.paths import Paths
 
+WHERE = Paths("/nowhere", "node1")
 TOKEN = "0123abcd"
 MARK = f"ganeti-helper {TOKEN} ".encode()
 MACHINE = Machine(
@@ -238,12 +240,12 @@ def qcow2(*, backing=0, features=0, version=3):
 def test_images_are_known_by_what_they_are(tmp_path):
     path = tmp_path / "image"
     path.write_bytes(b"\0" * 1024)
-    assert helper_image.find(str(path)) == Image(disk=str(path), form="raw")
+    assert helper_image.find(str(path), WHERE) == Image(disk=str(path), form="raw")
     path.write_bytes(qcow2())
-    assert helper_image.find(str(path)) == Image(disk=str(path), form="qcow2")
+    assert helper_image.find(str(path), WHERE) == Image(disk=str(path), form="qcow2")
     for name in ("vmlinuz", "initrd"):
         (tmp_path / name).write_text("x")
-    assert helper_image.find(str(tmp_path)) == Image(kernel=f"{tmp_path}/vmlinuz", initrd=f"{tmp_path}/initrd")
+    assert helper_image.find(str(tmp_path), WHERE) == Image(kernel=f"{tmp_path}/vmlinuz", initrd=f"{tmp_path}/initrd")
 
 
 @pytest.mark.parametrize(
@@ -261,16 +263,16 @@ def test_images_that_cannot_be_booted_or_open_other_files_are_refused(tmp_path, 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(errors.NodeFailure, match=said):
-        helper_image.find(str(path))
+        helper_image.find(str(path), WHERE)
 
 
 def test_half_of_a_kernel_and_ramdisk_is_no_image(tmp_path):
     (tmp_path / "vmlinuz").write_text("x")
     with pytest.raises(errors.NodeFailure, match="initrd"):
-        helper_image.find(str(tmp_path))
+        helper_image.find(str(tmp_path), WHERE)
     (tmp_path / "initrd").write_text("")
     with pytest.raises(errors.NodeFailure, match=r"initrd .* is empty"):
-        helper_image.find(str(tmp_path))
+        helper_image.find(str(tmp_path), WHERE)
 
 
 @pytest.mark.parametrize("name", ["", "vmlinuz", "initrd"])
@@ -279,7 +281,7 @@ def test_an_image_that_everybody_can_change_is_not_booted(tmp_path, name):
         (tmp_path / each).write_text("x")
     (tmp_path / name).chmod(0o777)
     with pytest.raises(errors.NodeFailure, match="the install image is not booted"):
-        helper_image.find(str(tmp_path))
+        helper_image.find(str(tmp_path), WHERE)
 
 
 # How one is made
@@ -334,7 +336,7 @@ def test_an_image_is_made_of_a_kernel_its_modules_busybox_and_a_tree(tmp_path):
     (tmp_path / "tree/usr/lib/data").write_text("data")
     status, said = made(tmp_path, "--tree", f"{tmp_path}/tree")
     assert (status, said.split(" is ")[0]) == (0, f"{tmp_path}/image")
-    assert helper_image.find(f"{tmp_path}/image").kernel
+    assert helper_image.find(f"{tmp_path}/image", WHERE).kernel
     found = members((tmp_path / "image/initrd").read_bytes())
     assert found["init"][0] & 0o111
     assert found["bin/busybox"] == (0o100755, b"program")

@@ -19,7 +19,11 @@ def no(ip):
     return False
 
 
-def up(address, tools, *, is_own=no, answers=no, announce=None):
+def trusted(path):
+    return ""
+
+
+def up(address, tools, *, is_own=no, answers=no, announce=None, distrust=trusted):
     told = []
     master_ip.bring_up(
         address,
@@ -27,6 +31,7 @@ def up(address, tools, *, is_own=no, answers=no, announce=None):
         is_own=is_own,
         answers=answers,
         announce=announce or (lambda ip, device: told.append((ip, device))),
+        distrust=distrust,
     )
     tools.assert_finished()
     return told
@@ -65,8 +70,16 @@ def test_administrators_script_does_it_instead():
     own = MasterAddress(ip="192.0.2.1", netmask=24, netdev="br0", by_script=True)
     up(own, Script((f"{master_ip.SCRIPT} start", "")))
     tools = Script((f"{master_ip.SCRIPT} stop", ""))
-    master_ip.take_down(own, tools, is_own=yes)
+    master_ip.take_down(own, tools, is_own=yes, distrust=trusted)
     tools.assert_finished()
+
+
+def test_a_script_that_others_could_have_changed_is_not_run():
+    own = MasterAddress(ip="192.0.2.1", netmask=24, netdev="br0", by_script=True)
+    with pytest.raises(errors.NodeFailure, match="is not run: everybody writes it"):
+        up(own, Script(), distrust=lambda path: "everybody writes it")
+    with pytest.raises(errors.NodeFailure, match="is not run: everybody writes it"):
+        master_ip.take_down(own, Script(), is_own=yes, distrust=lambda path: "everybody writes it")
 
 
 @pytest.mark.parametrize("bad", [{"ip": "x"}, {"netmask": 99}, {"netdev": "../x"}, {"netdev": ""}])

@@ -42,6 +42,7 @@ def test_lists_skip_blanks_and_comments():
         ({"scripts": GOOD, "api_version": "\n"}, "ganeti_api_version is empty"),
         ({"scripts": GOOD, "api_version": "20\nx"}, "ganeti_api_version has 'x', not a number"),
         ({"scripts": GOOD, "api_version": "5\n7"}, "it has the API versions 7, 5, supported are 20, 15, 10"),
+        ({"scripts": GOOD, "distrust": ("/x is bob's",)}, "/x is bob's"),
         ({"scripts": GOOD | {"export": "is a link to nothing"}}, "script export is a link to nothing"),
     ],
 )

@@ -16,12 +16,13 @@ def test_bridges_are_looked_for_on_real_nodes_only(tmp_path):
 def test_programs_that_cannot_be_run(tmp_path):
     where = Paths(str(tmp_path), "node1")
     os.makedirs(tmp_path / "usr/bin")
-    for name, mode in (("good", 0o755), ("bad", 0o644)):
+    for name, mode in (("good", 0o755), ("bad", 0o644), ("open", 0o757)):
         (tmp_path / "usr/bin" / name).write_text("#!/bin/sh\n")
         (tmp_path / "usr/bin" / name).chmod(mode)
-    found = verify_host.bad_programs(("/usr/bin/good", "/usr/bin/bad", "/usr/bin/none", "../x"), where)
-    assert sorted(found) == ["../x", "/usr/bin/bad", "/usr/bin/none"]
+    found = verify_host.bad_programs(("/usr/bin/good", "/usr/bin/bad", "/usr/bin/open", "/usr/bin/none", "../x"), where)
+    assert sorted(found) == ["../x", "/usr/bin/bad", "/usr/bin/none", "/usr/bin/open"]
     assert found["/usr/bin/bad"] == "it is not executable"
+    assert "can be written by everybody; type: chmod o-w" in found["/usr/bin/open"]
 
 
 def test_storage_paths_that_are_not_used(tmp_path):
