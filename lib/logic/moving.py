@@ -11,7 +11,7 @@ before does not fit disks that were written since: the source ends what it has a
 ======== ============================ ============================= ==========================================
 primary  source                       target                        what is done
 ======== ============================ ============================= ==========================================
-source   has nothing                  arrived, Xen                  the target is primary, and it goes on there
+source   has nothing, or departed     arrived, Xen                  the target is primary, and it goes on there
 source   .                            answers, or offline           abort there, then go on at the source
 source   runs, or never departed      silent                        go on; the target owes its abort
 source   departed                     silent                        blocked
@@ -179,7 +179,8 @@ class _Case:
         if self.instance.hypervisor not in _HANDS_OVER:
             return False
         try:
-            if (await self.half(self.move.source)).side is not Side.NONE:
+            # departed: suspended for good, by a sender that is dead
+            if (await self.half(self.move.source)).side not in (Side.NONE, Side.DEPARTED):
                 return False
             there = await self.half(self.move.target)
         except (_Offline, errors.RpcError):
@@ -189,7 +190,7 @@ class _Case:
     async def back(self) -> Settled:
         if await self._is_whole_at_target():
             moved = msgspec.structs.replace(self.instance, primary_node=self.move.target)
-            title = f"{moved.name} has arrived on {self.name(self.move.target)} and is nowhere else"
+            title = f"{moved.name} has arrived on {self.name(self.move.target)} and goes on nowhere else"
             await self.env.commit(Put(moved), title=title, recoveries=(record(moved),))
             self.instance = moved
             return await self.forward()

@@ -32,6 +32,8 @@ class SimulatedXl:
     def __init__(self, *, memory: int = 4096) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.refuses: dict[str, str] = {}  # sub-command → what it says instead of working
+        self.hangs_at_create = False  # it makes a domain and does not end
+        self._rebooting: list[_Domain] = []  # ended by themselves; each is there again when xl looks once more
         self._memory = memory
         self._next = 1
         dom0: dict[str, object] = {"name": "Domain-0", "memory": 768, "vcpus": 1, "uuid": _DOM0}
@@ -61,6 +63,12 @@ class SimulatedXl:
     def set_state(self, name: str, state: str) -> None:
         """What the guest itself does, as the six letters."""
         self._by_name(name).state = state
+
+    def reboots_before_create(self, name: str) -> None:
+        """The guest ends by itself, and its new domain comes just before somebody else's `create`."""
+        ended = self._by_name(name)
+        del self._domains[ended.id]
+        self._rebooting.append(ended)
 
     def add_foreign(self, name: str, uuid: str) -> None:
         """A domain that somebody else has made."""
@@ -93,6 +101,9 @@ class SimulatedXl:
         return 0, "".join(f"{key:23}: {value}\n" for key, value in values.items())
 
     def _create(self, *words: str) -> tuple[int, str]:
+        for ended in self._rebooting:
+            self._add(ended.config, state="-b----")
+        self._rebooting.clear()
         config: dict[str, object] = {}
         with open(words[-1], encoding="utf-8") as file:
             for line in file:
@@ -101,7 +112,9 @@ class SimulatedXl:
                     config[key] = ast.literal_eval(value)
         if any(domain.config["name"] == config["name"] for domain in self._domains.values()):
             return 3, f'libxl: error: Domain with name "{config["name"]}" already exists.\n'
-        self._add(config, state="--p---" if "-p" in words else "-b----")
+        self._add(config, state="--p---" if "-p" in words or self.hangs_at_create else "-b----")
+        if self.hangs_at_create:
+            raise errors.CommandFailed(("xl", "create", *words), None, "", why="no end within 300 s")
         return 0, f"Parsing config from {words[-1]}\n"
 
     def _change(self, name: str, state: str) -> tuple[int, str]:
@@ -125,9 +138,6 @@ class SimulatedXl:
         del self._domains[before.id]
         self._add(before.config, state="r-----")
         return 0, f"Rebooting domain {before.id}\n"
-
-    def _pause(self, name: str) -> tuple[int, str]:
-        return self._change(name, "--p---")
 
     def _unpause(self, name: str) -> tuple[int, str]:
         return self._change(name, "-b----")

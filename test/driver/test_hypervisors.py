@@ -586,6 +586,24 @@ def test_a_domain_whose_files_are_all_lost_can_be_ended(xen):
     xen.start("other", UUID.replace("1", "2"))
 
 
+def test_a_guest_that_comes_back_from_its_own_reboot_during_a_start_is_left_alone(xen):
+    """Between its old and its new domain there is none, so somebody may want to start it."""
+    xen.start()
+    xen.runner.reboots_before_create("web1")
+    xen.start()
+    assert xen.state() is GuestState.RUNNING
+    assert [guest.uuid for guest in xen.hypervisor.list()] == [UUID]
+    assert not any(call[1] == "destroy" for call in xen.runner.calls)
+
+
+def test_what_a_create_that_did_not_end_in_time_has_made_is_ended(xen):
+    xen.runner.hangs_at_create = True
+    with pytest.raises(errors.HypervisorError, match="no end within"):
+        xen.start()
+    assert xen.hypervisor.info("web1", UUID) is None
+    assert xen.hypervisor.leftovers() == ()
+
+
 def test_vnc_of_xen_is_open_to_others_by_password_only(tmp_path):
     node = Node("xen-hvm")
     try:

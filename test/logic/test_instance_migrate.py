@@ -320,8 +320,10 @@ def test_a_guest_that_could_have_gone_on_at_the_source_does_not_where_it_has_arr
     assert web1(world.env).primary_node == MOVE.source
 
 
-def test_a_xen_guest_that_is_nowhere_else_is_not_ended_where_it_has_arrived() -> None:
-    world = World(S.NONE, S.ARRIVED, is_decided=False, hypervisor="xen-pvm")
+@pytest.mark.parametrize("source", [S.NONE, S.DEPARTED])
+def test_a_xen_guest_that_is_nowhere_else_is_not_ended_where_it_has_arrived(source: Side) -> None:
+    """What its sender left suspended at the source does not go on, and often cannot."""
+    world = World(source, S.ARRIVED, is_decided=False, hypervisor="xen-pvm")
     found = world.settle()
     assert (found.end, found.debts) == (FORWARD, ())
     assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.RUNNING}

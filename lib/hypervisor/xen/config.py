@@ -20,8 +20,10 @@ _CD_PLACE = 2
 _EMULATED = "hd"
 #: without a password VNC is for this machine alone
 _LOOPBACK = "127.0.0.1"
-#: neither can be written inside a string of this syntax in a way that every release reads
-_FORBIDDEN = re.compile(r"['\\\x00-\x1f\x7f]")
+#: cannot be written inside a string of this syntax in a way that every release reads
+_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f]|'.*\"|\".*'")
+#: prefix of a disk's name → how many of them xl can tell to the guest (xen-vbd-interface(7))
+_NAMED = {"hd": _IDE_PLACES, "sd": 16, "xvd": 26}
 
 #: between the parts of a disk or a card; what comes from outside may not add parts of its own
 _ENDS_A_PART = re.compile(r"[,\s]")
@@ -44,6 +46,8 @@ def unsupported(name: str, hvparams: Params) -> str:
     """Which parameters of the hypervisor `name` ask for something that it cannot do, or nothing."""
     if name == "xen-pvm" and hvparams["soundhw"]:
         return f"soundhw={hvparams['soundhw']} is not possible: paravirtual guests have no emulated sound devices"
+    if hvparams["blockdev_prefix"] not in _NAMED:
+        return f"blockdev_prefix={hvparams['blockdev_prefix']} is not possible: xl knows {', '.join(_NAMED)}"
     if name == "xen-hvm" and hvparams["disk_type"] == "ioemu" and hvparams["blockdev_prefix"] != _EMULATED:
         return (
             f"disk_type=ioemu with blockdev_prefix={hvparams['blockdev_prefix']} is not possible: "
@@ -91,9 +95,9 @@ def _literal(key: str, value: Value) -> str:
             shown = "" if key in _SECRET else f": {value[:80]!r}"
             raise errors.HypervisorError(
                 f"the value of {key} has a character that cannot be written into Xen's configuration{shown}",
-                hint="quotes, backslashes and control characters are not possible",
+                hint="backslashes, control characters and both kinds of quotes together are not possible",
             )
-        return f"'{value}'"
+        return f'"{value}"' if "'" in value else f"'{value}'"
     return "[" + ", ".join(_literal(key, item) for item in value) + "]"
 
 
@@ -225,9 +229,7 @@ def _disks(spec: GuestSpec, disk_paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def _device_names(prefix: str, count: int, *, has_cd: bool) -> list[str]:
-    """Of emulated disks only as many as there is place for; what does not fit is paravirtual."""
-    letters = [chr(ord("a") + index) for index in range(MAX_DISKS + 1)]
-    if prefix != _EMULATED:
-        return [f"{prefix}{letter}" for letter in letters[:count]]
+    """Of a prefix only as many as there is place for; what does not fit is paravirtual."""
+    has_cd = has_cd and prefix == _EMULATED
     places = [place for place in range(MAX_DISKS + 1) if not (has_cd and place == _CD_PLACE)][:count]
-    return [f"{_EMULATED if place < _IDE_PLACES else 'xvd'}{letters[place]}" for place in places]
+    return [f"{prefix if place < _NAMED[prefix] else 'xvd'}{chr(ord('a') + place)}" for place in places]

@@ -15,7 +15,7 @@ from ganeti.host.run import Runner
 from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import devices, linux, parameters, traces
 from ganeti.hypervisor.declare import OnNode
-from ganeti.hypervisor.xen import config, parse
+from ganeti.hypervisor.xen import config, parse, toolstack
 from ganeti.hypervisor.xen.migration import XenMigration
 from ganeti.hypervisor.xen.parse import Domain
 from ganeti.hypervisor.xen.record import Record, Records
@@ -93,9 +93,13 @@ class XenHypervisor:
     def _create(self, record: Record, *, paused: bool) -> None:
         try:
             self._xl.create(self._records.config(record.name), paused=paused)
-        except errors.HypervisorError:
-            half = self._xl.find(record.name)
-            if half is not None and half.uuid == record.spec.instance.uuid:
+        except errors.HypervisorError as err:
+            there = self._xl.find(record.name)
+            if there is not None and there.uuid == record.spec.instance.uuid:
+                if not toolstack.is_overdue(err):
+                    # xl removes what it could not complete: this is another one's, of a guest that has just rebooted
+                    log.warning("instance %s runs already: %s", record.name, err)
+                    return
                 self._end(record.name)
             self._records.forget(record.name)
             raise

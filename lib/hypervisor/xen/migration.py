@@ -68,7 +68,7 @@ class XenMigration:
         return Departure(
             spec=record.spec,
             memory=config.memory(record.spec),
-            is_running=state is GuestState.RUNNING,
+            is_running=state is GuestState.RUNNING and not domain.is_suspended,
             version=parse.version(parse.info(self._xl.info())),
         )
 
@@ -174,10 +174,9 @@ class XenMigration:
         if domain is None or domain.uuid != uuid or record.incoming:
             raise errors.HypervisorError(f"instance {name} does not run here")
         self._records.forget_migration(name)
-        wakes = not domain.is_paused
-        self._records.note(msgspec.structs.replace(record, outgoing=migration, wakes=wakes))
-        if not tuning.live and wakes:
-            self._xl.pause(name)
+        # Whatever `tuning.live` says: a paused guest cannot answer the request to suspend itself, for which xl waits.
+        # It need not stand still to end either: xl sends what was changed a few times only.
+        self._records.note(msgspec.structs.replace(record, outgoing=migration, wakes=not domain.is_paused))
         log_file, pid_file, status_file = (
             shlex.quote(self._records.migration_file(name, kind)) for kind in ("log", "pid", "status")
         )
@@ -220,21 +219,36 @@ class XenMigration:
             if record is not None:
                 self._records.forget(name)
             return
+        was_ended = False
         if domain is not None and record is not None:
-            if record.wakes and domain.is_paused:
-                self._xl.unpause(name)  # it was paused for the move
-            self._records.note(msgspec.structs.replace(record, outgoing=""))
-            self._records.forget_migration(name)
+            # not renamed: the target was not told to go on
+            was_ended = domain.is_suspended and not self._wake(name)
+            if not was_ended:
+                self._stays(record, domain)
         tail = " / ".join(said.splitlines()[-5:])
-        raise errors.HypervisorError(f"instance {name} did not migrate: xl migrate ended with status {status}: {tail}")
+        raise errors.HypervisorError(
+            f"instance {name} did not migrate: xl migrate ended with status {status}: {tail}"
+            + ("; it stood still and was ended, to be started anew" if was_ended else "")
+        )
+
+    def _stays(self, record: Record, domain: parse.Domain) -> None:
+        if record.wakes and domain.is_paused:
+            self._xl.unpause(record.name)  # it was paused for the move
+        self._records.note(msgspec.structs.replace(record, outgoing=""))
+        self._records.forget_migration(record.name)
 
     def depart(self, migration: str, name: str, uuid: str) -> None:
-        """The sender destroys its domain itself; a record may be left when the node daemon was killed."""
+        """The sender destroys its domain itself; when it or the node daemon was killed, that or the record is left."""
         with self._records.locked(name):
             record = self._records.read(name)
             if record is None or record.outgoing != migration or self._is_sending(name):
                 return
-            if not any(domain.name in (name, name + parse.AWAY) for domain in self._xl.domains()):
+            left = name + parse.AWAY
+            if any((domain.name, domain.uuid) == (left, uuid) for domain in self._xl.domains()):
+                self._xl.destroy(left)
+                if not self._xl.await_end(left, _ABORT_S):
+                    raise errors.HypervisorError(f"domain {left} does not end")
+            if not any(domain.name in (name, left) for domain in self._xl.domains()):
                 self._records.forget(name)
 
     # Both
@@ -256,12 +270,12 @@ class XenMigration:
                 self._await_sender(name)
             if resume:
                 self._take_back(name)
+            # one that was not renamed goes on in any case: the target was not told to
             domain = self._xl.find(name)
+            if domain is not None and domain.is_suspended:
+                domain = self._xl.find(name) if self._wake(name) else None
             if domain is not None:
-                if record.wakes and domain.is_paused:
-                    self._xl.unpause(name)
-                self._records.note(msgspec.structs.replace(record, outgoing=""))
-                self._records.forget_migration(name)
+                self._stays(record, domain)
             return self.half(name, uuid)
 
     def _await_sender(self, name: str) -> None:
@@ -272,21 +286,25 @@ class XenMigration:
             self._clock.sleep(_POLL_S)
 
     def _take_back(self, name: str) -> None:
-        """A sender that was killed in the handshake has renamed and suspended the domain."""
-        if not any(domain.name == name + parse.AWAY for domain in self._xl.domains()):
-            return
-        self._xl.rename(name + parse.AWAY, name)
-        self._xl.unpause(name)
+        """A sender that was killed in the handshake has suspended the domain and, last, renamed it."""
+        if any(domain.name == name + parse.AWAY for domain in self._xl.domains()):
+            self._xl.rename(name + parse.AWAY, name)
+            self._xl.unpause(name)
+
+    def _wake(self, name: str) -> bool:
+        """Whether a suspended domain goes on. One that does not is ended: it would stand still and count as running."""
+        self._xl.resume(name)
         limit = self._clock.monotonic() + _RESUME_S
         while (domain := self._xl.find(name)) is not None and domain.is_suspended:
             if self._clock.monotonic() >= limit:
-                # it would stand still for ever, and count as running
                 log.warning("instance %s does not go on after its migration: it is ended, to be started anew", name)
                 self._xl.destroy(name)
-                if self._xl.await_end(name, _ABORT_S):
-                    self._records.forget(name)
-                return
+                if not self._xl.await_end(name, _ABORT_S):
+                    raise errors.HypervisorError(f"domain {name} is suspended and does not end")
+                self._records.forget(name)
+                return False
             self._clock.sleep(_POLL_S)
+        return domain is not None
 
     def half(self, name: str, uuid: str) -> Half:
         record = self._records.read(name)
@@ -303,7 +321,7 @@ class XenMigration:
         if record.outgoing and self._is_sending(name):
             return Half(side=Side.LEAVING, migration=record.outgoing)
         if domain is not None:
-            return Half(side=_plain(domain), migration=record.outgoing)
+            return Half(side=Side.PAUSED if domain.is_suspended else _plain(domain), migration=record.outgoing)
         if name + parse.AWAY in domains:
             return Half(side=Side.DEPARTED, migration=record.outgoing)
         return Half(side=Side.NONE, migration=record.outgoing)

@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 DOM0 = "Domain-0"
 #: names that a domain has in the middle of a migration
 INCOMING, AWAY = "--incoming", "--migratedaway"
-_STATE = re.compile(r"[rbpscdw-]{6}\Z")
+#: a name that somebody else gave may have blanks in it
+_ROW = re.compile(
+    r"(?P<name>\S.*?)\s+(?P<id>\d+)\s+(?P<memory>\d+)\s+(?P<vcpus>\d+)"
+    r"\s+(?P<state>[r-][b-][p-][s-][rscwS?-][d-])\s+(?P<seconds>[\d.]+)\s+(?P<uuid>[0-9a-fA-F-]{36})(?:\s|\Z)"
+)
 _FRAMES = re.compile(r"Frames: \d+/\d+ +(\d+)%")
 
 
@@ -34,8 +38,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_paused(self) -> bool:
-        """Paused and nothing else: a domain that is being built or ended is so too for a moment."""
-        return self.state[2] == "p" and set(self.state) <= {"p", "-"}
+        """By somebody: it may have had nothing to do then (`b`). One that is built or ended is so too for a moment."""
+        return self.state[2:] == "p---"
 
     @property
     def is_suspended(self) -> bool:
@@ -52,22 +56,18 @@ def domains(text: str) -> tuple[Domain, ...]:
 
 
 def _domain(line: str) -> Domain:
-    words = line.split()
-    try:
-        name, number, memory, vcpus, state, seconds, uuid = words[:7]
-        if not _STATE.match(state):
-            raise ValueError(state)
-        return Domain(
-            name=name,
-            id=int(number),
-            memory=int(memory),
-            vcpus=int(vcpus),
-            state=state,
-            cpu_seconds=float(seconds),
-            uuid=uuid.lower(),
-        )
-    except ValueError as err:
-        raise errors.HypervisorError(f"xl list printed a line that cannot be read: {line!r}") from err
+    found = _ROW.match(line)
+    if found is None:
+        raise errors.HypervisorError(f"xl list printed a line that cannot be read: {line!r}")
+    return Domain(
+        name=found["name"],
+        id=int(found["id"]),
+        memory=int(found["memory"]),
+        vcpus=int(found["vcpus"]),
+        state=found["state"],
+        cpu_seconds=float(found["seconds"]),
+        uuid=found["uuid"].lower(),
+    )
 
 
 def state(domain: Domain) -> GuestState:
@@ -76,8 +76,8 @@ def state(domain: Domain) -> GuestState:
     if letters[5] == "d" or letters[4] == "c":
         return GuestState.SHUTDOWN
     if letters[3] == "s":
-        # of the reasons only `suspended` (for a migration) and `restarting` mean that it goes on
-        return GuestState.RUNNING if letters[4] in "sr" else GuestState.SHUTDOWN
+        # of the reasons only suspended (for a migration), restarting and soft reset mean that it goes on
+        return GuestState.RUNNING if letters[4] in "srS" else GuestState.SHUTDOWN
     return GuestState.PAUSED if domain.is_paused else GuestState.RUNNING
 
 

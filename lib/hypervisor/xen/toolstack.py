@@ -19,6 +19,11 @@ _SHORT_S = 120.0
 _CREATE_S = 300.0
 
 
+def is_overdue(error: errors.HypervisorError) -> bool:
+    """Whether a command was ended because it took too long, and could not tidy up."""
+    return isinstance(error.__cause__, errors.CommandFailed) and error.__cause__.status is None
+
+
 class Toolstack:
     """Of one node. Raises HypervisorError with xl's own words."""
 
@@ -62,11 +67,17 @@ class Toolstack:
             if self.find(name) is not None:
                 raise
 
-    def pause(self, name: str) -> None:
-        self._xl("pause", name)
-
     def unpause(self, name: str) -> None:
         self._xl("unpause", name)
+
+    def resume(self, name: str) -> bool:
+        """Let a domain that has suspended itself go on; xl can do it from 4.19 on. Whether it said that it did."""
+        try:
+            self._xl("resume", name)
+        except errors.HypervisorError as err:
+            log.info("%s", err)
+            return False
+        return True
 
     def rename(self, old: str, new: str) -> None:
         self._xl("rename", old, new)

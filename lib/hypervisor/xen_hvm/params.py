@@ -44,7 +44,13 @@ PARAMETERS = HypervisorParameters(
         ),
         for_cluster(number("migration_port", 8002, "TCP port of the migration daemon", between(1, 65534))),
         for_cluster(
-            text("migration_mode", "non-live", "how instances are migrated", one_of("live", "non-live"), required=True)
+            text(
+                "migration_mode",
+                "non-live",
+                "how instances are migrated; with xl both ways are live",
+                one_of("live", "non-live"),
+                required=True,
+            )
         ),
         switch("use_localtime", False, "whether the guest's clock runs in local time"),
         text("blockdev_prefix", "hd", "prefix of disk names in the guest", letters(ascii_lowercase)),

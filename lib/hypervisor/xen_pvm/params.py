@@ -36,7 +36,13 @@ PARAMETERS = HypervisorParameters(
         text("bootloader_args", "", "arguments of the loader"),
         for_cluster(number("migration_port", 8002, "TCP port of the migration daemon", between(1, 65534))),
         for_cluster(
-            text("migration_mode", "live", "how instances are migrated", one_of("live", "non-live"), required=True)
+            text(
+                "migration_mode",
+                "live",
+                "how instances are migrated; with xl both ways are live",
+                one_of("live", "non-live"),
+                required=True,
+            )
         ),
         text("blockdev_prefix", "sd", "prefix of disk names in the guest", letters(ascii_lowercase)),
         text(

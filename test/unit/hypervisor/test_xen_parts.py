@@ -82,6 +82,11 @@ def test_a_guest_that_comes_has_neither_memory_nor_processors_yet():
         ("--psr-", GuestState.RUNNING),
         ("--pss-", GuestState.RUNNING),
         ("---ss-", GuestState.RUNNING),
+        ("---sS-", GuestState.RUNNING),  # soft reset: the guest starts another kernel by itself
+        ("---sw-", GuestState.SHUTDOWN),
+        ("---s?-", GuestState.SHUTDOWN),
+        ("-bp---", GuestState.PAUSED),  # it had nothing to do when it was paused
+        ("r-p---", GuestState.PAUSED),
         ("-----d", GuestState.SHUTDOWN),
         ("---sc-", GuestState.SHUTDOWN),
     ],
@@ -102,6 +107,15 @@ def test_other_output_is_an_error(text):
 def test_a_domain_that_loses_its_name_does_not_disturb():
     row = recording("list-shut-down").splitlines()[-1].replace("t1.example", "(null)    ")
     assert parse.domains(recording("list-running") + row + "\n")[-1].name == "(null)"
+
+
+@pytest.mark.parametrize("name", ["my old vm", "vm 1 2 3", "x" * 60])
+def test_a_domain_of_somebody_else_with_a_strange_name_does_not_hide_the_others(name):
+    lines = recording("list-running").splitlines()
+    row = lines[-1].replace("t1.example", name).replace(UUID, UUID.replace("1", "9"))
+    found = parse.domains("\n".join([*lines, row, ""]))
+    assert [domain.name for domain in found] == ["Domain-0", "t1.example", name]
+    assert (found[-1].id, found[-1].memory, found[-1].vcpus, found[-1].state) == (1, 96, 1, "-b----")
 
 
 def test_the_node_has_what_xl_info_tells():
@@ -185,10 +199,29 @@ def test_a_fully_virtual_guest():
     assert (found["on_reboot"], found["on_crash"]) == ("'destroy'", "'destroy'")
 
 
-@pytest.mark.parametrize("text", ["a'b", "a\\b", "a\nname = 'x'", "\x00"])
+@pytest.mark.parametrize("text", ["a'b\"c", "a\\b", "a\nname = 'x'", "\x00"])
 def test_what_could_end_a_string_of_the_file_is_refused(text):
     with pytest.raises(errors.HypervisorError, match="extra has a character"):
         rendered(spec(kernel_args=text))
+
+
+def test_disks_beyond_the_places_of_a_prefix_are_paravirtual_ones():
+    """xl knows sda to sdp."""
+    parts = rendered(spec(disks=18, blockdev_prefix="sd"))["disk"].split("vdev=")[1:]
+    names = [part.split(",")[0] for part in parts]
+    assert (names[0], names[15], names[16], names[17]) == ("sda", "sdp", "xvdq", "xvdr")
+    names = [part.split(",")[0] for part in rendered(spec(disks=6, blockdev_prefix="hd"))["disk"].split("vdev=")[1:]]
+    assert names == ["hda", "hdb", "hdc", "hdd", "xvde", "xvdf"]
+
+
+def test_a_prefix_that_xl_does_not_know_is_told():
+    with pytest.raises(errors.HypervisorError, match="blockdev_prefix=vd"):
+        rendered(spec(blockdev_prefix="vd"))
+
+
+def test_a_value_with_single_quotes_is_written_in_double_ones():
+    assert rendered(spec(kernel_args="a='b c'"))["extra"] == "\"a='b c'\""
+    assert rendered(spec(kernel_args='a="b c"'))["extra"] == "'a=\"b c\"'"
 
 
 def test_too_many_disks_are_refused():
@@ -199,7 +232,7 @@ def test_too_many_disks_are_refused():
 
 def test_a_password_that_cannot_be_written_is_not_told():
     with pytest.raises(errors.HypervisorError, match="vncpasswd has a character") as caught:
-        rendered(spec("xen-hvm"), password="it's secret")
+        rendered(spec("xen-hvm"), password='it\'s "secret"')
     assert "secret" not in str(caught.value)
 
 
