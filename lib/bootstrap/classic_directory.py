@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors, paths
 from ganeti.bootstrap import config_import, daemons
 from ganeti.bootstrap.membership import remove_everything
-from ganeti.host import faults, files
+from ganeti.host import faults, files, regular
 from ganeti.model.types import Uuid
 from ganeti.paths import File, Paths
 from ganeti.wire import codec
@@ -79,8 +79,7 @@ class Directory:
     def read(self, name: str) -> bytes | None:
         """Raises PrereqError when it is there and cannot be read."""
         try:
-            with open(self.path(name), "rb") as file:
-                untrusted = file.read(MAX_BYTES + 1)
+            untrusted = regular.read(self.path(name), max_bytes=MAX_BYTES + 1)
         except FileNotFoundError:
             return None
         except OSError as err:

@@ -14,7 +14,7 @@ from ganeti.bootstrap import daemons
 from ganeti.bootstrap.checks import check_not_a_member
 from ganeti.bootstrap.init import write_first_node
 from ganeti.bootstrap.membership import make_storage_directories, remove_everything
-from ganeti.host import faults, files, net, tls
+from ganeti.host import faults, files, net, regular, tls
 from ganeti.hypervisor import parameters
 from ganeti.logic.findings import Findings
 from ganeti.logic.verify_config import check_config
@@ -48,12 +48,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_document(path: str) -> object:
     """Raises PrereqError."""
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            untrusted = file.read() if size <= MAX_BYTES else b""
+        untrusted = regular.read(path, max_bytes=MAX_BYTES + 1)
     except OSError as err:
         raise errors.PrereqError("environment_error", f"cannot read {path}: {err.strerror}") from err
-    if size > MAX_BYTES:
+    if len(untrusted) > MAX_BYTES:
         raise errors.PrereqError("wrong_input", f"{path} is longer than {MAX_BYTES} bytes")
     try:
         document: object = codec.loads(untrusted)

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from ganeti import errors
 from ganeti.bootstrap import ramdisk
-from ganeti.host import files
+from ganeti.host import files, regular
 
 #: where kernels have their modules, by version
 MODULES = "/lib/modules"
@@ -81,8 +81,7 @@ def ramdisk_of(version: str, busybox: str, tree: str, *, modules: str) -> bytes:
         archive.tree(tree)
     archive.directories("bin", "sbin", "usr/bin", "usr/sbin", "dev", "proc", "sys", "etc", "root")
     archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    with open(busybox, "rb") as file:
-        archive.file("bin/busybox", file.read(), 0o755)
+    archive.file("bin/busybox", regular.read(busybox), 0o755)
     ramdisk.add_modules(archive, version, (*DRIVERS, *FILE_SYSTEMS), base=modules)
     archive.file("init", INIT.encode(), 0o755)
     return archive.finish()
@@ -101,18 +100,16 @@ def build(directory: str, *, kernel: str = "", busybox: str = "", tree: str = ""
         raise errors.PrereqError(
             "environment_error", "busybox is not installed", hint="the Debian package busybox-static has it"
         )
-    with open(busybox, "rb") as program:
-        if b"/ld-linux" in program.read():
-            raise errors.PrereqError(
-                "environment_error",
-                f"{busybox} is not statically linked",
-                hint="the Debian package busybox-static has one that is; --busybox names another",
-            )
+    if b"/ld-linux" in regular.read(busybox):
+        raise errors.PrereqError(
+            "environment_error",
+            f"{busybox} is not statically linked",
+            hint="the Debian package busybox-static has one that is; --busybox names another",
+        )
     if tree and not os.path.isdir(tree):
         raise errors.PrereqError("wrong_input", f"there is no directory {tree}")
     packed = ramdisk_of(version, busybox, tree, modules=modules)
-    with open(kernel, "rb") as source:
-        program_text = source.read()
+    program_text = regular.read(kernel)
     os.makedirs(directory, exist_ok=True)
     files.write_atomic(f"{directory}/initrd", packed)
     files.write_atomic(f"{directory}/vmlinuz", program_text)

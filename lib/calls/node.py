@@ -128,6 +128,7 @@ class VerifyReply(msgspec.Struct, frozen=True, kw_only=True):
     missing_devices: tuple[str, ...] = ()
     missing_allocators: tuple[str, ...] = ()
     bad_programs: dict[str, str] = {}  # path → why it cannot be run
+    distrusted: tuple[str, ...] = ()  # why root does not run hooks, or the cluster's allocator
     bad_storage_paths: tuple[str, ...] = ()  # lines of the list of allowed directories
     minors: tuple[int, ...] = ()  # of mirrors, in use
     drbd_problem: str = ""  # why they are not known

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganeti import errors
+from ganeti.host import regular
 
 
 def read(path: str) -> Any:
@@ -12,8 +13,7 @@ def read(path: str) -> Any:
     from ganeti.wire import codec
 
     try:
-        with open(path, "rb") as file:
-            return codec.loads(file.read())
+        return codec.loads(regular.read(path))
     except OSError as err:
         raise errors.PrereqError("environment_error", f"cannot read {path!r}: {err.strerror}") from err
     except codec.CodecError as err:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ganeti import errors
 from ganeti.cli import common
 from ganeti.cli.session import Session
+from ganeti.host import regular
 from ganeti.ops.verbs import Argument, Call, option, verb
 from ganeti.ops.verbs import Session as AnySession
 
@@ -38,8 +39,7 @@ def _from_file(session: Session, path: str) -> list[str]:
         if path == "-":
             lines = session.world.stdin.readlines()
         else:
-            with open(path, encoding="utf-8") as file:
-                lines = file.readlines()
+            lines = regular.read(path).decode("utf-8").split("\n")
     except OSError as err:
         raise errors.PrereqError("wrong_input", f"cannot read {path}: {err.strerror}") from err
     except UnicodeDecodeError as err:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ganeti import errors
+from ganeti.host import regular
 from ganeti.host.own_file import open_own
 from ganeti.paths import File, Paths
 
@@ -109,10 +110,9 @@ def make_directory(paths: Paths, directory: File) -> None:
 
 
 def read_text(path: str, *, max_bytes: int = 1 << 20) -> str | None:
-    """The whole file, or None if it is not there."""
+    """The whole file, or None if it is not there. Raises OSError, also for what is no regular file."""
     try:
-        with open(path, "rb") as file:
-            return file.read(max_bytes).decode("utf-8", "replace")
+        return regular.read(path, max_bytes=max_bytes).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
 

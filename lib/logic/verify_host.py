@@ -82,6 +82,8 @@ def check_host(config: Config, node: Node, reply: VerifyReply, master: VerifyRep
     for path, why in sorted(reply.bad_programs.items()):
         code = "ENODEUSERSCRIPTS" if path == MASTER_IP_SCRIPT else "ENODEOOBPATH"
         found.check(False, code, name, f"the program {path} cannot be run: {why}")
+    for why in reply.distrusted:
+        found.check(False, "ENODEUSERSCRIPTS", name, f"root does not run what others could have changed: {why}")
     listed = "; ".join(reply.bad_storage_paths)
     found.check(not listed, "ENODEFILESTORAGEPATHS", name, f"in the list of directories for file disks: {listed}")
     text = f"untrusted OS scripts cannot run there: {reply.helper_problem}"

@@ -64,7 +64,15 @@ def run(call: IallocatorRun, env: NodeEnv, context: Context) -> IallocatorReply:
 
 
 def is_there(name: str, where: Paths) -> bool:
-    return bool(NAME.match(name)) and any(_can_run(f"{directory}/{name}") for directory in _directories(where))
+    return bool(find(name, where))
+
+
+def find(name: str, where: Paths) -> str:
+    """Its local path; empty: there is none."""
+    if not NAME.match(name):
+        return ""
+    found = (f"{directory}/{name}" for directory in _directories(where))
+    return next((path for path in found if _can_run(path)), "")
 
 
 def _directories(where: Paths) -> Iterator[str]:
@@ -76,9 +84,8 @@ def _directories(where: Paths) -> Iterator[str]:
 
 
 def _program(name: str, where: Paths) -> str:
-    for directory in _directories(where):
-        if _can_run(f"{directory}/{name}"):
-            return f"{directory}/{name}"
+    if found := find(name, where):
+        return found
     searched = ", ".join(where.iallocator_search_path)
     raise errors.NodeFailure(
         f"there is no allocator {name!r} on this node", hint=f"install it in one of {searched}, or use builtin"

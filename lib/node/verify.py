@@ -57,6 +57,7 @@ def verify(call: NodeVerify, env: NodeEnv, context: Context) -> VerifyReply:
         missing_devices=verify_host.missing_devices(call.devices),
         missing_allocators=tuple(name for name in call.allocators if not iallocator.is_there(name, env.paths)),
         bad_programs=verify_host.bad_programs(call.programs, env.paths),
+        distrusted=verify_host.distrusted(call.allocators, env.paths),
         bad_storage_paths=verify_host.bad_storage_paths(env.paths),
         minors=minors,
         drbd_problem=drbd_problem,

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 
 from ganeti import paths
-from ganeti.host import files, net
-from ganeti.host.trust import why_not_trusted
+from ganeti.host import files, net, trust
+from ganeti.node import iallocator
 from ganeti.node.base import NodeEnv
 from ganeti.paths import Paths
 from ganeti.storage.file import places
@@ -44,9 +44,21 @@ def bad_programs(wanted: Iterable[str], where: Paths) -> dict[str, str]:
             found[path] = "it is not there, or no file"
         elif not os.access(local, os.X_OK):
             found[path] = "it is not executable"
-        elif problem := why_not_trusted(local, where):
+        elif problem := trust.why_not_trusted(local, where):
             found[path] = problem
     return found
+
+
+def distrusted(allocators: Iterable[str], where: Paths) -> tuple[str, ...]:
+    """Why root does not run hooks of this node, or one of these allocators: others could have changed them."""
+    hooks = (
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(where.local(paths.HOOKS_DIR))
+        for name in sorted(names)
+        if name[0] != "."
+    )
+    programs = (found for name in allocators if (found := iallocator.find(name, where)))
+    return trust.distrusted((*hooks, *programs), where)
 
 
 def bad_storage_paths(where: Paths) -> tuple[str, ...]:

@@ -69,8 +69,8 @@ def server_context(certificate: str, key: str = "") -> ssl.SSLContext:
 
 def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
+        text = files.read_text(certificate) or ""  # it says no when that is a pipe, where the next would wait
         context.load_cert_chain(certificate, key or None)
-        text = files.read_text(certificate) or ""
     except OSError as err:  # ssl.SSLError is one
         raise errors.PrereqError(
             "environment_error",

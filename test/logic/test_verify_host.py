@@ -77,6 +77,7 @@ def test_healthy_mirrors_are_no_fault_and_their_volumes_no_orphans():
         ({"missing_bridges": ("br7",)}, "ERROR:ENODENET"),
         ({"bad_programs": {"/usr/bin/oob": "it is not there"}}, "ERROR:ENODEOOBPATH"),
         ({"bad_programs": {verify_host.MASTER_IP_SCRIPT: "it is not executable"}}, "ERROR:ENODEUSERSCRIPTS"),
+        ({"distrusted": ("/etc/x (mode 0757) can be written by everybody",)}, "ERROR:ENODEUSERSCRIPTS"),
         ({"bad_storage_paths": ("'/etc' is /etc",)}, "ERROR:ENODEFILESTORAGEPATHS"),
         ({"helper_problem": "the install image cannot be read"}, "ERROR:ENODEOS"),
     ],

@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from crash import points
@@ -221,3 +222,15 @@ def test_full_disk_while_it_is_moved_loses_nothing(tmp_path):
         faults.arm(None)
     classic_directory.take_back(host.where)
     assert host.contents() == before
+
+
+@pytest.mark.parametrize("name", ["config.data", "queue/serial", "queue/job-7", "rapi/users"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_nothing_is_moved(tmp_path, name):
+    host = Host(tmp_path)
+    place = Path(host.data, name)
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(errors.PrereqError, match=f"{name}: it is a pipe, not a regular file"):
+        host.take_over()
+    assert place.is_fifo()

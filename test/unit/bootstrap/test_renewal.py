@@ -1,5 +1,6 @@
 """New secrets are made or checked before anything is changed."""
 
+import os
 import time
 
 import pytest
@@ -39,6 +40,12 @@ def test_new_ones_are_made():
     assert tls.is_signed_by(found["spice.pem"], found["spice-ca.pem"])
     assert len(found["hmac.key"]) == 65
     assert found["hmac.key"] != found["cluster-domain-secret"]
+
+
+def test_a_pipe_in_the_place_of_a_secret_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(errors.PrereqError, match="it is a pipe, not a regular file"):
+        made(cluster_domain_secret=str(tmp_path / "pipe"))
 
 
 def test_given_ones_are_taken(put):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_file_that_cannot_be_read_is_told(tmp_path: Path, content):
     ended = run("gnt-cluster", "remove-tags", "--from", str(file), master=job_master())
     assert ended.code == 1
     assert str(file) in ended.err
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for tool, *words in (
+        ("gnt-cluster", "remove-tags", "--from"),
+        ("gnt-instance", "batch-create"),
+        ("gnt-debug", "submit-job"),
+    ):
+        ended = run(tool, *words, str(tmp_path / "pipe"), master=job_master())
+        assert ended.code == 1
+        assert f"{tmp_path}/pipe" in ended.err
+        assert "it is a pipe, not a regular file" in ended.err
 
 
 def test_tags_from_standard_input():

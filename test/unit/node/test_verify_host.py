@@ -25,6 +25,18 @@ def test_programs_that_cannot_be_run(tmp_path):
     assert "can be written by everybody; type: chmod o-w" in found["/usr/bin/open"]
 
 
+def test_hooks_and_allocators_that_root_does_not_run(tmp_path):
+    where = Paths(str(tmp_path), "node1")
+    assert verify_host.distrusted(("mine", "none", "../x"), where) == ()
+    programs = [f"{paths.HOOKS_DIR.path}/node-add-pre.d/10-x", f"{where.iallocator_search_path[0]}/mine"]
+    for local in map(where.local, programs):
+        os.makedirs(os.path.dirname(local))
+        with open(local, "w", encoding="ascii"):
+            os.chmod(local, 0o757)
+    found = verify_host.distrusted(("mine", "none", "../x"), where)
+    assert [why.split()[0] for why in found] == [where.local(path) for path in programs]
+
+
 def test_storage_paths_that_are_not_used(tmp_path):
     where = Paths(str(tmp_path), "node1")
     assert verify_host.bad_storage_paths(where) == ()
