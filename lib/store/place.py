@@ -41,8 +41,9 @@ class Place:
         """What the master had is written beside, as `state.db.rescued`: it may be the only copy."""
         rescued = self._path + ".rescued"
         try:
-            connection.execute("VACUUM INTO ?", (rescued,))
-        except sqlite3.Error as err:
+            # not VACUUM INTO: SQLite would write to what a link in that place points to
+            files.write_atomic(rescued, connection.serialize(), mode=0o600)
+        except (sqlite3.Error, OSError) as err:
             log.error("the content of the removed state file is not saved in %s: %s", rescued, err)
         else:
             log.warning("the content of the removed state file is in %s", rescued)

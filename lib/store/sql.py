@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from ganeti import errors
+from ganeti.store import planted
 
 APPLICATION_ID = 0x47616E65
 VERSION = 1
@@ -97,7 +98,7 @@ def our_errors(path: str) -> Iterator[None]:
 def connect(path: str) -> sqlite3.Connection:
     """For writing; an empty file gets the schema. To be used by one thread at a time. Raises StoreError."""
     with our_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+        connection = _open(path, "rw", timeout_s=BUSY_MS / 1000)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -122,9 +123,7 @@ def connect_read_only(path: str) -> sqlite3.Connection | None:
     if not os.path.exists(path):
         return None
     with our_errors(path):
-        connection = sqlite3.connect(
-            f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=1.0
-        )
+        connection = _open(path, "ro", timeout_s=1.0)
         try:
             if _check_version(connection, path, create=False):
                 return connection
@@ -133,6 +132,25 @@ def connect_read_only(path: str) -> sqlite3.Connection | None:
             raise
         connection.close()
         return None
+
+
+def _open(path: str, mode: str, *, timeout_s: float) -> sqlite3.Connection:
+    """`mode`: of SQLite's URIs, rw or ro: no file is made. Raises StoreError."""
+    try:
+        wanted = planted.expected(path, for_writing=mode == "rw")
+    except FileNotFoundError as err:
+        raise errors.StoreError(
+            f"there is no state file {path}", hint="check that its directory is there, and its owner"
+        ) from err
+    connection = sqlite3.connect(
+        f"file:{_quoted(path)}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=timeout_s
+    )
+    try:
+        planted.check_opened(connection, path, wanted)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _quoted(path: str) -> str:
