@@ -30,6 +30,7 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
     vcpus: int
     cpu_seconds: float = 0.0
     accelerator: str = ""  # kvm: `kvm` or `tcg`
+    has_switched_off: bool = False  # SHUTDOWN: by itself, in good order; not a crash, nor ended from outside
 
 
 class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,7 +97,13 @@ async def guests(ask: Asker, config: Config, instances: Iterable[Instance]) -> L
         for guest in reply.guests:
             if guest.uuid in wanted:
                 is_running = guest.state is not GuestState.SHUTDOWN
-                facts = GuestFacts(node=node, memory=guest.memory, vcpus=guest.vcpus, is_running=is_running)
+                facts = GuestFacts(
+                    node=node,
+                    memory=guest.memory,
+                    vcpus=guest.vcpus,
+                    is_running=is_running,
+                    has_switched_off=guest.has_switched_off,
+                )
                 found.setdefault(Uuid(guest.uuid), []).append(facts)
     return Live(guests=found, silent=silent)
 

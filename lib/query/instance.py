@@ -35,11 +35,12 @@ def _status(view: View, inst: Instance) -> str:
     if any(guest.is_running for guest in guests):
         return "running" if is_up else "ERROR_up"
     by_user = view.config.cluster.enabled_user_shutdown
-    if any(guest.node == inst.primary_node for guest in guests):
+    ended = [guest for guest in guests if guest.node == inst.primary_node]
+    if ended:
         if not is_up:
             return "ADMIN_down"
         allowed = by_user and (inst.hypervisor != "kvm" or bool(view.params.hv(inst).get("user_shutdown")))
-        return "USER_down" if allowed else "ERROR_down"
+        return "USER_down" if allowed and any(guest.has_switched_off for guest in ended) else "ERROR_down"
     if is_up:
         return "ERROR_down"
     if inst.admin_state is AdminState.OFFLINE:

@@ -54,7 +54,8 @@ class GuestFacts(msgspec.Struct, frozen=True, kw_only=True):
     node: Uuid
     memory: int  # MiB
     vcpus: int
-    is_running: bool  # False: it shut itself down, its process is still there
+    is_running: bool  # False: it has ended, its process is still there
+    has_switched_off: bool = False  # by itself, in good order
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,13 +41,12 @@ class Node:
         self.paths = Paths(self.root, "node1.example.com")
         os.makedirs(self.paths.local(FAKE_DIR))
         self.runner = SimulatedXl() if name in XEN else HostRunner(self.paths)
+        self.clock = SteppedClock() if name in XEN else SystemClock()
         self.hypervisor = self.restarted()
 
     def restarted(self):
         """The driver of a new node daemon."""
-        return registry.drivers(self.paths, self.runner, SteppedClock() if self.name in XEN else SystemClock())[
-            self.name
-        ]
+        return registry.drivers(self.paths, self.runner, self.clock)[self.name]
 
     def spec(self, name="web1", uuid=UUID, **hv):
         instance = Instance(uuid=uuid, name=name, primary_node="n1", os="noop", hypervisor=self.name)
@@ -594,6 +593,21 @@ def test_a_guest_that_comes_back_from_its_own_reboot_during_a_start_is_left_alon
     assert xen.state() is GuestState.RUNNING
     assert [guest.uuid for guest in xen.hypervisor.list()] == [UUID]
     assert not any(call[1] == "destroy" for call in xen.runner.calls)
+
+
+def test_a_xen_guest_that_switched_itself_off_stays_until_it_is_cleaned_up_where_users_may_do_so(xen):
+    file = Path(xen.paths.local(paths.ssconf("enabled_user_shutdown")))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("True\n")
+    xen.start()
+    assert "on_poweroff = 'preserve'" in next(Path(xen.paths.local(paths.XEN_CONFIG_DIR)).iterdir()).read_text()
+    xen.runner.set_state("web1", "---s--")
+    (guest,) = xen.hypervisor.list()
+    assert (guest.state, guest.has_switched_off) == (GuestState.SHUTDOWN, True)
+    begun = xen.clock.monotonic()
+    xen.hypervisor.clean_up("web1", UUID)
+    assert xen.clock.monotonic() - begun < 10
+    assert (xen.hypervisor.list(), xen.hypervisor.leftovers()) == ((), ())
 
 
 def test_what_a_create_that_did_not_end_in_time_has_made_is_ended(xen):

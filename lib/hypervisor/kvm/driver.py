@@ -158,15 +158,17 @@ class KvmHypervisor:
         with self._emulators.live(self._emulators.find(name, uuid)) as (runtime, found):
             if runtime is None or found is None:
                 return None
+            state, has_switched_off = self._emulators.seen(runtime)
             return Guest(
                 name=runtime.name,
                 uuid=runtime.uuid,
                 hypervisor=NAME,
-                state=self._emulators.state(runtime),
+                state=state,
                 memory=runtime.balloon or runtime.memory,
                 vcpus=runtime.vcpus,
                 cpu_seconds=found.cpu_seconds,
                 accelerator=runtime.accelerator,
+                has_switched_off=has_switched_off,
             )
 
     def running(self, name: str, uuid: str) -> Running | None:

@@ -63,14 +63,21 @@ class Emulators:
             yield runtime, found
 
     def state(self, runtime: Runtime) -> GuestState:
-        """A live emulator that does not answer counts as running: its guest may well do."""
+        return self.seen(runtime)[0]
+
+    def seen(self, runtime: Runtime) -> tuple[GuestState, bool]:
+        """Its state, and whether it has switched itself off in good order.
+
+        A live emulator that does not answer counts as running: its guest may well do.
+        """
         if runtime.incoming:
-            return GuestState.MIGRATING
+            return GuestState.MIGRATING, False
         try:
-            return parse.guest_state(self.run_state(runtime))
+            found = self.run_state(runtime)
         except monitor.MonitorError as err:
             log.warning("instance %s: %s", runtime.name, err)
-            return GuestState.RUNNING
+            return GuestState.RUNNING, False
+        return parse.guest_state(found), found == parse.SWITCHED_OFF
 
     def version(self, runtime: Runtime) -> tuple[int, int, int]:
         """Of the emulator that runs, which may not be the installed one. Raises MonitorError."""

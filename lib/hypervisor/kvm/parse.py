@@ -13,7 +13,8 @@ _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
 # QMP RunState (qemu-qmp-ref(7)) → what it means here; the others are pauses
 _RUNNING = ("running", "suspended")
 _MIGRATING = ("inmigrate", "postmigrate")
-_ENDED = ("shutdown", "guest-panicked", "internal-error")
+SWITCHED_OFF = "shutdown"
+_ENDED = (SWITCHED_OFF, "guest-panicked", "internal-error")
 
 
 class ProcessStat(msgspec.Struct, frozen=True):

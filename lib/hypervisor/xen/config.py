@@ -40,6 +40,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 
     disks: tuple[str, ...]
     vnc_password: str = ""
+    stays: bool = False  # to be seen when the guest has switched itself off
 
 
 def unsupported(name: str, hvparams: Params) -> str:
@@ -79,7 +80,7 @@ def render(spec: GuestSpec, places: Places) -> str:
     entries["disk"] = _disks(spec, places.disks)
     restarts = spec.hvparams["reboot_behavior"] == "reboot"
     entries |= {
-        "on_poweroff": "destroy",
+        "on_poweroff": "preserve" if places.stays else "destroy",
         "on_reboot": "restart" if restarts else "destroy",
         "on_crash": "restart" if restarts else "destroy",
     }

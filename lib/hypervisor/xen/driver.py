@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from ganeti import errors
+from ganeti import errors, paths
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec, GuestState
 from ganeti.calls.node import HypervisorInfo
@@ -33,6 +33,8 @@ _PVM, _HVM = "xen-pvm", "xen-hvm"
 _PROGRAMS = ("bootloader_path", "device_model", "vif_script")
 #: how long an ended domain may stay in the list, and a reboot may take until the new domain is there
 _END_S, _REBOOT_S = 60.0, 600.0
+#: how long one that has shut down may take to go by itself; where users may shut down it stays
+_FADE_S = 5.0
 #: log of the guest's console, where xenconsoled is told to keep one (xl(1), xenconsoled(8))
 _CONSOLE_LOG = "/var/log/xen/console/guest-{name}.log"
 
@@ -120,7 +122,8 @@ class XenHypervisor:
             self._paths.local(path) if disk.template in _FILES else path
             for disk, path in zip(spec.instance.disks, disk_paths, strict=True)
         )
-        text = config.render(spec, config.Places(disks=local, vnc_password=password))
+        stays = (files.read_text(self._paths.local(paths.ssconf("enabled_user_shutdown"))) or "").strip() == "True"
+        text = config.render(spec, config.Places(disks=local, vnc_password=password, stays=stays))
         return Record(spec=spec, disk_paths=disk_paths), text
 
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
@@ -177,7 +180,7 @@ class XenHypervisor:
             if found is not None:
                 if parse.state(found) is not GuestState.SHUTDOWN:
                     raise errors.HypervisorError(f"instance {name} is running, so its files stay", hint="stop it first")
-                if not self._xl.await_end(name, _END_S):
+                if not self._xl.await_end(name, _FADE_S):
                     self._end(name)
             record = self._records.read(name)
             if record is not None and uuid in ("", record.spec.instance.uuid) and self._is_mine(record):
@@ -225,6 +228,7 @@ class XenHypervisor:
             memory=domain.memory if record is None else config.memory(record.spec),
             vcpus=domain.vcpus,
             cpu_seconds=domain.cpu_seconds,
+            has_switched_off=domain.has_switched_off,
         )
 
     def running(self, name: str, uuid: str) -> Running | None:

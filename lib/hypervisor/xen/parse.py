@@ -42,6 +42,11 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
         return self.state[2:] == "p---"
 
     @property
+    def has_switched_off(self) -> bool:
+        """Shut down with the reason `poweroff`; one that was destroyed has none."""
+        return self.state[3:5] == "s-"
+
+    @property
     def is_suspended(self) -> bool:
         """It has handed itself over for a migration, and waits for somebody to tell it that it goes on."""
         return self.state[3:5] == "ss"
@@ -73,6 +78,8 @@ def _domain(line: str) -> Domain:
 def state(domain: Domain) -> GuestState:
     """Letters: running, blocked, paused, shut down, crashed, dying; none: ready to run."""
     letters = domain.state
+    if letters[3:5] == "sr":
+        return GuestState.RUNNING  # also while the old domain goes: the new one has its name
     if letters[5] == "d" or letters[4] == "c":
         return GuestState.SHUTDOWN
     if letters[3] == "s":

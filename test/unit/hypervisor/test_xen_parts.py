@@ -87,6 +87,7 @@ def test_a_guest_that_comes_has_neither_memory_nor_processors_yet():
         ("---s?-", GuestState.SHUTDOWN),
         ("-bp---", GuestState.PAUSED),  # it had nothing to do when it was paused
         ("r-p---", GuestState.PAUSED),
+        ("--psrd", GuestState.RUNNING),  # the old domain of one that is about to come back
         ("-----d", GuestState.SHUTDOWN),
         ("---sc-", GuestState.SHUTDOWN),
     ],
@@ -94,6 +95,16 @@ def test_a_guest_that_comes_has_neither_memory_nor_processors_yet():
 def test_the_six_letters_of_a_state(letters, state):
     found = parse.Domain(name="x", id=1, memory=1, vcpus=1, state=letters, cpu_seconds=0.0, uuid=UUID)
     assert parse.state(found) is state
+
+
+@pytest.mark.parametrize(
+    ("letters", "has_switched_off"),
+    [("---s--", True), ("--ps--", True), ("--ps-d", True), ("---sc-", False), ("---sr-", False), ("-----d", False),
+     ("--p--d", False), ("---s?-", False), ("-b----", False)],
+)  # fmt: skip
+def test_only_a_power_off_is_meant_by_the_guest(letters, has_switched_off):
+    found = parse.Domain(name="x", id=1, memory=1, vcpus=1, state=letters, cpu_seconds=0.0, uuid=UUID)
+    assert found.has_switched_off is has_switched_off
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,13 @@ def test_a_paravirtual_guest():
         "on_reboot": "'restart'",
         "on_crash": "'restart'",
     }
+
+
+def test_a_guest_that_may_shut_itself_down_stays_to_be_seen():
+    """Otherwise its domain is gone at once, and nobody can tell it from one that was lost."""
+    text = config.render(spec(disks=0), config.Places(disks=(), stays=True))
+    assert "on_poweroff = 'preserve'\n" in text
+    assert "on_crash = 'restart'\n" in text
 
 
 def test_a_loader_takes_the_kernels_place():

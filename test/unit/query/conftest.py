@@ -95,8 +95,16 @@ class Nodes:
         )
 
 
-def running(name: str, state: GuestState = GuestState.RUNNING) -> Guest:
-    return Guest(name=f"{name}.example.com", uuid=f"uuid-{name}", hypervisor="fake", state=state, memory=128, vcpus=2)
+def running(name: str, state: GuestState = GuestState.RUNNING, *, has_switched_off: bool = False) -> Guest:
+    return Guest(
+        name=f"{name}.example.com",
+        uuid=f"uuid-{name}",
+        hypervisor="fake",
+        state=state,
+        memory=128,
+        vcpus=2,
+        has_switched_off=has_switched_off,
+    )
 
 
 class World:

@@ -106,16 +106,23 @@ def test_status_joins_the_wanted_and_the_found_state(world, admin_state, seen, s
 def test_status_when_the_guest_shut_itself_down_and_may(world):
     world.change_cluster(enabled_user_shutdown=True)
     world.put(world.instance("a"), world.instance("b", admin_state=AdminState.DOWN, admin_state_source="user"))
-    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN),)
+    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN, has_switched_off=True),)
     assert cells(world, "a", "status") == [[0, "USER_down"]]
     assert cells(world, "b", "status") == [[0, "USER_down"]]
+
+
+def test_a_guest_that_crashed_was_not_shut_down_by_its_user(world):
+    world.change_cluster(enabled_user_shutdown=True)
+    world.put(world.instance("a"))
+    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN),)
+    assert cells(world, "a", "status") == [[0, "ERROR_down"]]
 
 
 @pytest.mark.parametrize(("allowed", "status"), [(True, "USER_down"), (False, "ERROR_down")])
 def test_status_of_kvm_needs_the_instance_s_leave_too(world, allowed, status):
     world.change_cluster(enabled_user_shutdown=True)
     world.put(world.instance("a", hypervisor="kvm", hvparams={"user_shutdown": allowed}))
-    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN),)
+    world.guests["n1"] = (world.running("a", GuestState.SHUTDOWN, has_switched_off=True),)
     assert cells(world, "a", "status") == [[0, status]]
 
 
