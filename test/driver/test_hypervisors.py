@@ -376,8 +376,10 @@ def test_a_guest_that_does_not_answer_still_counts_as_running_and_can_be_ended(k
         {"disk_type": "scsi-hd", "scsi_controller_type": "virtio-scsi-pci", "disk_cache": "none", "disk_aio": "native"},
         {"disk_type": "ide", "nic_type": "e1000", "disk_cache": "writethrough", "acpi": False, "cpu_type": "qemu64"},
         {"serial_console": False, "disk_discard": "unmap", "reboot_behavior": "exit", "cpu_cores": 1, "cpu_sockets": 1},
+        {"machine_version": "q35", "cdrom2_image_path": "/tmp/image"},
+        {"machine_version": "q35", "disk_type": "ide", "nic_type": "e1000"},
     ],
-    ids=lambda hv: next(iter(hv)),
+    ids=lambda hv: "-".join(hv),
 )
 def test_qemu_takes_every_form_of_option(kvm, hv):
     disk = Disk(uuid="d-1-2", template=DiskTemplate.FILE, size=1, logical_id=("loop", "/disk0"))

@@ -17,8 +17,10 @@ from ganeti.wire import codec
 log = logging.getLogger(__name__)
 
 DEVICE = "/dev/kvm"
-#: a working machine needs about a second; one that hangs burns a CPU that long, once per boot
-PROBE_TIME_S = 5.0
+#: of a CPU: a working machine needs about a second of it; one that hangs burns that much, once per boot
+PROBE_CPU_S = 4
+#: where all guests of a node start at once, a second of a CPU takes long
+PROBE_TIME_S = 20.0
 _STATUS = 33  # 2 * 0x10 + 1
 
 # A boot sector: mov al,0x10; out 0xf4,al; hlt. That it runs at all shows that the BIOS ran through its 32-bit and
@@ -90,7 +92,8 @@ def _try(binary: str, directory: str, runner: Runner) -> str:
     sector = f"{directory}/probe.img"
     files.write_atomic(sector, _SECTOR, mode=0o600, durable=False)
     try:
-        runner.run(commands.probe(binary, sector), timeout_s=PROBE_TIME_S, ok=(_STATUS,))
+        command = commands.bounded(commands.probe(binary, sector), PROBE_CPU_S)
+        runner.run(command, timeout_s=PROBE_TIME_S, ok=(_STATUS,))
     except errors.CommandFailed as err:
         return f"a test guest did not run: {err}"
     finally:

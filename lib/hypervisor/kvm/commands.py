@@ -98,6 +98,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     slots: dict[str, int] = {}  # PCI slots that disks and cards have already, by uuid
     account: str = ""  # that the emulator runs as, a name or uid:gid; empty: ours
     jail: str = ""  # directory that it is locked into; empty: none
+    version: tuple[int, int, int] = (0, 0, 0)  # of the emulator, for its account and its jail
 
 
 def unsupported(hvparams: Params) -> str:
@@ -127,9 +128,16 @@ def qemu(machine: Machine) -> Argv:
         *_boot(machine),
         *_drives(machine),
         *_cards(machine),
-        *extras.confinement(machine.account, machine.jail),
-        *shlex.split(hv["kvm_extra"]),
+        *extras.confinement(machine.account, machine.jail, machine.version),
+        *_extra(machine),
     )
+
+
+def _extra(machine: Machine) -> list[str]:
+    try:
+        return shlex.split(machine.hvparams["kvm_extra"])
+    except ValueError as err:
+        raise errors.HypervisorError(f"instance {machine.name}: kvm_extra cannot be split into words: {err}") from err
 
 
 def version(binary: str) -> Argv:
@@ -151,6 +159,11 @@ def probe(binary: str, sector: str) -> Argv:
     )
 
 
+def bounded(argv: Argv, cpu_s: int) -> Argv:
+    """The same command, ended when it has used so much time of a CPU."""
+    return ("/bin/sh", "-c", f'ulimit -t {cpu_s} && exec "$0" "$@"', *argv)
+
+
 def _quoted(value: str) -> str:
     """A comma ends a value in QEMU's option lists unless it is doubled."""
     return value.replace(",", ",,")
@@ -167,7 +180,9 @@ def slots(machine: Machine) -> dict[str, int]:
     Those that are taken stay; a new device gets the lowest that is free. One that is missing: the emulator chooses.
     """
     taken = {uuid: machine.slots[uuid] for uuid in _uuids(machine) if uuid in machine.slots}
-    free = [slot for slot in range(machine.hvparams["kvm_pci_reservations"], _PCI_SLOTS) if slot not in taken.values()]
+    # the chip set of the newer machine sits in the last one
+    end = _PCI_SLOTS - is_express(machine.hvparams["machine_version"])
+    free = [slot for slot in range(machine.hvparams["kvm_pci_reservations"], end) if slot not in taken.values()]
     new = [uuid for uuid in _uuids(machine) if uuid not in taken]
     return taken | dict(zip(new, free, strict=False))
 
@@ -178,7 +193,13 @@ def _uuids(machine: Machine) -> list[str]:
 
 def _place(machine: Machine, uuid: str) -> Form:
     slot = slots(machine).get(uuid)
-    return {} if slot is None else {"bus": "pci.0", "addr": f"{slot:#x}"}
+    bus = "pcie.0" if is_express(machine.hvparams["machine_version"]) else "pci.0"
+    return {} if slot is None else {"bus": bus, "addr": f"{slot:#x}"}
+
+
+def is_express(machine_version: object) -> bool:
+    """Whether the machine has PCI Express: another name of its root bus, which takes no new devices."""
+    return "q35" in str(machine_version)
 
 
 def blockdev(machine: Machine, drive: Drive) -> Form:
@@ -206,6 +227,8 @@ def disk_device(machine: Machine, drive: Drive) -> Form:
     form: Form = {"driver": model, "id": name, "drive": name}
     if model == "virtio-blk-pci":
         form |= _place(machine, drive.uuid)
+    elif model == "ide-hd" and is_express(hv["machine_version"]):
+        form["bus"] = f"ide.{machine.drives.index(drive)}"  # each has one place
     if model not in ("scsi-block", "scsi-generic", "scsi-cd"):
         form["write-cache"] = _CACHE[hv["disk_cache"]][0]
     return form
@@ -366,11 +389,18 @@ def _drives(machine: Machine) -> list[str]:
     for index, image in enumerate((hv["cdrom_image_path"], hv["cdrom2_image_path"])):
         if image:
             argv += ["-drive", f"file={_quoted(image)},format=raw,if=none,id=cdrom{index},media=cdrom,readonly=on"]
-            bus = str(hv["cdrom_disk_type"])
-            argv += ["-device", f"{'scsi-cd' if bus.startswith('scsi') else 'ide-cd'},drive=cdrom{index}"]
+            argv += ["-device", f"{_cd_device(machine, index)},drive=cdrom{index}"]
     if hv["floppy_image_path"]:
         argv += ["-drive", f"file={_quoted(hv['floppy_image_path'])},format=raw,if=floppy,readonly=on"]
     return argv
+
+
+def _cd_device(machine: Machine, index: int) -> str:
+    hv = machine.hvparams
+    if str(hv["cdrom_disk_type"]).startswith("scsi"):
+        return "scsi-cd"
+    before = len(machine.drives) if _DISK_MODELS[hv["disk_type"]] == "ide-hd" else 0
+    return f"ide-cd,bus=ide.{before + index}" if is_express(hv["machine_version"]) else "ide-cd"
 
 
 def _cards(machine: Machine) -> list[str]:
@@ -394,8 +424,43 @@ def tap_script(environment: dict[str, str], custom: str) -> str:
         f"  exec {shlex.quote(custom)}\n"
         "fi\n"
         "set -e\n"
-        'ip link set dev "$INTERFACE" up\n'
-        'if [ -n "$BRIDGE" ]; then\n'
-        '  ip link set dev "$INTERFACE" master "$BRIDGE"\n'
-        "fi\n"
+        f"{_CONNECT}"
     )
+
+
+#: A bridge takes the lowest address and the smallest size of its ports unless it was given its own, so a tap must
+#: change neither. A switch keeps a port when its interface goes, and would take the next one of that name into it.
+_CONNECT = """\
+if command -v ovs-vsctl >/dev/null 2>&1; then
+  ovs-vsctl --if-exists del-port "$INTERFACE"
+fi
+ip link set dev "$INTERFACE" address "fe:${MAC#*:}"
+ip link set dev "$INTERFACE" up
+case "$MODE" in
+openvswitch)
+  TAG="${VLAN%%:*}"
+  TAG="${TAG#.}"
+  set -- "$LINK" "$INTERFACE" ${TAG:+"tag=$TAG"}
+  case "$VLAN" in
+  *:*) set -- "$@" "trunks=$(echo "${VLAN#*:}" | tr : ,)" ;;
+  esac
+  ovs-vsctl add-port "$@"
+  ;;
+routed)
+  if [ -w "/proc/sys/net/ipv4/conf/$INTERFACE/proxy_arp" ]; then
+    echo 1 >"/proc/sys/net/ipv4/conf/$INTERFACE/proxy_arp"
+  fi
+  if [ -n "$IP" ]; then
+    ip route replace "$IP" dev "$INTERFACE" table "$LINK" || ip route replace "$IP" dev "$INTERFACE"
+  fi
+  ;;
+*)
+  if [ -n "$BRIDGE" ]; then
+    if [ -r "/sys/class/net/$BRIDGE/mtu" ]; then
+      ip link set dev "$INTERFACE" mtu "$(cat "/sys/class/net/$BRIDGE/mtu")"
+    fi
+    ip link set dev "$INTERFACE" master "$BRIDGE"
+  fi
+  ;;
+esac
+"""

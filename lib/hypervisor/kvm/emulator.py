@@ -22,8 +22,15 @@ from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
 
-START_TIME_S = 60.0
+#: for the emulator itself, and for the memory that it fills before it starts, in MiB/s; the call's limit comes later
+START_TIME_S, _LONGEST_START_S, _FILLED = 60.0, 240.0, 2048
 SOFT_REBOOT_TIME_S = 30.0
+
+
+def start_limit(runtime: Runtime) -> float:
+    """How long the start may take, in seconds: huge pages are all filled at once."""
+    filling = runtime.memory / _FILLED if runtime.hvparams["mem_path"] else 0.0
+    return min(START_TIME_S + filling, _LONGEST_START_S)
 
 
 class Emulators:
@@ -141,7 +148,7 @@ class Emulators:
         console.trim(self.layout.console_log(name))
         self.layout.write(msgspec.structs.replace(runtime, pid=0, process_started=0))
         try:
-            self.runner.run((*runtime.argv, *more), timeout_s=START_TIME_S)
+            self.runner.run((*runtime.argv, *more), timeout_s=start_limit(runtime))
             self._note(runtime)
             self._set_passwords(runtime)
         except errors.GanetiError as err:

@@ -89,7 +89,12 @@ def spice(hv: Params, name: str, port: int) -> list[str]:
     return argv
 
 
-def confinement(account: str, directory: str) -> list[str]:
+def confinement(account: str, directory: str, version: tuple[int, int, int]) -> list[str]:
     """`account`: a name, or uid:gid; both may be empty. The emulator opens its files first."""
-    argv = ["-chroot", directory] if directory else []
-    return [*argv, "-runas", account] if account else argv
+    # QEMU's documentation, removed and deprecated features: the old words are gone since 9.0, doubtful since 9.1
+    argv = []
+    if directory:
+        argv += ["-run-with", f"chroot={directory}"] if version >= (9, 0, 0) else ["-chroot", directory]
+    if account:
+        argv += ["-run-with", f"user={account}"] if version >= (9, 1, 0) else ["-runas", account]
+    return argv

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ganeti.hypervisor.kvm import extras
 from ganeti.model.types import MiB
 
 Argv = tuple[str, ...]
@@ -110,10 +111,4 @@ def _confinement(machine: Machine) -> list[str]:
     # it, and nothing in the jail that could be run.
     identity = "" if machine.account else ",elevateprivileges=deny"
     argv = ["-sandbox", f"on,obsolete=deny,spawn=deny,resourcecontrol=deny{identity}"]
-    # QEMU's documentation, removed and deprecated features: the old words are gone since 9.0, doubtful since 9.1
-    if machine.jail:
-        argv += ["-run-with", f"chroot={machine.jail}"] if machine.version >= (9, 0, 0) else ["-chroot", machine.jail]
-    if machine.account:
-        is_new = machine.version >= (9, 1, 0)
-        argv += ["-run-with", f"user={machine.account}"] if is_new else ["-runas", machine.account]
-    return argv
+    return argv + extras.confinement(machine.account, machine.jail, machine.version)

@@ -1,5 +1,7 @@
 """Parameters of KVM."""
 
+import shlex
+
 from ganeti import settings
 from ganeti.hypervisor.declare import (
     HypervisorParameters,
@@ -36,6 +38,14 @@ def _path_or_address(value: str) -> str:
 
 def _image(name: str, description: str) -> Parameter:
     return Parameter(name=name, description=description, check=_path_or_address, on_node=OnNode.FILE)
+
+
+def _words(value: str) -> str:
+    try:
+        shlex.split(value)
+    except ValueError as err:
+        return f"must be words as a shell splits them ({str(err).lower()})"
+    return ""
 
 
 def _depends(complete: Params) -> str:
@@ -175,7 +185,7 @@ PARAMETERS = HypervisorParameters(
         switch("vhost_net", True, "whether the kernel moves network packets"),
         number("virtio_net_queues", 1, "queues of a paravirtual network card", between(1, 8)),
         switch("vnet_hdr", True, "whether network offloading is passed on"),
-        text("kvm_extra", "", "more arguments for the emulator"),
+        text("kvm_extra", "", "more arguments for the emulator", _words),
         text("machine_version", "", "machine type, such as pc-i440fx-7.2"),
     ),
 )

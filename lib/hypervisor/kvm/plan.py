@@ -58,6 +58,8 @@ def machine_and_runtime(
     hv = checks.with_usable_vhost(checks.local_files(hvparams, paths))
     pinning.check_count(str(hv["cpu_mask"]), int(spec.beparams["vcpus"]))
     chosen = accelerator_used or accelerator.choose(str(hv["kvm_flag"]), str(hv["kvm_path"]), layout.base, runner)
+    account, jail = _account(spec, paths, layout), layout.jail(instance.name) if hv["use_chroot"] else ""
+    version = checks.version(str(hv["kvm_path"]), runner) if account or jail else None
     machine = commands.Machine(
         name=instance.name,
         uuid=instance.uuid,
@@ -70,8 +72,9 @@ def machine_and_runtime(
         cards=_cards(spec, paths, layout),
         port=instance.network_port or 0,
         slots=slots or {},
-        account=_account(spec, paths, layout),
-        jail=layout.jail(instance.name) if hv["use_chroot"] else "",
+        account=account,
+        jail=jail,
+        version=version or (0, 0, 0),
     )
     return machine, Runtime(
         name=instance.name,
@@ -131,6 +134,7 @@ def _cards(spec: GuestSpec, paths: Paths, layout: Layout) -> tuple[commands.Card
             "MAC": nic.mac,
             "MODE": str(params.get("mode") or ""),
             "LINK": link,
+            "VLAN": str(params.get("vlan") or ""),
             "INTERFACE_INDEX": str(index),
             "INTERFACE_UUID": nic.uuid,
             "TAGS": " ".join(spec.instance.tags),

@@ -36,6 +36,8 @@ def why_fixed(runtime: Runtime) -> str:
         return "it was started with acpi=false, so it cannot be told of new devices"
     if hv["use_chroot"] or hv["security_model"] != "none":
         return "its emulator is confined (use_chroot, security_model), so it cannot open new files"
+    if commands.is_express(hv["machine_version"]):
+        return f"it was started with machine_version={hv['machine_version']}, whose root bus takes no new devices"
     for name in ("disk_type", "nic_type"):
         if hv[name] != "paravirtual":
             return f"it was started with {name}={hv[name]}; only paravirtual devices can be changed"
@@ -153,9 +155,26 @@ class Plugging:
                         hint="its operating system has to run and to support ACPI hotplug; else stop it first",
                     )
                 self._emulators.clock.sleep(0.1)
-        # the back end may be gone already
-        self._quietly(runtime, removal, {key: device})
+        self._remove_back(runtime, device, removal, key)
         log.info("instance %s: %s unplugged", runtime.name, device)
+
+    def _remove_back(self, runtime: Runtime, device: str, removal: str, key: str) -> None:
+        """It may be gone already. The emulator lets go of it a moment after the guest did; a copy takes longer."""
+        limit = self._emulators.clock.monotonic() + _RELEASE * self._emulators.patience_s
+        while refusal := self._quietly(runtime, removal, {key: device}):
+            if removal != "blockdev-del" or device not in self._nodes(runtime):
+                return
+            if self._emulators.clock.monotonic() > limit:
+                raise errors.HypervisorError(
+                    f"the emulator of instance {runtime.name} does not let go of {device}: {refusal}",
+                    hint="is it being copied? repeat this when that has ended",
+                )
+            self._emulators.clock.sleep(0.1)
+
+    def _nodes(self, runtime: Runtime) -> frozenset[str]:
+        """Block devices that it has open."""
+        found: Any = self._emulators.execute(runtime, "query-named-block-nodes")
+        return frozenset(str(each["node-name"]) for each in found)
 
     def _present(self, runtime: Runtime) -> frozenset[str]:
         """Ids of the devices that the guest sees."""

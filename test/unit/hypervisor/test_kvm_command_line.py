@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -225,6 +228,80 @@ def test_the_tap_script_quotes_what_it_exports():
     assert "exec /etc/ganeti/kvm-vif-bridge" in script
 
 
+def tapped(tmp_path, *, with_switch=False, **environment):
+    """What the script does for a card; tools that write down how they were called."""
+    calls, tools = tmp_path / "calls", tmp_path / "bin"
+    tools.mkdir()
+    for name in ("ip", "ovs-vsctl") if with_switch else ("ip",):
+        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{calls}\ntest "$6" != table || test "$7" = 100\n')
+        (tools / name).chmod(0o755)
+    script = tmp_path / "ifup"
+    script.write_text(commands.tap_script({"MAC": "aa:00:00:01:02:03"} | environment, "/nowhere"))
+    done = subprocess.run(
+        ["/bin/sh", script, "tap7"],
+        env={"PATH": f"{tools}:/usr/bin:/bin"}, check=False, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stderr
+
+
+UP = ["ip link set dev tap7 address fe:00:00:01:02:03", "ip link set dev tap7 up"]
+
+
+def test_a_bridged_tap_changes_neither_address_nor_size_of_its_bridge(tmp_path):
+    status, calls, _ = tapped(tmp_path, MODE="bridged", LINK="lo", BRIDGE="lo")
+    mtu = Path("/sys/class/net/lo/mtu").read_text().strip()
+    assert (status, calls) == (0, [*UP, f"ip link set dev tap7 mtu {mtu}", "ip link set dev tap7 master lo"])
+
+
+@pytest.mark.parametrize(
+    ("vlan", "words"),
+    [("", ""), (".7", " tag=7"), (":7:9", " trunks=7,9"), (".7:8:9", " tag=7 trunks=8,9"), ("7", " tag=7")],
+)
+def test_a_tap_becomes_a_port_of_its_switch(tmp_path, vlan, words):
+    status, calls, _ = tapped(tmp_path, with_switch=True, MODE="openvswitch", LINK="ovs", VLAN=vlan)
+    assert (status, calls) == (
+        0, ["ovs-vsctl --if-exists del-port tap7", *UP, f"ovs-vsctl add-port ovs tap7{words}"]
+    )  # fmt: skip
+
+
+def test_a_switch_that_is_not_there_is_no_network_without_a_word(tmp_path):
+    assert tapped(tmp_path, MODE="openvswitch", LINK="ovs")[0] != 0
+
+
+@pytest.mark.parametrize("table", ["100", "xen-br0"])
+def test_a_routed_tap_gets_its_route(tmp_path, table):
+    status, calls, _ = tapped(tmp_path, MODE="routed", LINK=table, IP="192.0.2.7")
+    wanted = [*UP, f"ip route replace 192.0.2.7 dev tap7 table {table}"]
+    # a link that is no table
+    assert (status, calls) == (0, wanted + ([] if table == "100" else ["ip route replace 192.0.2.7 dev tap7"]))
+
+
+def test_a_port_that_another_guest_s_tap_left_in_a_switch_is_removed(tmp_path):
+    """Otherwise the switch would take a tap of the same name into the other guest's network."""
+    _, calls, _ = tapped(tmp_path, with_switch=True, MODE="bridged", LINK="lo", BRIDGE="lo")
+    assert calls[0] == "ovs-vsctl --if-exists del-port tap7"
+
+
+def test_a_machine_with_another_root_bus_has_its_devices_there():
+    argv = commands.qemu(machine(cards=(msgspec.structs.replace(NIC, network=commands.Network.TAP),),
+                                 machine_version="pc-q35-7.2"))  # fmt: skip
+    devices = [word for word in option(argv, "-device") if "addr=" in word]
+    assert len(devices) == 2
+    assert all("bus=pcie.0" in word for word in devices)
+    # the last slot is the chip set's
+    many = tuple(commands.Drive(uuid=f"{n:08d}-1-2-3-4", path="/x", is_device=True) for n in range(25))
+    assert max(commands.slots(machine(drives=many, machine_version="q35")).values()) == 30
+    assert max(commands.slots(machine(drives=many)).values()) == 31
+
+
+@pytest.mark.parametrize("text", ["-name 'x", 'a "b', "a\\"])
+def test_arguments_that_a_shell_could_not_split_are_refused(text):
+    with pytest.raises(errors.PrereqError, match="kvm_extra"):
+        parameters.check("kvm", parameters.fill("kvm", {"kvm_extra": text}))
+    with pytest.raises(errors.HypervisorError, match="kvm_extra"):
+        commands.qemu(machine(kvm_extra=text))
+
+
 def test_sound_and_usb_devices_are_made():
     argv = commands.qemu(machine(soundhw="ac97,hda", usb_mouse="tablet", usb_devices="keyboard host:1d6b:0002"))
     devices = option(argv, "-device")
@@ -261,6 +338,18 @@ def test_spice_has_its_port_password_and_agent():
 def test_a_confined_emulator_is_told_its_account_and_its_jail():
     argv = commands.qemu(msgspec.structs.replace(machine(), account="7:7", jail="/run/jail/web1"))
     assert (option(argv, "-runas"), option(argv, "-chroot")) == (["7:7"], ["/run/jail/web1"])
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ((8, 2, 0), ["-chroot", "/jail", "-runas", "7:7"]),
+        ((9, 0, 1), ["-run-with", "chroot=/jail", "-runas", "7:7"]),
+        ((9, 1, 0), ["-run-with", "chroot=/jail", "-run-with", "user=7:7"]),
+    ],
+)
+def test_each_release_is_told_of_confinement_in_its_own_words(version, words):
+    assert extras.confinement("7:7", "/jail", version) == words
 
 
 @pytest.mark.parametrize(
