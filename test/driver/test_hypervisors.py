@@ -379,7 +379,7 @@ def test_a_guest_that_does_not_answer_still_counts_as_running_and_can_be_ended(k
         {"machine_version": "q35", "cdrom2_image_path": "/tmp/image"},
         {"machine_version": "q35", "disk_type": "ide", "nic_type": "e1000"},
     ],
-    ids=lambda hv: "-".join(hv),
+    ids="-".join,
 )
 def test_qemu_takes_every_form_of_option(kvm, hv):
     disk = Disk(uuid="d-1-2", template=DiskTemplate.FILE, size=1, logical_id=("loop", "/disk0"))
