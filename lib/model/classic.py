@@ -285,16 +285,15 @@ def _disk(disk: Disk, iv_name: str, nodes: list[Uuid], ctime: float) -> dict[str
 
 
 def _detached(detached: DetachedDisk) -> dict[str, Any]:
+    """With no key that others do not know, unless it says what a reader would not assume by itself."""
     nodes = _nodes_of(detached.disk, detached.nodes[0])
-    return {
-        **_disk(detached.disk, "", nodes, detached.ctime),
-        **_common(detached),
-        DETACHED: {
-            "nodes": list(detached.nodes),
-            "owner": detached.owner,
-            "instance_name": detached.instance_name,
-        },
-    }
+    found = _disk(detached.disk, "", nodes, detached.ctime) | _common(detached)
+    if not detached.tags:
+        del found["tags"]
+    told = {"nodes": list(detached.nodes), "owner": detached.owner, "instance_name": detached.instance_name}
+    if told != {"nodes": nodes, "owner": detached.uuid, "instance_name": ""}:
+        found[DETACHED] = told
+    return found
 
 
 def _nodes_of(disk: Disk, primary: Uuid) -> list[Uuid]:

@@ -229,6 +229,19 @@ def test_what_others_do_not_know_is_there_only_if_it_says_something():
     assert not ["detached" for uuid in ("d1", "d2") if "detached" in document["disks"][uuid]]
 
 
+def test_detached_disks_have_no_key_that_others_do_not_know_when_it_would_say_nothing():
+    document = json.loads(json.dumps(_export(_config())))
+    for uuid in ("d5", "d6", "d9"):
+        assert set(document["disks"][uuid]) - set(document["disks"]["d2"]) - {"name"} == {"detached"}
+        del document["disks"][uuid]["detached"]
+    known = _read(document).config
+    again = json.loads(json.dumps(_export(known)))
+    assert [uuid for uuid in ("d5", "d6") if set(again["disks"][uuid]) - {"name"} != set(again["disks"]["d2"])] == []
+    found = _read(again).config.disks
+    assert found == known.disks
+    assert {(each.owner, each.instance_name) for each in found.values()} == {("d5", ""), ("d6", "")}
+
+
 def test_disks_of_no_instance_in_documents_of_others_are_detached_ones():
     document = json.loads(json.dumps(_export(_config())))
     for uuid in ("d5", "d6", "d9"):
