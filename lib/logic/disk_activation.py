@@ -62,12 +62,20 @@ def closed(
     *,
     on_failure: OnFailure,
 ) -> list[Step]:
+    """One node after the other, in the order of `nodes`, the primary first: one that may still be written when its peer
+    goes has newer data from then on, as DRBD sees it."""
+
     def close_one(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return VolumeClose(disk=disk, owner=instance.uuid, request=request), None
 
     online = [uuid for uuid in nodes if not config.nodes[uuid].offline]
     title = "close {disk} on {node}"
-    return mirrors.on_disks(config, env, instance, disks, online, title=title, make=close_one, on_failure=on_failure)
+    steps: list[Step] = []
+    for uuid in online:
+        steps += mirrors.on_disks(
+            config, env, instance, disks, [uuid], title=title, make=close_one, on_failure=on_failure
+        )
+    return steps
 
 
 def _without_sizes(instance: Instance) -> Instance:

@@ -84,13 +84,17 @@ def create(config: Config, env: Env, instance: Instance, *, only: Sequence[Disk]
 
 
 def close_all(config: Config, env: Env, instance: Instance) -> list[Step]:
-    """After a script: given up on all nodes of the instance; what cannot be closed is warned of."""
+    """After a script: given up on all nodes of the instance, the primary first (see `disk_activation.closed`); what
+    cannot be closed is warned of."""
 
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return VolumeClose(disk=disk, owner=instance.uuid, request=request), None
 
-    nodes = [node for node in instance.nodes if not config.nodes[node].offline]
-    return _on(config, env, instance, nodes=nodes, verb="close", make=make, on_failure=OnFailure.WARN)
+    steps: list[Step] = []
+    for node in instance.nodes:
+        if not config.nodes[node].offline:
+            steps += _on(config, env, instance, nodes=[node], verb="close", make=make, on_failure=OnFailure.WARN)
+    return steps
 
 
 def remove(config: Config, env: Env, instance: Instance, on_failure: OnFailure) -> list[Step]:

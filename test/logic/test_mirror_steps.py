@@ -8,7 +8,7 @@ from logic.plan_env import PlanEnv, effects, make_config, make_instance, node_uu
 from ganeti import errors
 from ganeti.calls.mirror import MirrorAssemble, MirrorDetach, MirrorState, MirrorStatus
 from ganeti.calls.volume import VolumeGrow, VolumeRemove, VolumeSnapshot, VolumeWipe
-from ganeti.logic import mirrors, volumes
+from ganeti.logic import disk_activation, mirrors, volumes
 from ganeti.logic.steps import OnFailure
 from ganeti.model.objects import Disk, DiskTemplate
 from ganeti.model.types import Uuid
@@ -56,6 +56,15 @@ def test_assembling_is_done_on_each_node_for_each_disk(env):
     ]  # fmt: skip
     assert {effect.on_failure for effect in step.effects} == {OnFailure.WARN}
     assert step.effects[3].title == "assemble disk 1 of web1.example.com on node2.example.com"
+
+
+def test_the_primary_half_is_closed_before_the_other_one(env):
+    # one that may still be written when its peer goes has newer data from then on, as DRBD sees it
+    nodes, warn = INSTANCE.nodes, OnFailure.WARN
+    after_use = disk_activation.closed(env.config, env, INSTANCE, INSTANCE.disks, nodes, on_failure=warn)
+    after_a_script = volumes.close_all(env.config, env, INSTANCE)
+    for steps in (after_use, after_a_script):
+        assert [{effect.node for effect in step.effects} for step in steps] == [{A}, {B}]
 
 
 def test_two_primaries_are_allowed_and_forbidden_on_both_nodes(env):
