@@ -5,7 +5,7 @@ Node, minor and address of each half are in the disk's `link`, which is filled i
 
 =================  =========================================================================================
 MirrorAssemble     up and connected, secondary; whatever is right already stays as it is
-MirrorPromote      primary, by force right after its creation only
+MirrorPromote      primary, by force right after its creation, or where the other half is dead
 MirrorDemote       secondary; refused while something has it open
 MirrorTwoPrimaries only for the time of a live migration
 MirrorDisconnect   alone; it stays up
@@ -96,6 +96,29 @@ class MirrorState(Call[tuple[MirrorStatus, ...]], frozen=True, tag="mirror_state
     owner: Uuid
 
 
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """Which data a half has, as its metadata say, up or down. Ids are DRBD's; empty: none."""
+
+    current: str = ""  # empty: it never had any data
+    base: str = ""  # what its peer had when this half went on alone; empty: it has not
+    history: tuple[str, ...] = ()  # what it had before, newest first
+    is_consistent: bool = False  # false: it was being filled, or never was
+    is_outdated: bool = False  # complete, and its peer went on without it
+
+
+class Half(msgspec.Struct, frozen=True, kw_only=True):
+    generation: Generation | None = None
+    problem: str = ""  # why that is not known
+
+
+@call(reply=tuple[Half, ...], reserve=Reserve.STORAGE)
+class MirrorGenerations(Call[tuple[Half, ...]], frozen=True, tag="mirror_generations"):
+    """Which data this node's halves have, in the order of the disks, all of them mirrors."""
+
+    disks: tuple[Disk, ...]
+    owner: Uuid
+
+
 class SyncReply(msgspec.Struct, frozen=True, kw_only=True):
     is_done: bool  # no sync runs
     text: str = ""  # for people: how far it is
@@ -122,7 +145,10 @@ class MirrorAssemble(ChangingCall[None], frozen=True, tag="mirror_assemble"):
 
 @call(reply=None, time=Time.SLOW, reserve=Reserve.STORAGE)
 class MirrorPromote(ChangingCall[None], frozen=True, tag="mirror_promote"):
-    """Primary. `force`: its data become the right ones, whatever the other half has; only for a mirror just made."""
+    """Primary. `force`: its data become the right ones, whatever the other half has.
+
+    Only for a mirror just made, or one whose other half is dead. Refused where the other half is there and has data.
+    """
 
     disk: Disk
     owner: Uuid

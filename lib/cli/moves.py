@@ -21,6 +21,7 @@ def failover(session: AnySession, call: Call) -> int:
 
     A dead node has to be marked offline first (gnt-node modify --offline=yes NODE); then --ignore-consistency
     goes on without stopping the instance there. What still runs of it on that node is ended when the node is back.
+    The half of a mirror that lacks what the other one has takes over only when that one is dead.
     """
     from ganeti.cli import submission
 

@@ -12,6 +12,8 @@ from ganeti.calls.volume import VolumeInfo
 from ganeti.logic import (
     checks,
     devices,
+    disk_activation,
+    freshness,
     guests,
     hooks,
     mirrors,
@@ -29,7 +31,7 @@ from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node, Put
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node, Put
 from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.instance import OpInstanceFailover
 
@@ -44,6 +46,7 @@ class FailoverFacts(msgspec.Struct, frozen=True, kw_only=True):
     source: Node
     target: Node
     corrected: Instance | None = None  # clean-up: as it is to be recorded
+    outdated: tuple[Disk, ...] = ()  # whose half on the target opens by force only; the source is dead
 
 
 @implements(OpInstanceFailover)
@@ -100,10 +103,13 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         if instance.disks_active and target.uuid in instance.nodes:
             ignore, is_connected = op.ignore_consistency, not source.offline
             await mirrors.check_good(env, instance, target.uuid, ignore=ignore, is_connected=is_connected)
+        outdated: tuple[Disk, ...] = ()
+        if target.uuid in instance.nodes:
+            outdated = await freshness.check_takes_over(env, instance, target, source, ignore=op.ignore_consistency)
         if is_up:
             complete = guests.hvparams(config, instance)
             await checks.hvparams_on_node(env, target.uuid, instance.hypervisor, complete)
-        return FailoverFacts(instance=instance, source=source, target=target)
+        return FailoverFacts(instance=instance, source=source, target=target, outdated=outdated)
 
     async def _cleanup(self, env: Env, instance: Instance) -> FailoverFacts:
         if self.op.target_node or self.op.iallocator:
@@ -169,12 +175,21 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             steps.append(stop)
         debts = (stale.debt(env, instance, source),) if source.offline else ()
         moved = _moved(instance, target)
+        config = env.config.apply([Put(moved)])
+        # after the commit: before it the source would still be the one that counts, should it come back
+        led = mirrors.lead_outdated(config, env, moved, facts.outdated)
         if is_up:
             commit = Commit(title=title, changes=(), debts=debts)
-            return steps + starting.steps(env.config, env, moved, commit=commit, ignore_secondaries=True)
+            return steps + starting.steps(env.config, env, moved, commit=commit, before=led, ignore_secondaries=True)
         down = msgspec.structs.replace(moved, disks_active=False)
-        steps.append(Commit(title=title, changes=(Put(down),), debts=debts, is_final=True))
-        return steps
+        if not led:
+            return [*steps, Commit(title=title, changes=(Put(down),), debts=debts, is_final=True)]
+        return [
+            *steps,
+            Commit(title=title, changes=(Put(down),), debts=debts),
+            *led,
+            *disk_activation.closed(config, env, down, facts.outdated, [target.uuid], on_failure=OnFailure.WARN),
+        ]
 
     def _by_pairing(self, facts: FailoverFacts, env: Env) -> list[Step]:
         """The guest goes on until the target has everything; or it starts there while that is being filled."""

@@ -10,7 +10,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import decode as decode_call
 from ganeti.calls.volume import VolumeInfo, VolumeRemove
-from ganeti.logic import checks, devices, hooks, mirrors, new_volumes, owing, placement, volumes
+from ganeti.logic import checks, devices, freshness, hooks, mirrors, new_volumes, owing, placement, volumes
 from ganeti.logic.allocation import Allocate, NewDisk
 from ganeti.logic.base import Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, Effect, Step
@@ -34,7 +34,8 @@ class RecreateFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @implements(OpInstanceRecreateDisks)
 class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
-    """Only what is gone is made: a disk that is still there on a node of the instance is refused."""
+    """Only what is gone is made: a disk that is still there on a node of the instance is refused, and so are other
+    nodes while a half of a mirror is good, or cannot be asked."""
 
     def locks(self, config: Config) -> LockPlan:
         instance = config.instance(self.op.instance_name)
@@ -75,6 +76,8 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
         is_external = instance.disks[0].template in devices.EXTERNAL
         known = [node for node in nodes if is_external or node.uuid in instance.nodes]
         await self._check_gone(env, instance, [instance.disks[index] for index in wanted], known)
+        left = [config.nodes[uuid] for uuid in instance.nodes if uuid not in {node.uuid for node in nodes}]
+        await self._check_left(env, instance, left)
         changed = self._changed(env, instance, wanted, nodes)
         return RecreateFacts(
             instance=instance,
@@ -161,6 +164,41 @@ class RecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreateFacts]):
                     raise errors.PrereqError(
                         "wrong_state", f"disk {index} of {instance.name} is there on node {node.name}", hint=hint
                     )
+
+    async def _check_left(self, env: Env, instance: Instance, nodes: Sequence[Node]) -> None:
+        """Halves on nodes that it leaves are removed: one that is good, or may be, is all that there is."""
+        found = []
+        for node in nodes:
+            disks = mirrors.of(instance)
+            for disk, half in zip(disks, await freshness.halves(env, disks, instance.uuid, node), strict=True):
+                name = f"the half of disk {instance.disks.index(disk)} on {node.name}"
+                if half.generation is not None:
+                    found += [(node, f"{name} is good")] if half.generation.is_consistent else []
+                elif await self._may_be_there(env, instance, disk, node):
+                    found.append((node, f"whether {name} is good is not known: {half.problem}"))
+        if not found:
+            return
+        text = "; ".join(why for _, why in found)
+        if self.op.drop_old_volumes:
+            env.warn(f"given up: {text}")
+            return
+        name = instance.name
+        leads = any(node.uuid == instance.primary_node for node, _ in found)
+        first = "" if leads else f"gnt-instance failover --ignore-consistency {name} lets it lead, then "
+        raise errors.PrereqError(
+            "wrong_state",
+            f"on other nodes {name} would get new, empty disks, and lose what it has: {text}",
+            hint=f"{first}gnt-instance replace-disks -n NODE {name} makes another half from it;"
+            " --drop-old-volumes gives it up",
+        )
+
+    @staticmethod
+    async def _may_be_there(env: Env, instance: Instance, disk: Disk, node: Node) -> bool:
+        """The data, of which the metadata cannot be read."""
+        try:
+            return (await env.rpc.one(node.uuid, VolumeInfo(disk=disk.children[0], owner=instance.uuid))).exists
+        except errors.RpcError:
+            return True
 
     @staticmethod
     def _changed(

@@ -11,7 +11,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.volume import VolumeInfo
-from ganeti.logic import checks, disk_activation, hooks, mirrors, new_mirror_ends, placement, stale
+from ganeti.logic import checks, disk_activation, freshness, hooks, mirrors, new_mirror_ends, placement, stale
 from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.instance_grow_disk import pick
@@ -40,6 +40,12 @@ class ReplaceFacts(msgspec.Struct, frozen=True, kw_only=True):
     node: Node  # where the new volumes are made
     old: Node  # the secondary of now
     present: tuple[Uuid, ...] = ()  # old volumes that are still there
+
+    @property
+    def waits_first(self) -> bool:
+        """Of disks that are not active: the other halves, which are to be all there is for a while, may lack what was
+        written last."""
+        return self.node.uuid == self.instance.primary_node and len(self.present) == 2 * len(self.disks)
 
 
 @implements(OpInstanceReplaceDisks)
@@ -89,7 +95,10 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
         if instance.disks_active:
             await self._check_other(env, instance, disks, other)
         present = await self._present(env, instance, disks, node)
-        return ReplaceFacts(instance=instance, disks=disks, node=node, old=old, present=present)
+        facts = ReplaceFacts(instance=instance, disks=disks, node=node, old=old, present=present)
+        if not instance.disks_active and not facts.waits_first:
+            await freshness.check_leads(env, instance, other, node, disks)
+        return facts
 
     async def _elsewhere(self, env: Env, instance: Instance, primary: Node, old: Node) -> ReplaceFacts:
         op, config = self.op, env.config
@@ -111,6 +120,8 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
         checks.takes_instances(node)
         if instance.disks_active:
             await mirrors.check_good(env, instance, primary.uuid)
+        else:
+            await freshness.check_leads(env, instance, primary, old, instance.disks)
         return ReplaceFacts(instance=instance, disks=instance.disks, node=node, old=old)
 
     async def _states(self, env: Env, instance: Instance, node: Node) -> tuple[MirrorStatus, ...]:
@@ -187,8 +198,7 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
         is_opened = not instance.disks_active
         if is_opened:
             steps += disk_activation.opened(config, env, instance, instance.disks)
-            if facts.node.uuid == instance.primary_node and len(facts.present) == 2 * len(facts.disks):
-                # the other halves, which are to be all there is for a while, may lack what was written last
+            if facts.waits_first:
                 steps += mirrors.wait(config, instance, disks=facts.disks)
         is_new = facts.node.uuid not in instance.nodes
         made = new_mirror_ends.elsewhere if is_new else new_mirror_ends.in_place

@@ -20,6 +20,7 @@ from ganeti.logic import (
     device_changes,
     devices,
     disk_activation,
+    freshness,
     guests,
     hooks,
     mirrors,
@@ -119,6 +120,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             detached_disks.check_fits(config, instance, each)
         if disks.detached:
             detached_disks.check_complete(env, instance)
+            await freshness.check_whole(env, instance, disks.detached)
         nics = device_changes.nics(
             config, instance.nics, device_changes.parse(op.nics, "NIC"), self._choices(env, instance)
         )
@@ -159,6 +161,8 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
             detached=disks.detached,
         )
         await self._check_disks(env, facts)
+        for each in attached:
+            await freshness.check_attached(env, changed, each)
         return msgspec.structs.replace(
             facts,
             plugging=await self._plugging(env, facts) if guest is not None else None,

@@ -89,6 +89,23 @@ def promote_new(config: Config, env: Env, instance: Instance, disks: Sequence[Di
     return on_disks(config, env, instance, disks, [instance.primary_node], title=title, make=make)
 
 
+def lead_outdated(config: Config, env: Env, instance: Instance, disks: Sequence[Disk]) -> list[Step]:
+    """Primary with what they have, as somebody has decided: the other halves, which have more, cannot be reached.
+
+    Should these come back, DRBD finds that both were written and throws nothing away.
+    """
+
+    def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
+        return MirrorPromote(disk=disk, owner=instance.uuid, force=True, request=request), None
+
+    node = [instance.primary_node]
+    title = "let the outdated half of {disk} lead on {node}"
+    return [
+        *assemble(config, env, instance, node, disks=disks),
+        *on_disks(config, env, instance, disks, node, title=title, make=make),
+    ]
+
+
 def demote(config: Config, env: Env, instance: Instance, nodes: Sequence[Uuid], on_failure: OnFailure) -> list[Step]:
     def make(disk: Disk, request: RequestId) -> tuple[ChangingCall[Any], None]:
         return MirrorDemote(disk=disk, owner=instance.uuid, request=request), None

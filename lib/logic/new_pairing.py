@@ -22,7 +22,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.base import ChangingCall
 from ganeti.calls.mirror import MirrorDemote, MirrorPromote
-from ganeti.logic import checks, disk_activation, mirrors, new_mirror_ends, stale
+from ganeti.logic import checks, disk_activation, freshness, mirrors, new_mirror_ends, stale
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Commit, OnFailure, Step
 from ganeti.model.config import Config
@@ -66,6 +66,9 @@ async def check(env: Env, instance: Instance, target: Node) -> None:
     await checks.room(env, target, DiskTemplate.DRBD, sum(space(disk) for disk in instance.disks))
     if instance.disks_active:
         await mirrors.check_good(env, instance, lead.uuid)
+    await freshness.check_leads(env, instance, lead, secondary if lead is primary else primary, mirrors.of(instance))
+    if primary.offline:
+        env.warn(freshness.not_known(instance, lead, primary))
 
 
 def make(env: Env, instance: Instance, target: Node) -> Pairing:

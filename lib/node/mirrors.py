@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ganeti import errors
 from ganeti.calls.mirror import (
+    Half,
     MirrorAssemble,
     MirrorAttach,
     MirrorDemote,
     MirrorDetach,
     MirrorDisconnect,
     MirrorEnd,
+    MirrorGenerations,
     MirrorMinors,
     MirrorPause,
     MirrorPromote,
@@ -47,6 +49,18 @@ def state(call: MirrorState, env: NodeEnv, context: Context) -> tuple[MirrorStat
     for disk in call.disks:
         mirror = storage_of(disk, env).mirror
         found.append(_GOOD if mirror is None else mirror.status(disk, call.owner))
+    return tuple(found)
+
+
+@handles(MirrorGenerations)
+def generations(call: MirrorGenerations, env: NodeEnv, context: Context) -> tuple[Half, ...]:
+    found = []
+    for disk in call.disks:
+        mirror = _mirror(disk, env)
+        try:
+            found.append(Half(generation=mirror.generation(disk, call.owner)))
+        except errors.StorageError as err:
+            found.append(Half(problem=str(err)))
     return tuple(found)
 
 

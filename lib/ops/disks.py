@@ -103,7 +103,11 @@ class OpInstanceRecreateDisks(OpCode, frozen=True, tag="OP_INSTANCE_RECREATE_DIS
     nodes: tuple[str, ...] = ()  # primary, and of mirrors secondary
     iallocator: Allocator = ""
     drop_old_volumes: Annotated[
-        bool, opt("--drop-old-volumes", help="also when old volumes are kept that may be the last good copy")
+        bool,
+        opt(
+            "--drop-old-volumes",
+            help="also when old volumes, or halves of mirrors on nodes that it leaves, may be the last good copy",
+        ),
     ] = False
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ganeti import errors
 from ganeti.calls.adoption import Candidate, LogicalId
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.model.objects import Disk
@@ -60,6 +60,10 @@ class Mirror(Protocol):
     def pause(self, disk: Disk, owner: Uuid, *, paused: bool) -> None: ...
 
     def status(self, disk: Disk, owner: Uuid) -> MirrorStatus: ...
+
+    def generation(self, disk: Disk, owner: Uuid) -> Generation:
+        """Up or down. Raises StorageError: its volumes or their metadata are lost, or are not ours."""
+        ...
 
     def minors(self) -> tuple[int, ...]:
         """All that are in use on this node."""

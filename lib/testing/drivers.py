@@ -9,7 +9,7 @@ from ganeti.calls.adoption import Candidate, LogicalId
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.hypervisor.base import Copying, DiskCopy, Hypervisor, Migration, Watch
@@ -267,6 +267,10 @@ class FailingMirror:
 
     def status(self, disk: Disk, owner: Uuid) -> MirrorStatus:
         found: MirrorStatus = self._do("status", lambda: self.inner.status(disk, owner))
+        return found
+
+    def generation(self, disk: Disk, owner: Uuid) -> Generation:
+        found: Generation = self._do("generation", lambda: self.inner.generation(disk, owner))
         return found
 
     def minors(self) -> tuple[int, ...]:

@@ -664,6 +664,27 @@ def test_the_volume_below_is_measured_before_a_mirror_uses_more_of_it(tmp_path):
     tools.assert_finished()
 
 
+def test_which_data_a_half_has_is_read_from_the_kernel_or_from_its_metadata(tmp_path):
+    down = ("drbdmeta --force 0 v08 /dev/xenvg/disk0_meta 0 get-gi", recorded("gi-down-primary"))
+    up = ("drbdsetup get-gi 0", recorded("gi-connected-secondary"))
+    foreign = (SHOW, recorded("show-attached").replace("disk0_data", "disk7_data"))
+    none = ("drbdmeta --force 0 v08 /dev/xenvg/disk0_meta 0 get-gi", Answer(status=255, stderr="No valid meta data"))
+    storage, tools, _ = drbd(
+        tmp_path, *OPEN, (SHOW, UNKNOWN), down, *OPEN, shown("attached"), up, *OPEN, shown("diskless"), down,
+        *OPEN, foreign, *OPEN, (SHOW, UNKNOWN), none,
+    )  # fmt: skip
+    alone = storage.generation(MIRROR, "i-1")
+    connected = storage.generation(MIRROR, "i-1")
+    # the same data; the lowest bit is of the role
+    assert alone.current == connected.current == "1947192EC947068A"
+    assert storage.generation(MIRROR, "i-1") == alone
+    with pytest.raises(errors.StorageError, match="in use for something else"):
+        storage.generation(MIRROR, "i-1")
+    with pytest.raises(errors.StorageError, match="cannot read the metadata of minor 0"):
+        storage.generation(MIRROR, "i-1")
+    tools.assert_finished()
+
+
 def test_pages_of_a_guest_are_not_left_to_a_connection(tmp_path):
     switch = tmp_path / "sendpage"
     switch.write_text("N\n")

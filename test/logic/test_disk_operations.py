@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from logic.test_mirrored_instances import bad, create, data, good, is_connected, node, on_cluster, op, web1, write
 
@@ -14,7 +15,8 @@ from ganeti.calls.volume import VolumeReply
 from ganeti.logic import new_volumes
 from ganeti.model.disks import Mirror
 from ganeti.model.jobs import Status
-from ganeti.model.objects import DiskTemplate
+from ganeti.model.objects import Disk, DiskTemplate
+from ganeti.storage.drbd8 import virtual
 from ganeti.testing.cluster import SimulatedCluster
 
 STOPPED = create(start=False)
@@ -297,13 +299,52 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
         assert "all disks" in await bad(cluster, op("RECREATE_DISKS", nodes=["node1", "node3"], disks=[0]))
         assert "needs 2" in await bad(cluster, op("RECREATE_DISKS", nodes=["node1"]))
         shutil.rmtree(node(cluster, 3).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
-        await good(cluster, op("RECREATE_DISKS", nodes=["node1", "node3"]))
+        await good(cluster, op("RECREATE_DISKS", nodes=["node1", "node3"], drop_old_volumes=True))
         new = Mirror.of(web1(cluster).disks[0])
         assert new.port == old.port
         assert [cluster.nodes[uuid].name[:5] for uuid in web1(cluster).nodes] == ["node1", "node3"]
         await cluster.debts.settle(node(cluster, 2).uuid)
         assert node(cluster, 2).volumes() == ()
         assert not cluster.debris()
+        await good(cluster, op("STARTUP"))
+
+    on_cluster(tmp_path, body)
+
+
+def lose_volumes(cluster: SimulatedCluster, number: int) -> None:
+    shutil.rmtree(node(cluster, number).paths.local("/var/lib/ganeti/fake-lvm/xenvg"))
+
+
+@pytest.mark.parametrize(("kept", "way"), [(2, "replace-disks -n"), (3, "failover --ignore-consistency web1")])
+def test_a_good_half_is_not_given_up_for_empty_disks_elsewhere(tmp_path: Path, kept: int, way: str) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        write(data(cluster, kept), b"hello")
+        lose_volumes(cluster, 5 - kept)
+        before = web1(cluster)
+        again = op("RECREATE_DISKS", nodes=["node1", f"node{5 - kept}"])
+        told = await bad(cluster, again)
+        assert f"the half of disk 0 on node{kept}.example.com is good" in told
+        assert way in told
+        spoil_metadata(cluster, kept)
+        assert "is not known" in await bad(cluster, again)
+        node(cluster, kept).is_up = False
+        await good(cluster, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": f"node{kept}", "offline": True})
+        assert f"on node{kept}.example.com is good is not known" in await bad(cluster, again)
+        assert web1(cluster) == before
+        assert content(cluster, kept) == b"hello"
+        job = await good(cluster, {**again, "drop_old_volumes": True})
+        assert "given up" in str(cluster.log_of(job.id))
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_half_that_was_never_filled_does_not_keep_disks_from_being_made_elsewhere(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, STOPPED)
+        lose_volumes(cluster, 2)
+        set_state(cluster, 3, "Inconsistent")
+        await good(cluster, op("RECREATE_DISKS", nodes=["node2", "node1"]))
         await good(cluster, op("STARTUP"))
 
     on_cluster(tmp_path, body)
@@ -396,6 +437,20 @@ def spoil_metadata(cluster: SimulatedCluster, number: int) -> None:
         vg, name = disk.children[1].logical_id
         with open(node(cluster, number).paths.local(f"/var/lib/ganeti/fake-lvm/{vg}/{name}"), "r+b") as file:
             file.write(b"\xff" * 4096)
+
+
+def set_state(cluster: SimulatedCluster, number: int, state: str) -> None:
+    """Of both disks' halves on that node, which are down."""
+    for disk in web1(cluster).disks:
+        set_meta(cluster, number, disk, state=state)
+
+
+def set_meta(cluster: SimulatedCluster, number: int, disk: Disk, **more: Any) -> None:
+    vg, name = disk.children[1].logical_id
+    place = node(cluster, number).paths.local(f"/var/lib/ganeti/fake-lvm/{vg}/{name}")
+    meta = virtual._read_meta(place)
+    assert meta is not None
+    virtual._write_meta(place, msgspec.structs.replace(meta, **more))
 
 
 def test_a_secondary_that_lost_its_metadata_is_done_without_and_replaced(tmp_path: Path) -> None:

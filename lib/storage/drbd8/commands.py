@@ -46,6 +46,11 @@ def get_gi(minor: int, meta: str) -> Argv:
     return (*_META, str(minor), "v08", meta, _INDEX, "get-gi")
 
 
+def current_gi(minor: int) -> Argv:
+    """Of a minor with its volumes: drbdmeta leaves those alone that the kernel uses."""
+    return ("drbdsetup", "get-gi", str(minor))
+
+
 def apply_al(minor: int, meta: str) -> Argv:
     return (*_META, str(minor), "v08", meta, _INDEX, "apply-al")
 

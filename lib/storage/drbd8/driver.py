@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.host.clock import Clock
@@ -338,6 +338,17 @@ class DrbdStorage:
         if found is None:
             return MirrorStatus(is_up=False)
         return msgspec.structs.replace(found, has_peer=_ends(link) is not None)
+
+    def generation(self, disk: Disk, owner: Uuid) -> Generation:
+        link = _link(disk)
+        # not active after a boot; the mark is looked at
+        data, meta = (self._lower.open(child, owner).path for child in _children(disk))
+        with self._lock, _told(f"cannot read the metadata of minor {link.minor}"):
+            present = self._kernel.configured(link.minor)
+            is_attached = present is not None and bool(present.data)
+            if present is not None and is_attached and (present.data, present.meta) != (data, meta):
+                raise _foreign(link, present)
+            return self._kernel.generation(link.minor, meta, is_attached=is_attached)
 
     def minors(self) -> tuple[int, ...]:
         with _told("cannot list the minors"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ganeti import errors
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 from ganeti.host import files
 from ganeti.host.run import Argv, Runner
 from ganeti.model.types import MiB
@@ -44,6 +44,10 @@ class Kernel(Protocol):
     def configured(self, minor: int) -> Configured | None: ...
 
     def has_metadata(self, minor: int, meta: str) -> bool: ...
+
+    def generation(self, minor: int, meta: str, *, is_attached: bool) -> Generation:
+        """Raises StorageError: there is no metadata."""
+        ...
 
     def create_metadata(self, minor: int, meta: str) -> None:
         """What was there is forgotten: it is like a device that was never written."""
@@ -133,6 +137,10 @@ class DrbdKernel:
                 raise
             return False
         return True
+
+    def generation(self, minor: int, meta: str, *, is_attached: bool) -> Generation:
+        argv = commands.current_gi(minor) if is_attached else commands.get_gi(minor, meta)
+        return parse.generation(self._runner.run(argv, timeout_s=_QUICK_S).stdout)
 
     def create_metadata(self, minor: int, meta: str) -> None:
         self._run(commands.create_md(minor, meta), timeout_s=_SLOW_S)

@@ -1,4 +1,4 @@
-"""What DRBD 8.4 says about itself: /proc/drbd and `drbdsetup show`. Pure: text in, values out."""
+"""What DRBD 8.4 says about itself: /proc/drbd, `drbdsetup show` and `get-gi`. Pure: text in, values out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 
 _VERSION = re.compile(r"^version: (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _MINOR = re.compile(r"^ *(\d+): cs:(.*)$")
 _STATE = re.compile(r"(\S+)\s+(?:st|ro):([^/\s]+)/(\S+)\s+ds:([^/\s]+)/(\S+)")
 _SYNC = re.compile(r"sync'ed:\s*([\d.]+)%")
 _FINISH = re.compile(r"finish: (\d+):(\d+):(\d+)")
+_GENERATION = re.compile(r"^([0-9A-F]{16}):([0-9A-F]{16}):([0-9A-F]{16}):([0-9A-F]{16}):([01]):([01])(?::[01])*$", re.M)
+#: the id of metadata that were just created
+_NEVER = 4
 
 
 class Proc(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,27 @@ def _with_progress(status: MirrorStatus, rest: str) -> MirrorStatus:
         seconds = 3600 * hours + 60 * minutes + left
     # a sync that has just begun tells nothing yet
     return msgspec.structs.replace(status, percent=float(percent[1]) if percent else 0.0, seconds=seconds)
+
+
+def generation(text: str) -> Generation:
+    """Of `get-gi`, by drbdmeta or drbdsetup. Raises StorageError."""
+    found = _GENERATION.search(text)
+    if found is None:
+        raise errors.StorageError(f"{text.strip()[:120]!r} tells no data generation")
+    # the lowest bit tells the role that it had
+    current, base, *history = (int(part, 16) & ~1 for part in found.groups()[:4])
+    is_consistent, is_up_to_date = (part == "1" for part in found.groups()[4:])
+    return Generation(
+        current=_id(current),
+        base=_id(base),
+        history=tuple(filter(None, map(_id, history))),
+        is_consistent=is_consistent,
+        is_outdated=is_consistent and not is_up_to_date,
+    )
+
+
+def _id(value: int) -> str:
+    return "" if value in (0, _NEVER) else f"{value:016X}"
 
 
 def show(text: str) -> Configured:

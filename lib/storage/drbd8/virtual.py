@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from ganeti import errors, paths, settings
-from ganeti.calls.mirror import MirrorStatus
+from ganeti.calls.mirror import Generation, MirrorStatus
 from ganeti.host import files, partition
 from ganeti.host.clock import Clock
 from ganeti.model.types import MiB
@@ -33,7 +33,7 @@ _INSTANT_S = 0.3
 _LONGEST_S = 3.0
 _META_BYTES = 4096
 
-UP_TO_DATE, INCONSISTENT = "UpToDate", "Inconsistent"
+UP_TO_DATE, OUTDATED, INCONSISTENT = "UpToDate", "Outdated", "Inconsistent"
 PRIMARY, SECONDARY = "Primary", "Secondary"
 
 
@@ -98,6 +98,22 @@ class VirtualKernel:
 
     def has_metadata(self, minor: int, meta: str) -> bool:
         return _read_meta(self._paths.local(meta)) is not None
+
+    def generation(self, minor: int, meta: str, *, is_attached: bool) -> Generation:
+        with self._locked():
+            end = self._end(minor)
+            if end is not None and is_attached:
+                self._settle(end)
+            found = _read_meta(self._paths.local(meta))
+        if found is None:
+            raise _refused(f"{meta} has no metadata")
+        history = found.history
+        return Generation(
+            current=f"{history}+{self._paths.root}" if found.is_alone else history,
+            base=history if found.is_alone else "",
+            is_consistent=found.state != INCONSISTENT,
+            is_outdated=found.state == OUTDATED,
+        )
 
     def create_metadata(self, minor: int, meta: str) -> None:
         _write_meta(self._paths.local(meta), Meta())

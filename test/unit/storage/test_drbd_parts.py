@@ -139,3 +139,30 @@ def test_commands_are_those_that_worked_on_real_nodes():
     assert " ".join(commands.two_primaries(LOCAL, PEER, allowed=False)) == (
         f"drbdsetup net-options {LOCAL} {PEER} --allow-two-primaries=no"
     )
+
+
+@pytest.mark.parametrize("name", ["connected-secondary", "down-primary", "power-lost-primary", "power-lost-secondary"])
+def test_a_recorded_generation_is_understood(name):
+    found = parse.generation(recorded(f"gi-{name}"))
+    assert len(found.current) == 16
+    assert found.is_consistent
+    assert (found.is_outdated, found.base) == (False, "")
+    assert "0000000000000004" not in found.history
+
+
+def test_a_generation_tells_what_became_of_the_data():
+    alone = "2E4E981882B86EC5:DA7C579DDF89B6B2:57FA389513F685A6:57F9389513F685A6"
+    outdated = parse.generation(f'Found meta data is "unclean", please apply-al first\n{alone}:1:0:0:0:0:0:0\n')
+    assert (outdated.current, outdated.base) == ("2E4E981882B86EC4", "DA7C579DDF89B6B2")
+    assert outdated.history == ("57FA389513F685A6", "57F9389513F685A6")
+    assert outdated.is_outdated
+    filling = parse.generation(f"{alone}:0:0:0:1:0:0:0")
+    assert (filling.is_consistent, filling.is_outdated) == (False, False)
+    new = parse.generation("0000000000000004:0000000000000000:0000000000000000:0000000000000000:0:0:0:0:0:0:0")
+    assert (new.current, new.history) == ("", ())
+
+
+@pytest.mark.parametrize("text", ["", "No valid meta data found", "1947192EC947068A:0:1:1:0:1:0:0:0"])
+def test_what_is_no_generation_is_never_taken_for_one(text):
+    with pytest.raises(errors.StorageError, match="tells no data generation"):
+        parse.generation(text)
