@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ganeti import errors
 from ganeti.calls.base import Call
-from ganeti.calls.instance import Guest, HypervisorValidate, InstanceInfo
+from ganeti.calls.instance import Guest, GuestState, HypervisorValidate, InstanceInfo
 from ganeti.calls.node import AddressProbe, NodeInfo
 from ganeti.logic.base import Env
 from ganeti.model.objects import DiskTemplate, Instance, Node, Params
@@ -101,9 +101,20 @@ async def both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
 
 
 async def guest(env: Env, instance: Instance) -> Guest | None:
-    """The running guest on the primary node, if there is one."""
+    """What the primary node has of its guest, also when that has ended (`runs`)."""
     call = InstanceInfo(name=instance.name, uuid=instance.uuid, hypervisor=instance.hypervisor)
     return await ask(env, instance.primary_node, call, f"find out whether {instance.name} runs")
+
+
+def runs(found: Guest | None) -> bool:
+    """Not when it has ended, though its process is still there."""
+    return found is not None and found.state is not GuestState.SHUTDOWN
+
+
+async def memory_for_start(env: Env, instance: Instance, found: Guest | None) -> MiB:
+    """Free on its primary node once what is left of its last run has gone."""
+    free = await free_memory(env, instance.primary_node, instance.hypervisor)
+    return free + (found.memory if found is not None else 0)
 
 
 async def free_memory(env: Env, node: Uuid, hypervisor: str) -> MiB:

@@ -39,9 +39,10 @@ class InstanceReboot(LogicalUnit[OpInstanceReboot, RebootFacts]):
             raise errors.PrereqError("wrong_state", f"instance {instance.name} is marked offline")
         node = env.config.nodes[instance.primary_node]
         checks.online(node)
-        is_running = await checks.guest(env, instance) is not None
+        found = await checks.guest(env, instance)
+        is_running = checks.runs(found)
         if not is_running:
-            free = await checks.free_memory(env, node.uuid, instance.hypervisor)
+            free = await checks.memory_for_start(env, instance, found)
             env.reserve_memory(node.uuid, guests.beparams(env.config, instance)["maxmem"], free)
         return RebootFacts(instance=instance, is_running=is_running)
 

@@ -62,11 +62,12 @@ class InstanceStartup(LogicalUnit[OpInstanceStartup, StartFacts]):
                 env.warn("parameters for one start are not kept: they are ignored")
             return StartFacts(instance=instance, hv={}, be={}, is_reachable=False, is_running=False)
         checks.online(node, hint="with --ignore-offline only the wanted state is recorded")
-        is_running = await checks.guest(env, instance) is not None
+        found = await checks.guest(env, instance)
+        is_running = checks.runs(found)
         if not is_running:
             if hv:
                 await checks.hvparams_on_node(env, node.uuid, instance.hypervisor, complete)
-            free = await checks.free_memory(env, node.uuid, instance.hypervisor)
+            free = await checks.memory_for_start(env, instance, found)
             env.reserve_memory(node.uuid, filled["maxmem"], free)
         return StartFacts(instance=instance, hv=hv, be=be, is_reachable=True, is_running=is_running)
 

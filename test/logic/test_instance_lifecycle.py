@@ -25,14 +25,15 @@ from logic.plan_env import (
 )
 
 from ganeti import errors
-from ganeti.calls.instance import HypervisorValidate, InstanceInfo, InstanceStart, InstanceStop
+from ganeti.calls.instance import GuestState, HypervisorValidate, InstanceInfo, InstanceStart, InstanceStop
+from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply
 from ganeti.calls.os import OsDiagnose, OsRename
 from ganeti.calls.task import TaskPoll, TaskReply
 from ganeti.calls.volume import VolumeGive, VolumeInfo, VolumeRemove, VolumeReply
 from ganeti.logic.base import RESOLVERS
 from ganeti.logic.steps import Commit, OnFailure
 from ganeti.model.locks import Level, LockKey
-from ganeti.model.objects import AdminState, Disk, DiskTemplate
+from ganeti.model.objects import AdminState, Disk, DiskTemplate, Put
 from ganeti.model.types import Uuid
 from ganeti.ops.base import OpCode
 from ganeti.ops.instance import (
@@ -143,6 +144,38 @@ def test_startup_of_a_running_one_only_marks():
     execute(op, env)
     assert env.log == [f"{NAME} runs already"]
     assert not asked(env, InstanceStart)
+
+
+def ended_env(memory=128):
+    """Marked up; the guest has switched itself off, and its process is still there."""
+    env = PlanEnv(make_config(up(make_instance())))
+    instance = instance_of(env)
+    env.rpc.running[instance.uuid] = msgspec.structs.replace(
+        guest_of(instance), state=GuestState.SHUTDOWN, memory=memory
+    )
+    return env
+
+
+def test_one_that_switched_itself_off_is_started_again():
+    env = ended_env()
+    assert shape(plan(OpInstanceStartup(instance_name=NAME), env)) == ["record instance-start", "instance_start"]
+    execute(OpInstanceStartup(instance_name=NAME), env)
+    assert len(asked(env, InstanceStart)) == 1
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "full"])
+def test_a_reboot_of_one_that_switched_itself_off_starts_it(kind):
+    op = OpInstanceReboot(instance_name=NAME, reboot_type=kind)
+    assert shape(plan(op, ended_env())) == ["record instance-start", "instance_start"]
+
+
+@pytest.mark.parametrize("op", [OpInstanceStartup(instance_name=NAME), OpInstanceReboot(instance_name=NAME)])
+def test_the_memory_that_an_ended_guest_still_holds_is_its_own(op):
+    env = ended_env(memory=4000)
+    env.config = env.config.apply([Put(msgspec.structs.replace(instance_of(env), beparams={"maxmem": 4000}))])
+    free = HypervisorInfo(memory_total=8000, memory_free=100, cpu_total=2)
+    env.rpc.answers[NodeInfo] = NodeInfoReply(boot_id="b", hypervisors={"fake": free}, storage={})
+    assert shape(plan(op, env)) == ["record instance-start", "instance_start"]
 
 
 def test_startup_on_an_offline_node_records_the_wish_when_told_so():
