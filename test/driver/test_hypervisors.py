@@ -597,6 +597,19 @@ def test_a_guest_that_comes_back_from_its_own_reboot_during_a_start_is_left_alon
     assert not any(call[1] == "destroy" for call in xen.runner.calls)
 
 
+@pytest.mark.parametrize("half", ["web1--migratedaway", "web1--incoming"])
+def test_a_half_of_a_migration_is_never_started_beside_and_goes_with_its_guest(xen, half):
+    xen.start()
+    xen.hypervisor._xl.destroy("web1")
+    xen.runner.add_foreign(half, UUID)
+    xen.runner.add_foreign("web1--incoming2", UUID.replace("1", "2"))
+    with pytest.raises(errors.HypervisorError, match=f"half-way on this node: domain {half}"):
+        xen.start()
+    xen.hypervisor.clean_up("web1", UUID)
+    assert [domain.name for domain in xen.hypervisor._xl.domains()] == ["Domain-0", "web1--incoming2"]
+    assert xen.hypervisor.leftovers() == ()
+
+
 def test_a_xen_guest_that_switched_itself_off_stays_until_it_is_cleaned_up_where_users_may_do_so(xen):
     file = Path(xen.paths.local(paths.ssconf("enabled_user_shutdown")))
     file.parent.mkdir(parents=True, exist_ok=True)

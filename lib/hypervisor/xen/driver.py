@@ -63,7 +63,14 @@ class XenHypervisor:
     def start(self, spec: GuestSpec, disk_paths: tuple[str, ...], *, paused: bool) -> None:
         name = spec.instance.name
         with self._records.locked(name):
-            there = self._xl.find(name)
+            domains = {domain.name: domain for domain in self._xl.domains()}
+            for half in parse.halves(name):
+                if half in domains and domains[half].uuid == spec.instance.uuid:
+                    raise errors.HypervisorError(
+                        f"a migration of instance {name} is half-way on this node: domain {half}",
+                        hint=f"run gnt-instance migrate --cleanup {name}, or shutdown, which ends it",
+                    )
+            there = domains.get(name)
             if there is not None:
                 if there.uuid != spec.instance.uuid:
                     raise errors.HypervisorError(
@@ -184,6 +191,7 @@ class XenHypervisor:
                     self._end(name)
             record = self._records.read(name)
             if record is not None and uuid in ("", record.spec.instance.uuid) and self._is_mine(record):
+                self._migration.end_halves(name, record.spec.instance.uuid)
                 self._records.forget(name)
 
     # What asks

@@ -75,7 +75,7 @@ class XenMigration:
     def check(self, departure: Departure, tuning: Tuning) -> Obstacles:
         name = departure.spec.instance.name
         problems = [self._validate(departure.spec.hvparams)]
-        taken = (name, name + parse.INCOMING, name + parse.AWAY)
+        taken = (name, *parse.halves(name))
         problems += [
             f"this node has already a domain {domain.name}" for domain in self._xl.domains() if domain.name in taken
         ]
@@ -350,6 +350,17 @@ class XenMigration:
     def _cut(self, name: str) -> None:
         """End the transport only: its sender notices, and lets the guest go on."""
         session.end(self._pid(name), command="socat")
+
+    def end_halves(self, name: str, uuid: str) -> None:
+        """Whatever a migration has left here besides the domain of that name. The caller holds the guest's lock."""
+        leader = self._pid(name)
+        if session.is_alive(leader):
+            groups.kill_group(leader)
+        for domain in self._xl.domains():
+            if domain.name in parse.halves(name) and domain.uuid == uuid:
+                self._xl.destroy(domain.name)
+                if not self._xl.await_end(domain.name, _ABORT_S):
+                    raise errors.HypervisorError(f"domain {domain.name} does not end")
 
     def _end_receiver(self, name: str) -> None:
         leader = self._pid(name)

@@ -52,6 +52,11 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
         return self.state[3:5] == "ss"
 
 
+def halves(name: str) -> tuple[str, str]:
+    """What its domain may be called besides, in the middle of a migration."""
+    return name + INCOMING, name + AWAY
+
+
 def domains(text: str) -> tuple[Domain, ...]:
     """All of `xl list -v`, also those that have no name any more. Raises HypervisorError."""
     lines = text.splitlines()
