@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.master import private, sizes
+from ganeti.master import private
 from ganeti.master.debts import new_debts
 from ganeti.master.env import JobEnv, Parts
-from ganeti.master.state import job_key, row
 from ganeti.model.jobs import Flags, Job, Status
 from ganeti.model.types import JobId
 from ganeti.store.api import Note, Write
@@ -44,7 +43,7 @@ class Endings:
             stored[index], status=Status.SUCCESS, result=result, end_timestamp=now, decided=False
         )
         after = msgspec.structs.replace(before, ops=tuple(stored), end_timestamp=now if is_last else None)
-        if not sizes.fits(row("job", job_key(job_id), after), sizes.ENDED):
+        if not jobs.has_room(after, index):
             env.warn("the result is too large to be kept")
             stored[index] = msgspec.structs.replace(stored[index], result=None)
             after = msgspec.structs.replace(after, ops=tuple(stored))
@@ -52,7 +51,7 @@ class Endings:
         owed, count = new_debts(late, job_id, self._parts.committer.flags, self._parts.clock.time())
         note = Note(actor="job", job=job_id, reason="end")
         # committed before anybody is told
-        await self._store(after, [*env.journal_records.drop(), *owed], note, count)
+        await self._store(after, index, [*env.journal_records.drop(), *owed], note, count)
         if not is_last:
             self._parts.locks.release(job_id)
             self._parts.reservations.release(job_id)
@@ -92,24 +91,28 @@ class Endings:
         note = Note(actor="job", job=job_id, reason=f"{status.value}: {env.report_summary}")
         committer = self._parts.committer
         owed, count = new_debts(undone.debts, job_id, committer.flags, self._parts.clock.time())
-        await self._store(after, [*writes, *owed], note, count)
+        await self._store(after, index, [*writes, *owed], note, count)
 
     async def end_rest(self, job_id: JobId, start: int, status: Status, result: Any) -> None:
         """Every opcode from `start` on ends so, and with them the job."""
         after = self._parts.jobs.ended(job_id, start, status, result)
-        await self._store(after, (), Note(actor="job", job=job_id, reason="end"))
+        await self._store(after, start, (), Note(actor="job", job=job_id, reason="end"))
 
     async def _store(
-        self, after: Job, writes: Sequence[Write], note: Note, flags: Callable[[Flags], Flags] | None = None
+        self, after: Job, start: int, writes: Sequence[Write], note: Note, flags: Callable[[Flags], Flags] | None = None
     ) -> None:
-        """Commit how an opcode or a job ended; nobody is told before it is stored, nobody changes the job meanwhile."""
+        """Commit how an opcode (`start`), or it and with it the job, ended; nobody is told before it is stored, nobody
+        changes the job meanwhile."""
+        jobs = self._parts.jobs
+        is_end = after.status.is_final
+        ended = range(start, len(after.ops) if is_end else start + 1)
         self._under_way[after.id] = after
         try:
             await self._parts.committer.commit(
                 note,
-                writes=[row("job", job_key(after.id), after), *writes],
+                writes=[*(jobs.whole(after) if is_end else jobs.writes_of(after, start)), *writes],
                 flags=flags,
-                secrets=private.of_ended(after),
+                secrets=private.of_ended(after, ended),
             )
         finally:
             del self._under_way[after.id]

@@ -180,7 +180,7 @@ class Engine:
             index
         ]
         if jobs.get(job_id).start_timestamp is None:
-            jobs.replace(job_id, start_timestamp=jobs.stamp())
+            jobs.replace(job_id, start_timestamp=state.start_timestamp)
         env = self._new_env(self._parts, job_id, index, str(state.input.get("OP_ID", "")))
         try:
             op = ops.decode(await self._whole(job_id, index, state.input))
@@ -326,7 +326,7 @@ class Engine:
         self._schedule.set_priority(job_id, priority)
         self._parts.locks.set_priority(job_id, priority)
         note = Note(actor="job", job=job_id, reason="priority")
-        await self._parts.committer.commit(note, writes=[self._parts.jobs.write(job_id)])
+        await self._parts.committer.commit(note, writes=self._parts.jobs.whole(self._parts.jobs.get(job_id)))
         return True, f"Priorities of pending opcodes for job {job_id} have been changed to {priority}"
 
     def obstacles(self, job_id: JobId) -> list[Obstacle]:

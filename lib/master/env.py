@@ -38,7 +38,7 @@ from ganeti.model.locks import Level, LockKey, LockPlan
 from ganeti.model.objects import Change, Instance, Put
 from ganeti.model.types import JobId, MiB, RequestId, Uuid
 from ganeti.ops.base import OpCode
-from ganeti.store.api import Note
+from ganeti.store.api import Note, Write
 
 #: how an effect ended that its node owes now
 OWED: Literal["owed"] = "owed"
@@ -230,13 +230,17 @@ class JobEnv:
         held = self._parts.locks.held(self._job)
         self._is_marked = True
         writes = self.journal_records.add(self._index, recoveries, dict(held))
-        await self._parts.committer.commit(self._note, writes=[*writes, self._parts.jobs.write(self._job)])
+        await self._parts.committer.commit(self._note, writes=[*writes, *self._own_rows()])
 
     async def mark(self) -> None:
         """Before the first effect: the stored job must say that it runs."""
         if not self._is_marked:
             self._is_marked = True
-            await self._parts.committer.commit(self._note, writes=[self._parts.jobs.write(self._job)])
+            await self._parts.committer.commit(self._note, writes=self._own_rows())
+
+    def _own_rows(self) -> list[Write]:
+        jobs = self._parts.jobs
+        return jobs.writes_of(jobs.get(self._job), self._index)
 
     async def commit(
         self,
@@ -250,7 +254,7 @@ class JobEnv:
         self._own_new(changes)
         if result is not msgspec.UNSET:
             self._parts.jobs.change_op(self._job, self._index, decided=True, result=result)
-        writes = [*self.journal_records.drop(), self._parts.jobs.write(self._job)]
+        writes = [*self.journal_records.drop(), *self._own_rows()]
         writes += self.journal_records.add(self._index, recoveries, dict(self._parts.locks.held(self._job)))
         committer = self._parts.committer
         owed, count = new_debts(debts, self._job, committer.flags, self._parts.clock.time())

@@ -12,10 +12,11 @@ import msgspec
 from ganeti import errors
 from ganeti.host.clock import Clock
 from ganeti.master import sizes
-from ganeti.master.state import State, job_key, row
+from ganeti.master.state import State, job_key, op_key, op_row, row
 from ganeti.model.jobs import Job, LogEntry, OpState, Status, Timestamp, timestamp
 from ganeti.model.locks import LockKey
 from ganeti.model.types import JobId
+from ganeti.store import parcel
 from ganeti.store.api import Write
 
 
@@ -43,6 +44,7 @@ class Jobs:
         self._clock = clock
         self._wishes: dict[JobId, Wish] = {}
         self._log_sizes: dict[JobId, int] = {}
+        self._row_sizes: dict[JobId, int] = {}  # of jobs of many opcodes
         self._waiters: dict[JobId, set[asyncio.Future[None]]] = {}
 
     def get(self, job: JobId) -> Job:
@@ -60,10 +62,6 @@ class Jobs:
         self._state.hold_jobs()
         self._state.jobs[job.id] = job
         self.wake(job.id)
-
-    def write(self, job: JobId) -> Write:
-        """Its row as it is now."""
-        return row("job", job_key(job), self.get(job))
 
     def change_op(self, job: JobId, index: int, **changes: Any) -> Job:
         """Any: fields of OpState."""
@@ -90,6 +88,34 @@ class Jobs:
 
         ops = [op if index < start or op.status.is_final else ended(op) for index, op in enumerate(old.ops)]
         return msgspec.structs.replace(old, ops=tuple(ops), end_timestamp=now)
+
+    # Its rows. A job of many opcodes is written whole when it is submitted and when it ends. In between each opcode has
+    # a row of its own: what is written at its begin and end must not grow with the number of the others.
+
+    def writes_of(self, job: Job, index: int) -> list[Write]:
+        """To be committed: that opcode, or all if there is no other."""
+        if len(job.ops) == 1:
+            return self.whole(job)
+        self._state.ops_apart.setdefault(job.id, set()).add(index)
+        return [op_row(job, index)]
+
+    def whole(self, job: Job) -> list[Write]:
+        """To be committed: all of it in one row, those of opcodes go."""
+        apart = sorted(self._state.ops_apart.get(job.id, ()))
+        return [row("job", job_key(job.id), job), *(Write("jobop", op_key(job.id, index), None) for index in apart)]
+
+    def has_room(self, job: Job, index: int) -> bool:
+        """Whether the job can be kept with that opcode's result."""
+        if len(job.ops) == 1 or job.status.is_final:
+            return sizes.fits(row("job", job_key(job.id), job), sizes.ENDED)
+        before = self._row_sizes.get(job.id)
+        if before is None:
+            before = parcel.sent_size([row("job", job_key(job.id), self.get(job.id))])
+        after = before + parcel.sent_size([op_row(job, index)])
+        if after > sizes.ENDED:
+            return False
+        self._row_sizes[job.id] = after
+        return True
 
     # The log: shown at once, stored with the job's next commit.
 
@@ -132,6 +158,8 @@ class Jobs:
         """It has ended: nothing more is asked of it."""
         self._wishes.pop(job, None)
         self._log_sizes.pop(job, None)
+        self._row_sizes.pop(job, None)
+        self._state.ops_apart.pop(job, None)
 
     # Waiting for a change costs nothing while nothing changes.
 

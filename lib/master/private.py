@@ -6,7 +6,7 @@ Secrets of jobs are the hidden values of opcodes that have not ended. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -68,10 +68,10 @@ def of_opcode(job: JobId, index: int) -> str:
     return f"job/{job}/{index}"
 
 
-def of_ended(job: Job) -> Secrets:
-    """Those of its opcodes that nobody will ask for any more."""
+def of_ended(job: Job, indexes: Iterable[int]) -> Secrets:
+    """Those of these opcodes that nobody will ask for any more."""
     return {
         of_opcode(job.id, index): None
-        for index, op in enumerate(job.ops)
-        if op.status.is_final and hidden.has_hidden(op.input)
+        for index in indexes
+        if job.ops[index].status.is_final and hidden.has_hidden(job.ops[index].input)
     }

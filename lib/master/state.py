@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from ganeti import errors
 from ganeti.master import private
 from ganeti.model.config import Config
-from ganeti.model.jobs import Debt, FilterRule, Flags, Job, JournalRecord, LogEntry, Submission
+from ganeti.model.jobs import Debt, FilterRule, Flags, Job, JournalRecord, LogEntry, OpState, Submission
 from ganeti.model.objects import KINDS, AnyObject, Change, Delete, Put
 from ganeti.model.types import JobId, Uuid
 from ganeti.store.api import Batch, Write
@@ -15,6 +17,9 @@ from ganeti.wire import codec
 
 FLAGS_KEY = "flags"
 FILTER_KEYS = "filter/"  # before the uuid of a job filter
+
+#: tables that are read until the engine runs
+_OF_JOBS = ("job", "joblog", "jobop")
 
 
 def object_key(kind: str, uuid: str) -> str:
@@ -24,6 +29,16 @@ def object_key(kind: str, uuid: str) -> str:
 def job_key(job: JobId) -> str:
     """Sorts as the number does."""
     return f"{job:012d}"
+
+
+def op_key(job: JobId, index: int) -> str:
+    """Of an opcode's own row."""
+    return f"{job_key(job)}/{index:06d}"
+
+
+def op_row(job: Job, index: int) -> Write:
+    """What has become of an opcode since the job's row was written; what it is to do is there."""
+    return row("jobop", op_key(job.id, index), msgspec.structs.replace(job.ops[index], input={}))
 
 
 def write_of(change: Change) -> Write:
@@ -48,6 +63,7 @@ class State:
         self._config: Config | None = None
         self.jobs: dict[JobId, Job] = {}
         self.logs: dict[JobId, list[LogEntry]] = {}
+        self.ops_apart: dict[JobId, set[int]] = {}  # opcodes that may have rows of their own
         self.journal: dict[JobId, list[JournalRecord]] = {}
         self.debts: dict[int, Debt] = {}
         self.submissions: dict[str, Submission] = {}
@@ -66,11 +82,17 @@ class State:
     def load(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """All live rows as (table, key, value); archived jobs are not among them."""
         objects: list[AnyObject] = []
+        ops: dict[JobId, dict[int, OpState]] = {}
         for table, key, value in rows:
+            head, _, tail = key.partition("/")
             if table == "object":
-                objects.append(codec.unpack(value.encode(), KINDS[key.partition("/")[0]]))
+                objects.append(codec.unpack(value.encode(), KINDS[head]))
+            elif table == "jobop":
+                ops.setdefault(JobId(int(head)), {})[int(tail)] = codec.unpack(value.encode(), OpState)
             else:
                 self._apply_row(Write(table, key, value))
+        for job, changed in ops.items():
+            self._apply_ops(job, changed)
         self._config = Config.load(objects)
 
     def know(self, secrets: Mapping[str, str | None]) -> None:
@@ -103,7 +125,7 @@ class State:
         if changes:
             self._config = self.config.apply(changes)
         for write in batch.writes:
-            if write.table != "object" and (self._reads_jobs or write.table not in ("job", "joblog")):
+            if write.table != "object" and (self._reads_jobs or write.table not in _OF_JOBS):
                 self._apply_row(write)
         self.serial = batch.serial
 
@@ -115,6 +137,7 @@ class State:
             if raw is None:
                 self.jobs.pop(job, None)
                 self.logs.pop(job, None)
+                self.ops_apart.pop(job, None)
             else:
                 self.jobs[job] = codec.unpack(raw, Job)
         elif write.table == "joblog" and raw is not None:
@@ -122,6 +145,8 @@ class State:
             entry = codec.unpack(raw, LogEntry)
             if not entries or entry.serial > entries[-1].serial:
                 entries.append(entry)
+        elif write.table == "jobop" and raw is not None:
+            self._apply_ops(JobId(int(head)), {int(tail): codec.unpack(raw, OpState)})
         elif write.table == "journal":
             self._apply_journal(JobId(int(head)), int(tail), raw)
         elif write.table == "debt":
@@ -139,6 +164,10 @@ class State:
         elif write.table == "meta" and write.key.startswith(FILTER_KEYS):
             others = tuple(rule for rule in self.filters if rule.uuid != tail)
             self.filters = others if raw is None else (*others, codec.unpack(raw, FilterRule))
+
+    def _apply_ops(self, job: JobId, changed: Mapping[int, OpState]) -> None:
+        self.jobs[job] = self.jobs[job].with_stored(changed)
+        self.ops_apart.setdefault(job, set()).update(changed)
 
     def _apply_journal(self, job: JobId, serial: int, raw: bytes | None) -> None:
         records = self.journal.setdefault(job, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -63,16 +64,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def status(self) -> Status:
-        status = Status.QUEUED
-        success = 0
-        for op in self.ops:
-            if op.status is Status.SUCCESS:
-                success += 1
-            elif op.status in (Status.WAITING, Status.RUNNING):
-                status = op.status
-            elif op.status is not Status.QUEUED:
-                return op.status
-        return Status.SUCCESS if success == len(self.ops) else status
+        # it is asked for at every change, and most of thousands of opcodes have one of two states
+        success, queued = Status.SUCCESS, Status.QUEUED
+        left = [op.status for op in self.ops if op.status is not success]
+        status = queued if left else success
+        for found in [each for each in left if each is not queued]:
+            if found not in (Status.WAITING, Status.RUNNING):
+                return found
+            status = found
+        return status
+
+    def with_stored(self, changed: Mapping[int, OpState]) -> Job:
+        """With what was stored of these opcodes since the job was; what they are to do is in the job alone."""
+        ops = list(self.ops)
+        for index, stored in changed.items():
+            ops[index] = msgspec.structs.replace(stored, input=ops[index].input)
+        return msgspec.structs.replace(
+            self, ops=tuple(ops), start_timestamp=self.start_timestamp or ops[0].start_timestamp
+        )
 
     @property
     def priority(self) -> int:

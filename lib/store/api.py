@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 #: the tables of the state; values are packed structs, the store does not look into them
-TABLES = ("object", "job", "joblog", "journal", "debt", "submission", "archive", "meta")
+TABLES = ("object", "job", "joblog", "jobop", "journal", "debt", "submission", "archive", "meta")
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True):

@@ -39,8 +39,15 @@ def _says_its_format(rows: Rows) -> Sequence[Write]:
     return ()  # the row itself is written after every step
 
 
+def _has_opcodes_apart(rows: Rows) -> Sequence[Write]:
+    return ()  # a job that has all of its opcodes in its own row is read as ever; older versions would miss the others
+
+
 #: in order, each one to the next number
-STEPS = (Step(to=2, about="the state says which format it has", convert=_says_its_format),)
+STEPS = (
+    Step(to=2, about="the state says which format it has", convert=_says_its_format),
+    Step(to=3, about="opcodes of jobs under way may have rows of their own", convert=_has_opcodes_apart),
+)
 CURRENT = STEPS[-1].to
 
 
