@@ -152,7 +152,8 @@ def bed():
 def cluster(bed):
     """The nodes under our own cluster; made anew when they have none yet."""
     for node in NODES:
-        archive = subprocess.run(["tar", "-C", f"{ROOT}/test/qa/os", "-cz", "."], capture_output=True, check=True)
+        command = ["tar", "-C", f"{ROOT}/test/qa/os", "--owner=0", "--group=0", "-cz", "."]
+        archive = subprocess.run(command, capture_output=True, check=True)
         done = subprocess.run(
             [f"{BED}/ssh", str(node), "mkdir -p /srv/ganeti/os && tar -xz -C /srv/ganeti/os && sync"],
             input=archive.stdout,

@@ -65,8 +65,9 @@ def test_a_mirrored_guest_from_its_making_to_its_end(cluster):
     assert bed.uptime(ADDRESS) > before, "the same guest, not a new one"
     assert (bed.domains(1), bed.domains(2)) == ([], [NAME])
     assert bed.minors(2)[minor][1] == "Primary/Secondary", "the source is secondary again"
-    bed.ok(1, "gnt-instance", "migrate", "-f", NAME)
+    bed.ok(1, "gnt-instance", "migrate", "-f", "--non-live", NAME)
     wait_until("it answers at home", lambda: bed.answers(ADDRESS))
+    assert bed.uptime(ADDRESS) > before, "the same guest, not a new one"
 
     # other mirrors
     bed.ok(1, "gnt-instance", "replace-disks", "-n", "node3", NAME)
