@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 Plan = Callable[[GuestSpec, tuple[str, ...]], tuple[Record, str]]
 
 _LISTEN_S, _ABORT_S, _POLL_S = 10.0, 90.0, 0.5
+#: the guest stands still until the end of its sender has been seen
+_FOLLOW_S = 0.05
 #: how long a domain that was suspended for its migration may take to go on
 _RESUME_S = 5.0
 
@@ -209,7 +211,7 @@ class XenMigration:
             watch.progress["seconds"] = passed
             if percent is not None:
                 watch.progress.update(percent=percent, text=f"{percent:.0f} % sent")
-            self._clock.sleep(_POLL_S)
+            self._clock.sleep(_FOLLOW_S)
 
     def _settle(self, name: str, status: int) -> None:
         """What is true at the source now; raises when the guest has not gone."""
