@@ -1,4 +1,6 @@
-"""What every hypervisor driver has to do. On the fake always; on real QEMU where there is one (mark `live`)."""
+"""What every hypervisor driver has to do. On the fake and on simulated Xen always; on real QEMU where there is one
+(mark `live`), on real Xen on a node of the testbed (mark `testbed`).
+"""
 
 import os
 import pwd
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from driver import xen_kit
+from driver.xen_kit import OTHER_UUID, UUID
 
 from ganeti import errors, paths, settings
 from ganeti.calls.instance import GuestSpec, GuestState
@@ -22,26 +26,24 @@ from ganeti.hypervisor.kvm.driver import KvmHypervisor
 from ganeti.hypervisor.kvm.runtime import Layout
 from ganeti.model.objects import Disk, DiskTemplate, Instance, Nic
 from ganeti.paths import FAKE_DIR, Paths
-from ganeti.testing.clock import SteppedClock
 from ganeti.testing.drivers import FailingHypervisor
-from ganeti.testing.xen import SimulatedXl
 
-UUID = "11111111-2222-4333-8444-555555555555"
 # a bare machine: its BIOS finds nothing to boot and waits; emulated, so that nothing has to be tried first
 BARE = {"kernel_path": "", "kvm_flag": "disabled"}
-XEN = ("xen-pvm", "xen-hvm")
 
 
 class Node:
     """One node with one hypervisor, in a root of its own."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, kind):
+        self.kind, self.name = kind, xen_kit.REAL.get(kind, kind)
+        self.is_xen = self.name in xen_kit.SIMULATED
+        self.memory = xen_kit.memory(kind)
         self.root = tempfile.mkdtemp(prefix="node-")
         self.paths = Paths(self.root, "node1.example.com")
         os.makedirs(self.paths.local(FAKE_DIR))
-        self.runner = SimulatedXl() if name in XEN else HostRunner(self.paths)
-        self.clock = SteppedClock() if name in XEN else SystemClock()
+        self.runner = xen_kit.runner(kind, self.paths) if self.is_xen else HostRunner(self.paths)
+        self.clock = xen_kit.clock(kind) if self.is_xen else SystemClock()
         self.hypervisor = self.restarted()
 
     def restarted(self):
@@ -50,11 +52,11 @@ class Node:
 
     def spec(self, name="web1", uuid=UUID, **hv):
         instance = Instance(uuid=uuid, name=name, primary_node="n1", os="noop", hypervisor=self.name)
-        overrides = BARE | hv if self.name == "kvm" else {"kernel_path": __file__} if self.name in XEN else {}
+        overrides = BARE | hv if self.name == "kvm" else xen_kit.parameters(self.kind) if self.is_xen else {}
         return GuestSpec(
             instance=instance,
             hvparams=parameters.fill(self.name, overrides),
-            beparams={"maxmem": 32, "minmem": 32, "vcpus": 1},
+            beparams={"maxmem": self.memory, "minmem": self.memory, "vcpus": 1},
             primary_name="node1.example.com",
         )
 
@@ -68,13 +70,15 @@ class Node:
     def end(self):
         for guest in self.hypervisor.list():
             self.hypervisor.stop(guest.name, guest.uuid, force=True)
+        if self.kind in xen_kit.REAL:
+            xen_kit.destroy_guests()
         shutil.rmtree(self.root)
 
 
 needs_qemu = [pytest.mark.live, pytest.mark.skipif(not os.path.exists(settings.KVM_PATH), reason="there is no QEMU")]
 
 
-@pytest.fixture(params=["fake", *XEN, pytest.param("kvm", marks=needs_qemu)])
+@pytest.fixture(params=["fake", *xen_kit.KINDS, pytest.param("kvm", marks=needs_qemu)])
 def node(request):
     made = Node(request.param)
     yield made
@@ -96,7 +100,7 @@ def test_a_started_guest_is_listed_with_its_size(node):
     node.start()
     (guest,) = node.hypervisor.list()
     assert (guest.name, guest.uuid, guest.hypervisor) == ("web1", UUID, node.name)
-    assert (guest.memory, guest.vcpus, guest.state) == (32, 1, GuestState.RUNNING)
+    assert (guest.memory, guest.vcpus, guest.state) == (node.memory, 1, GuestState.RUNNING)
     found = node.hypervisor.info("web1", UUID)
     assert msgspec.structs.replace(found, cpu_seconds=0) == msgspec.structs.replace(guest, cpu_seconds=0)
     assert node.hypervisor.leftovers() == ()
@@ -532,8 +536,16 @@ def test_sound_usb_and_spice_are_what_the_emulator_understands(kvm):
         assert connection.getpeername()[1] == port
 
 
-@pytest.fixture(params=XEN)
+@pytest.fixture(params=xen_kit.SIMULATED)
 def xen(request):
+    """Simulated alone: its runner is told what happens."""
+    made = Node(request.param)
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=xen_kit.KINDS)
+def any_xen(request):
     made = Node(request.param)
     yield made
     made.end()
@@ -547,44 +559,44 @@ def lose(node, *directories):
                 place.unlink()
 
 
-def test_a_domain_whose_file_for_xl_is_lost_is_listed_and_reboots(xen):
-    xen.start()
-    lose(xen, paths.XEN_CONFIG_DIR)
-    assert [guest.name for guest in xen.hypervisor.list()] == ["web1"]
-    assert xen.hypervisor.leftovers() == ()
-    (before,) = Path(xen.paths.local(paths.XEN_DIR)).glob("*.json")
-    xen.hypervisor.reboot(xen.spec(), hard=True)
-    assert xen.state() is GuestState.RUNNING
-    (file,) = Path(xen.paths.local(paths.XEN_CONFIG_DIR)).iterdir()
+def test_a_domain_whose_file_for_xl_is_lost_is_listed_and_reboots(any_xen):
+    any_xen.start()
+    lose(any_xen, paths.XEN_CONFIG_DIR)
+    assert [guest.name for guest in any_xen.hypervisor.list()] == ["web1"]
+    assert any_xen.hypervisor.leftovers() == ()
+    (before,) = Path(any_xen.paths.local(paths.XEN_DIR)).glob("*.json")
+    any_xen.hypervisor.reboot(any_xen.spec(), hard=True)
+    assert any_xen.state() is GuestState.RUNNING
+    (file,) = Path(any_xen.paths.local(paths.XEN_CONFIG_DIR)).iterdir()
     assert UUID in file.read_text()
     assert before.exists()
 
 
-def test_a_domain_whose_files_are_all_lost_is_found_by_its_uuid_and_never_started_beside(xen):
-    xen.start()
-    lose(xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
-    found = xen.restarted().info("web1", UUID)
-    assert (found.state, found.memory, found.hypervisor) == (GuestState.RUNNING, 32, xen.name)
-    assert xen.hypervisor.info("web1", UUID.replace("1", "2")) is None
-    assert xen.hypervisor.info("web1", "") is None  # it may be somebody else's
+def test_a_domain_whose_files_are_all_lost_is_found_by_its_uuid_and_never_started_beside(any_xen):
+    any_xen.start()
+    lose(any_xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
+    found = any_xen.restarted().info("web1", UUID)
+    assert (found.state, found.memory, found.hypervisor) == (GuestState.RUNNING, any_xen.memory, any_xen.name)
+    assert any_xen.hypervisor.info("web1", OTHER_UUID) is None
+    assert any_xen.hypervisor.info("web1", "") is None  # it may be somebody else's
     with pytest.raises(errors.HypervisorError, match="files were lost"):
-        xen.hypervisor.reboot(xen.spec(), hard=True)
-    assert sum(call[1] == "create" for call in xen.runner.calls) == 1
-    xen.start()
-    assert sum(call[1] == "create" for call in xen.runner.calls) == 1
-    assert [guest.uuid for guest in xen.hypervisor.list()] == [UUID]
-    assert xen.hypervisor.running("web1", UUID) is not None
+        any_xen.hypervisor.reboot(any_xen.spec(), hard=True)
+    assert sum(call[1] == "create" for call in any_xen.runner.calls) == 1
+    any_xen.start()
+    assert sum(call[1] == "create" for call in any_xen.runner.calls) == 1
+    assert [guest.uuid for guest in any_xen.hypervisor.list()] == [UUID]
+    assert any_xen.hypervisor.running("web1", UUID) is not None
 
 
-def test_a_domain_whose_files_are_all_lost_can_be_ended(xen):
-    xen.start()
-    lose(xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
+def test_a_domain_whose_files_are_all_lost_can_be_ended(any_xen):
+    any_xen.start()
+    lose(any_xen, paths.XEN_CONFIG_DIR, paths.XEN_DIR)
     with pytest.raises(errors.HypervisorError, match="is running"):
-        xen.hypervisor.clean_up("web1", UUID)
-    xen.hypervisor.stop("web1", UUID, force=True)
-    assert xen.state() is None
-    xen.hypervisor.clean_up("web1", UUID)
-    xen.start("other", UUID.replace("1", "2"))
+        any_xen.hypervisor.clean_up("web1", UUID)
+    any_xen.hypervisor.stop("web1", UUID, force=True)
+    assert any_xen.state() is None
+    any_xen.hypervisor.clean_up("web1", UUID)
+    any_xen.start("other", OTHER_UUID)
 
 
 def test_a_guest_that_comes_back_from_its_own_reboot_during_a_start_is_left_alone(xen):

@@ -135,6 +135,11 @@ def wait_until(what, is_so, timeout_s=LIMIT_S, every_s=1.0):
         time.sleep(every_s)
 
 
+def prepare_disks(bed, node):
+    bed.ok(node, "vgs xenvg >/dev/null 2>&1 || { pvcreate -q /dev/vdb && vgcreate -q xenvg /dev/vdb; }")
+    bed.ok(node, "modprobe drbd")
+
+
 @pytest.fixture(scope="session")
 def bed():
     made = Bed()
@@ -160,8 +165,7 @@ def cluster(bed):
             check=False,
         )
         assert done.returncode == 0
-        bed.ok(node, "vgs xenvg >/dev/null 2>&1 || { pvcreate -q /dev/vdb && vgcreate -q xenvg /dev/vdb; }")
-        bed.ok(node, "modprobe drbd")
+        prepare_disks(bed, node)
     if bed.call(1, "test -e /var/lib/ganeti/identity.json").returncode != 0:
         bed.ok(
             1, "gnt-cluster", "init", "--enabled-disk-templates=drbd,plain,diskless", "--vg-name=xenvg",

@@ -81,6 +81,9 @@ class XenMigration:
         problems += [
             f"this node has already a domain {domain.name}" for domain in self._xl.domains() if domain.name in taken
         ]
+        if len(problems) == 1 and self._records.read(name) is not None:
+            # it waits for a guest of this name, and has no domain yet; or one has ended and was not cleaned up
+            problems.append(f"this node has already something of a guest named {name}")
         found = parse.info(self._xl.info())
         free = found.get("free_memory", "")
         if free.isdigit() and int(free) < departure.memory:
@@ -171,8 +174,8 @@ class XenMigration:
         record, domain = self._records.read(name), self._xl.find(name)
         if record is None:
             raise errors.HypervisorError(f"instance {name} does not run here")
-        if record.outgoing == migration and self._is_sending(name):
-            return  # begun by a node daemon that was killed
+        if record.outgoing == migration and self._pid(name):
+            return  # begun by a node daemon that was killed; it may have ended since, which is settled then
         if domain is None or domain.uuid != uuid or record.incoming:
             raise errors.HypervisorError(f"instance {name} does not run here")
         self._records.forget_migration(name)
