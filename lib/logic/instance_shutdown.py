@@ -47,6 +47,10 @@ class InstanceShutdown(LogicalUnit[OpInstanceShutdown, StopFacts]):
                 )
             return StopFacts(instance=instance, is_reachable=False)
         checks.online(node, hint="with --ignore-offline only the wanted state is recorded")
+        if op.admin_state_source == "user" and checks.runs(await checks.guest(env, instance)):
+            raise errors.PrereqError(
+                "wrong_state", f"instance {instance.name} runs: it was started again since it was shut down from inside"
+            )
         return StopFacts(instance=instance, is_reachable=True)
 
     def hooks(self, facts: StopFacts, config: Config) -> HookPlan:

@@ -19,6 +19,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """An instance as the master told it."""
 
     name: str
+    uuid: str
+    serial: int  # of its configuration
     status: str  # running, ERROR_down, ...
     is_up: bool  # wanted to run
     has_disks: bool  # its disks are wanted to be active

@@ -17,8 +17,14 @@ from ganeti.watcher.memory import Attempts, Boot, Memory
 
 log = logging.getLogger(__name__)
 
-_INSTANCE = ("name", "status", "admin_state", "disks_active", "snodes")
+_INSTANCE = ("name", "uuid", "serial_no", "status", "admin_state", "disks_active", "snodes")
 _NODE = ("name", "offline", "bootid")
+
+
+def _op(op_id: str, seen: Seen) -> dict[str, Any]:
+    """For the instance as it was seen: who changes it meanwhile knows better. Any: JSON."""
+    expected = {"kind": "instance", "name": seen.name, "serial": seen.serial, "uuid": seen.uuid}
+    return {"OP_ID": op_id, "instance_name": seen.name, "expected": expected}
 
 
 class GroupRun:
@@ -63,6 +69,8 @@ class GroupRun:
         return [
             Seen(
                 name=row["name"],
+                uuid=row["uuid"],
+                serial=row["serial_no"],
                 status=row["status"],
                 is_up=row["admin_state"] == "up",
                 has_disks=row["disks_active"],
@@ -99,14 +107,12 @@ class GroupRun:
                 self._attempts[seen.name] = new
             if verdict is Verdict.START and new is not None:
                 log.info("starting %s (attempt %s of %s)", seen.name, new.restart_count, MAX_ATTEMPTS)
-                wanted[seen.name] = [{"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": seen.name}]
+                wanted[seen.name] = [_op("OP_INSTANCE_STARTUP", seen)]
             elif verdict is Verdict.GIVE_UP:
                 log.warning("%s did not start in %s attempts: giving up", seen.name, MAX_ATTEMPTS)
             elif verdict is Verdict.RECORD_SHUTDOWN:
                 log.info("%s was shut down from inside: recording that it shall stay so", seen.name)
-                wanted[seen.name] = [
-                    {"OP_ID": "OP_INSTANCE_SHUTDOWN", "instance_name": seen.name, "admin_state_source": "user"}
-                ]
+                wanted[seen.name] = [_op("OP_INSTANCE_SHUTDOWN", seen) | {"admin_state_source": "user"}]
             elif verdict is Verdict.RECOVERED:
                 log.info("%s runs again", seen.name)
         started = set()

@@ -241,6 +241,15 @@ def test_interrupted_start_of_a_removed_instance_does_nothing():
 # Stop
 
 
+def test_a_user_s_shutdown_is_not_recorded_of_one_that_runs_again():
+    """It was started since somebody saw that it had ended."""
+    op = OpInstanceShutdown(instance_name=NAME, admin_state_source="user")
+    assert refused(op, up_env()).code == "wrong_state"
+    env = ended_env()
+    execute(op, env)
+    assert (instance_of(env).admin_state, instance_of(env).admin_state_source) == (AdminState.DOWN, "user")
+
+
 def test_shutdown_marks_down_then_stops():
     env = up_env()
     op = OpInstanceShutdown(instance_name=NAME, timeout=7)

@@ -24,6 +24,7 @@ class FakeMaster:
         self.values = {"master_node": name, "drain_flag": drained, "maintain_node_health": False}
         self.instances = {}  # name → status
         self.secondaries = {}
+        self.serials = {}
         self.nodes = {"node1": "boot-a", "node2": "boot-b"}
         self.groups = [(GROUP, "default", 2)]
         self.disks = [{}, [], {}]
@@ -59,6 +60,8 @@ class FakeMaster:
         return [
             {
                 "name": name,
+                "uuid": f"uuid-{name}",
+                "serial_no": self.serials.get(name, 1),
                 "status": status,
                 "admin_state": "down" if status.startswith("ADMIN") else "up",
                 "disks_active": not status.startswith("ADMIN"),

@@ -9,7 +9,7 @@ NOW = 1_700_000_000.0
 
 
 def seen(status, **more):
-    return Seen(name="web1", status=status, **{"is_up": True, "has_disks": True, **more})
+    return Seen(name="web1", uuid="u1", serial=1, status=status, **{"is_up": True, "has_disks": True, **more})
 
 
 def test_instance_that_is_down_is_started_five_times_then_given_up_once():
@@ -58,7 +58,9 @@ def test_nodes_that_booted_are_those_with_another_boot_id_or_none_before():
 
 def test_disks_are_activated_where_a_secondary_booted_unless_just_started():
     def instance(name, *secondaries, has_disks=True):
-        return Seen(name=name, status="running", is_up=True, has_disks=has_disks, secondaries=secondaries)
+        return Seen(
+            name=name, uuid="u1", serial=1, status="running", is_up=True, has_disks=has_disks, secondaries=secondaries
+        )
 
     all_of_them = [
         instance("a", "n1"),

@@ -98,7 +98,18 @@ def test_user_shutdown_is_recorded(world):
         "OP_ID": "OP_INSTANCE_SHUTDOWN",
         "instance_name": "web1",
         "admin_state_source": "user",
+        "expected": {"kind": "instance", "name": "web1", "serial": 1, "uuid": "uuid-web1"},
     }
+
+
+@pytest.mark.parametrize("status", ["ERROR_down", "USER_down"])
+def test_what_was_decided_holds_for_the_instance_as_it_was_seen_only(world, status):
+    """Somebody may shut it down, or remove it, while the job waits."""
+    world.master.instances, world.master.serials = {"web1": status}, {"web1": 7}
+    world.group_run()
+    assert world.master.jobs[1]["expected"] == {
+        "kind": "instance", "name": "web1", "serial": 7, "uuid": "uuid-web1"
+    }  # fmt: skip
 
 
 def test_unreadable_memory_counts_as_none(world):
