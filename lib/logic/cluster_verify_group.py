@@ -91,7 +91,8 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
             verify_nodes.check_node(config, node, answers, found)
             own = answers.verify.get(node.uuid)
             if isinstance(own, VerifyReply):
-                verify_host.check_host(config, node, own, answers.master_verify, found)
+                is_indebted = node.uuid in answers.indebted
+                verify_host.check_host(config, node, own, answers.master_verify, found, is_indebted=is_indebted)
             is_well = told() and is_well
         verify_ssh.check(config, online, await verify_ssh.ask(env, config, online, foreign=op.verify_clutter), found)
         verify_nodes.check_trust(config, answers, found)

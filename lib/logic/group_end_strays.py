@@ -9,7 +9,7 @@ import msgspec
 from ganeti import errors
 from ganeti.calls.instance import Guest, InstanceList, InstanceStop
 from ganeti.calls.mirror import MirrorEnd, MirrorMinors
-from ganeti.logic import verify_host
+from ganeti.logic import owing, verify_host
 from ganeti.logic.base import Env, LogicalUnit, implements
 from ganeti.logic.steps import Effect, OnFailure, Parallel, Release, Step
 from ganeti.model.config import Config
@@ -46,7 +46,8 @@ class GroupEndStrays(LogicalUnit[OpGroupEndStrays, StrayFacts]):
     has ended. The configuration is read after the guests were listed, and uuids are never used again.
 
     Minors are there before their disk is in the configuration. Nobody makes one on a node whose resources are locked:
-    where they are not free now, or the node has still to undo something, its minors are left for another time.
+    where they are not free now, or the node has still to undo something, its minors are left for another time. Old
+    halves that are kept until an instance's disks are complete keep their own minors only: that may take long.
 
     A guest of an instance that belongs on another node is none of these: which one is the right one is not known here.
     """
@@ -85,7 +86,9 @@ class GroupEndStrays(LogicalUnit[OpGroupEndStrays, StrayFacts]):
         config = env.config
         if not verify_host.uses_mirrors(config):
             return ()
-        held, indebted = env.held(Level.NODE_RES), {undo.node for undo in env.debts}
+        held = env.held(Level.NODE_RES)
+        kept = [undo for undo in env.debts if undo.until_good in config.instances]
+        indebted = {undo.node for undo in env.debts if undo not in kept}
         nodes = [
             node.uuid
             for node in self._nodes(config)
@@ -98,7 +101,7 @@ class GroupEndStrays(LogicalUnit[OpGroupEndStrays, StrayFacts]):
             if isinstance(answer, errors.RpcError):
                 env.warn(f"the minors of {name} are not known: {answer}")
                 continue
-            strays = sorted(set(answer) - used_minors(config, node))
+            strays = sorted(set(answer) - used_minors(config, node, owing.removed(kept)))
             found += [StrayMinor(node=node, node_name=name, minor=minor) for minor in strays]
         return tuple(sorted(found, key=lambda stray: (stray.node_name, stray.minor)))
 

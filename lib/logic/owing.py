@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from ganeti.calls.base import ChangingCall
+from ganeti.calls.base import decode as decode_call
 from ganeti.calls.base import encode as encode_call
+from ganeti.calls.volume import VolumeRemove
 from ganeti.logic.base import Env
 from ganeti.model.config import Config
 from ganeti.model.jobs import Undo
-from ganeti.model.objects import Instance
+from ganeti.model.objects import Disk, Instance
 from ganeti.model.types import Uuid
 
 
@@ -30,6 +33,14 @@ def owed(env: Env, node: Uuid, call: ChangingCall[Any], title: str, *, until_goo
 def kept(env: Env, instance: Instance) -> tuple[Undo, ...]:
     """Removals of old volumes that may be the only good copy of its disks."""
     return tuple(undo for undo in env.debts if undo.until_good == instance.uuid)
+
+
+def removed(undos: Iterable[Undo]) -> Iterator[Disk]:
+    """The disks, or volumes, that go with them."""
+    for undo in undos:
+        call = decode_call(undo.call)
+        if isinstance(call, VolumeRemove):
+            yield call.disk
 
 
 def where(config: Config, undo: Undo) -> str:

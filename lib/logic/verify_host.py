@@ -23,7 +23,7 @@ MASTER_IP_SCRIPT = f"{paths.CONFIG_DIR.path}/scripts/master-ip-setup"
 #: after what verify finds
 _END_MINORS = (
     "if this product left it behind, the watcher takes it down after gnt-cluster modify --maintain-node-health=yes; by "
-    "hand: drbdsetup down"
+    "hand there: drbdsetup down resource{minor}"
 )
 _EXCLUSION = "htools:iextags:"
 
@@ -68,7 +68,15 @@ def uses_mirrors(config: Config) -> bool:
     return DiskTemplate.DRBD in config.cluster.enabled_disk_templates
 
 
-def check_host(config: Config, node: Node, reply: VerifyReply, master: VerifyReply | None, found: Findings) -> None:
+def check_host(
+    config: Config,
+    node: Node,
+    reply: VerifyReply,
+    master: VerifyReply | None,
+    found: Findings,
+    *,
+    is_indebted: bool = False,
+) -> None:
     name = node.name
     missing = ", ".join(reply.missing_bridges)
     found.check(not missing, "ENODENET", name, f"bridges are missing: {missing}")
@@ -89,10 +97,18 @@ def check_host(config: Config, node: Node, reply: VerifyReply, master: VerifyRep
     text = f"untrusted OS scripts cannot run there: {reply.helper_problem}"
     found.check(not reply.helper_problem, "ENODEOS", name, text)
     if uses_mirrors(config) and node.vm_capable:
-        _mirrors(config, node, reply, master, found)
+        _mirrors(config, node, reply, master, found, is_indebted=is_indebted)
 
 
-def _mirrors(config: Config, node: Node, reply: VerifyReply, master: VerifyReply | None, found: Findings) -> None:
+def _mirrors(
+    config: Config,
+    node: Node,
+    reply: VerifyReply,
+    master: VerifyReply | None,
+    found: Findings,
+    *,
+    is_indebted: bool,
+) -> None:
     name = node.name
     if not found.check(not reply.drbd_problem, "ENODEDRBD", name, f"minors are not known: {reply.drbd_problem}"):
         return
@@ -105,8 +121,12 @@ def _mirrors(config: Config, node: Node, reply: VerifyReply, master: VerifyReply
         found.check(reply.drbd_version == master.drbd_version, "ENODEDRBDVERSION", name, text, is_warning=True)
     known = disks.used_minors(config, node.uuid)
     for minor in sorted(set(reply.minors) - known):
-        text = f"minor {minor} is in use but belongs to no instance; {_END_MINORS}"
-        found.check(False, "ENODEDRBD", name, text)
+        # a node that has something to undo may still hold what the undo is about
+        what = (
+            "the node has still to undo something that may end it" if is_indebted else _END_MINORS.format(minor=minor)
+        )
+        text = f"minor {minor} is in use but belongs to no instance; {what}"
+        found.check(False, "ENODEDRBD", name, text, is_warning=is_indebted)
     for minor, owner in sorted(_active_minors(config, node).items()):
         text = f"minor {minor} of {owner} is not active"
         found.check(minor in reply.minors, "ENODEDRBD", name, text)

@@ -19,8 +19,10 @@ from logic.plan_env import (
 )
 
 from ganeti import errors
+from ganeti.calls.base import encode
 from ganeti.calls.instance import Guest, GuestSpec, GuestsReply, GuestState, InstanceList, InstanceStop
 from ganeti.calls.mirror import MirrorEnd, MirrorMinors
+from ganeti.calls.volume import VolumeRemove
 from ganeti.model.disks import Mirror
 from ganeti.model.jobs import Status, Undo
 from ganeti.model.locks import Level, LockPlan
@@ -101,6 +103,20 @@ def test_minors_of_no_disk_are_taken_down_where_no_job_works():
     assert ended(env) == [["node2.example.com", 1]]
     env.debts = (Undo(node=node_uuid(2), call={}, effect=RequestId("r"), title="remove what it had"),)
     assert ended(env) == []
+
+
+def test_an_old_half_that_is_kept_keeps_its_own_minor_only():
+    env = with_mirrors(node2=(1, 5))
+    mirror = Mirror(nodes=(node_uuid(1), node_uuid(2)), minors=(3, 1), port=11000, secret="s")
+    old = Disk(uuid="d", template=DiskTemplate.DRBD, size=8, logical_id=mirror.logical_id)
+    instance = make_instance()
+    remove = encode(VolumeRemove(disk=old, owner=instance.uuid, request=RequestId("r")))
+    kept = Undo(node=node_uuid(2), call=remove, effect=RequestId("r"), title="remove", until_good=instance.uuid)
+    env.debts = (kept,)
+    # of an instance that is gone it is due, and nothing is known of what the node does meanwhile
+    assert ended(env) == []
+    env.config = env.config.apply([Put(instance)])
+    assert ended(env) == [["node2.example.com", 5]]
 
 
 def test_minors_of_disks_and_what_is_not_known_stay():

@@ -15,8 +15,9 @@ from ganeti.calls.os import OsDiagnose
 from ganeti.calls.volume import Look, VolumeReply, VolumesLook
 from ganeti.logic import verify_host
 from ganeti.logic.findings import Findings
+from ganeti.model.jobs import Undo
 from ganeti.model.objects import Disk, DiskTemplate
-from ganeti.model.types import Uuid
+from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.cluster import OpClusterVerifyConfig
 
 THIRD_NIC = msgspec.structs.replace(OTHER_NIC, mac="aa:00:00:44:55:77")
@@ -94,6 +95,17 @@ def test_a_minor_of_no_instance_is_told_with_what_to_do():
     (text,) = lines(env)
     assert "minor 7 is in use but belongs to no instance" in text
     assert "gnt-cluster modify --maintain-node-health=yes" in text
+    assert "drbdsetup down resource7" in text
+
+
+def test_a_minor_of_a_node_that_has_something_to_undo_is_no_error_yet():
+    env = mirrored_env(node2={"minors": (1, 7)})
+    env.debts = (Undo(node=node_uuid(2), call={}, effect=RequestId("r"), title="remove what it had"),)
+    assert execute(CODED, env) is True
+    (text,) = lines(env)
+    assert text.startswith("  - WARNING:ENODEDRBD")
+    assert "has still to undo" in text
+    assert "drbdsetup" not in text
 
 
 @pytest.mark.parametrize(
