@@ -1,6 +1,6 @@
 """The second node of a pair: objects there are used as if they were here, so the real drivers run where they belong.
 
-Our end starts `python -m driver.far` there by ssh; each side sends pickles with their length before them. Nothing that
+Our end starts `serve` there by ssh; each side sends pickles with their length before them. Nothing that
 a test waits for or stops crosses: an Event arrives as a fresh one.
 """
 
@@ -27,7 +27,7 @@ class Far:
             name: value for name, value in os.environ.items() if name.startswith("LIVE_")
         }
         inner = ("env", "-C", os.getcwd(), *(f"{name}={value}" for name, value in variables.items()))
-        command = shlex.join((*inner, sys.executable, "-m", "driver.far"))
+        command = shlex.join((*inner, sys.executable, "-c", "from driver import far; far.serve()"))
         self._process = subprocess.Popen(
             ("ssh", "-o", "BatchMode=yes", host, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -98,7 +98,9 @@ def _receive(stream):
     return pickle.loads(stream.read(struct.unpack("!I", head)[0]))
 
 
-def _serve(requests, replies):
+def serve():
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints does not print into the replies
     made = []
     while True:
         try:
@@ -120,9 +122,3 @@ def _serve(requests, replies):
         except Exception as err:  # noqa: BLE001 - whatever it is, the test there shall fail with it
             reply = (False, err)
         _send(replies, reply)
-
-
-if __name__ == "__main__":
-    replies_ = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints does not print into the replies
-    _serve(sys.stdin.buffer, replies_)

@@ -12,7 +12,7 @@ from ganeti.host.run import HostRunner
 from ganeti.model.objects import Disk, DiskTemplate, Link
 from ganeti.paths import Paths
 from ganeti.storage import wipe
-from ganeti.storage.base import NotOurs
+from ganeti.storage.base import NotOurs, VolumeLost
 from ganeti.storage.drbd8.driver import DrbdStorage
 from ganeti.storage.drbd8.kernel import DrbdKernel
 from ganeti.storage.drbd8.parse import Configured
@@ -215,9 +215,34 @@ def test_a_snapshot_that_was_left_behind_is_made_anew():
     old = lv() + "  xenvg|data1.snap|128.00|swi-a-s---|ganeti+i-1+d-8|4.00|1|/dev/vdb(64)\n"
     storage, tools = lvm(
         (LVS, old), ("lvchange --yes --activate ...", ""), SETTLE, (LVS, old), ("lvremove ... xenvg/data1.snap", ""),
-        ("lvcreate --yes --snapshot --size 128m --name data1.snap --addtag ganeti+i-1+d-9 xenvg/data1", ""), SETTLE,
+        ("lvcreate --yes --snapshot --size 132m --name data1.snap --addtag ganeti+i-1+d-9 xenvg/data1", ""), SETTLE,
     )  # fmt: skip
     assert storage.snapshot(DISK, snap, "i-1", Watch()).path == "/dev/xenvg/data1.snap"
+    tools.assert_finished()
+
+
+def test_a_snapshot_gets_less_room_where_there_is_no_more():
+    snap = Disk(uuid="d-9", template=DiskTemplate.PLAIN, size=128, logical_id=("xenvg", "data1.snap"))
+    full = Answer(status=5, stderr='  Volume group "xenvg" has insufficient free space\n')
+    storage, tools = lvm(
+        (LVS, lv()), ("lvchange --yes --activate ...", ""), SETTLE, (LVS, lv()),
+        ("lvcreate --yes --snapshot --size 132m ...", full), ("lvcreate --yes --snapshot --size 128m ...", ""), SETTLE,
+    )  # fmt: skip
+    assert storage.snapshot(DISK, snap, "i-1", Watch()).size == 128
+    tools.assert_finished()
+
+
+def test_a_snapshot_is_as_large_as_its_source_and_one_that_overflew_is_lost_but_goes():
+    listed = (TRANSCRIPTS / "lvm-2.03.16" / "lvs-snapshots").read_text()
+    kept, full = (
+        Disk(uuid=uuid, template=DiskTemplate.PLAIN, size=8, logical_id=("xenvg", name))
+        for uuid, name in (("d-9", "data1.kept"), ("d-8", "data1.snap"))
+    )
+    storage, tools = lvm((LVS, listed), (LVS, listed), (LVS, listed), ("lvremove ... xenvg/data1.snap", ""))
+    assert storage.info(kept, "i-1").size == 8
+    with pytest.raises(VolumeLost, match="has lost its content: more was written to its source"):
+        storage.open(full, "i-1")
+    storage.remove(full, "i-1")
     tools.assert_finished()
 
 

@@ -225,6 +225,17 @@ def test_a_snapshot_keeps_the_content_is_made_anew_and_goes_as_any_volume(node):
     assert node.read(disk, 5 * MIB, 5) == b"later"
 
 
+def test_a_snapshot_lasts_when_all_of_its_source_is_written_anew(node):
+    disk = node.disk(size=8)
+    kept = disks.snapshot_of(disk, "disk-2")
+    node.storage.create(disk, OWNER)
+    node.write(disk, b"old " * (2 * MIB))
+    node.storage.snapshot(disk, kept, OWNER, Watch())
+    node.write(disk, b"new " * (2 * MIB))
+    assert node.storage.open(kept, OWNER).size == 8
+    assert node.read(kept, 0, 8 * MIB) == b"old " * (2 * MIB)
+
+
 def test_a_snapshot_never_replaces_what_is_not_ours(node):
     disk = node.disk()
     kept = disks.snapshot_of(disk, "disk-2")

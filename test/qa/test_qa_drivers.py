@@ -47,7 +47,7 @@ def traces(bed, node):
     volumes = [name for name in bed.volumes(node) if name.startswith(PREFIX)]
     minors = [minor for minor in bed.minors(node) if minor >= FIRST_MINOR]
     domains = re.findall(rf"^\S+ +(\d+) .* {UUIDS}", bed.ok(node, "xl list -v"), re.MULTILINE)
-    processes = bed.call(node, f"pgrep -f {shlex.quote('[d]river.far')}").stdout.split()
+    processes = bed.call(node, f"pgrep -f {shlex.quote('[d]river import far')}").stdout.split()
     return volumes, minors, [number for number, _ in domains], processes
 
 

@@ -44,6 +44,15 @@ def _each(option: str, values: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for value in values for word in (option, value))
 
 
+def snapshot_room(size: MiB) -> MiB:
+    """So much that all of the source may be written anew.
+
+    A snapshot keeps each piece of 4 KiB that is overwritten, a head, and the places of 256 pieces in one more; LVM cuts
+    off what is beyond all use. With the size of the source alone it is lost when a busy guest has written all of it.
+    """
+    return size + size // 256 + 4
+
+
 def lvcreate_snapshot(vg: str, name: str, *, of: str, size: MiB, tag: str) -> Argv:
     how = ("--yes", "--snapshot", "--size", f"{size}m", "--name", name, "--addtag", tag)
     return ("lvcreate", *how, f"{vg}/{of}")

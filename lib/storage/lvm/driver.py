@@ -106,7 +106,14 @@ class LvmStorage:
                 hint="it has to be recreated or restored",
                 path=device,
             )
-        return VolumeReply(path=device, size=int(found.size))
+        if found.is_overflown:
+            raise VolumeLost(
+                f"snapshot {vg}/{name} has lost its content: more was written to its source than it had room for",
+                hint="remove it and take another one",
+                path=device,
+            )
+        # of a snapshot LVM tells the room for what it keeps; its device is as large as its source
+        return VolumeReply(path=device, size=disk.size if found.is_snapshot else int(found.size))
 
     def open(self, disk: Disk, owner: Uuid) -> VolumeReply:
         found = self.info(disk, owner)
@@ -198,7 +205,15 @@ class LvmStorage:
                 if old.mark is None or old.mark.owner != owner:
                     raise NotOurs(f"logical volume {vg}/{name} exists and is not a snapshot of ours")
                 self._remove(vg, name)
-            self._change(commands.lvcreate_snapshot(vg, name, of=source, size=snapshot.size, tag=mark.tag))
+            origin = next((lv for lv in present if lv.vg == vg and lv.name == source), None)
+            whole = commands.snapshot_room(math.ceil(origin.size) if origin is not None else snapshot.size)
+            # where there is less, it lasts until so much was written
+            self._first_of(
+                [
+                    commands.lvcreate_snapshot(vg, name, of=source, size=size, tag=mark.tag)
+                    for size in (whole, snapshot.size)
+                ]
+            )
         return self._opened(vg, name, snapshot.size)
 
     def wipe(self, disk: Disk, owner: Uuid, *, offset: MiB, watch: Watch) -> None:

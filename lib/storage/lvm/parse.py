@@ -39,6 +39,15 @@ class Lv(msgspec.Struct, frozen=True, kw_only=True):
         return self.attr[5:6] == "o"
 
     @property
+    def is_snapshot(self) -> bool:
+        return self.attr[:1] in ("s", "S")
+
+    @property
+    def is_overflown(self) -> bool:
+        """A snapshot that had no room for what was written to its source: its content is lost."""
+        return self.is_snapshot and self.attr[4:5] in ("I", "S")
+
+    @property
     def is_partial(self) -> bool:
         """Lies on a disk that is missing."""
         return self.attr[8:9] == "p"
