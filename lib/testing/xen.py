@@ -32,7 +32,7 @@ class SimulatedXl:
     def __init__(self, *, memory: int = 4096) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.refuses: dict[str, str] = {}  # sub-command → what it says instead of working
-        self.hangs_at_create = False  # it makes a domain and does not end
+        self.dies_at_create: tuple[int | None, str] | None = None  # it makes a domain; how it ends then
         self._rebooting: list[_Domain] = []  # ended by themselves; each is there again when xl looks once more
         self._memory = memory
         self._next = 1
@@ -112,9 +112,10 @@ class SimulatedXl:
                     config[key] = ast.literal_eval(value)
         if any(domain.config["name"] == config["name"] for domain in self._domains.values()):
             return 3, f'libxl: error: Domain with name "{config["name"]}" already exists.\n'
-        self._add(config, state="--p---" if "-p" in words or self.hangs_at_create else "-b----")
-        if self.hangs_at_create:
-            raise errors.CommandFailed(("xl", "create", *words), None, "", why="no end within 300 s")
+        self._add(config, state="--p---" if "-p" in words or self.dies_at_create else "-b----")
+        if self.dies_at_create:
+            status, why = self.dies_at_create
+            raise errors.CommandFailed(("xl", "create", *words), status, "", why=why)
         return 0, f"Parsing config from {words[-1]}\n"
 
     def _change(self, name: str, state: str) -> tuple[int, str]:

@@ -637,9 +637,10 @@ def test_a_xen_guest_that_switched_itself_off_stays_until_it_is_cleaned_up_where
     assert (xen.hypervisor.list(), xen.hypervisor.leftovers()) == ((), ())
 
 
-def test_what_a_create_that_did_not_end_in_time_has_made_is_ended(xen):
-    xen.runner.hangs_at_create = True
-    with pytest.raises(errors.HypervisorError, match="no end within"):
+@pytest.mark.parametrize(("status", "why"), [(None, "no end within 300 s"), (-9, "signal 9")])
+def test_what_a_create_that_was_killed_has_made_is_ended(xen, status, why):
+    xen.runner.dies_at_create = (status, why)
+    with pytest.raises(errors.HypervisorError, match=why):
         xen.start()
     assert xen.hypervisor.info("web1", UUID) is None
     assert xen.hypervisor.leftovers() == ()

@@ -105,7 +105,7 @@ class XenHypervisor:
         except errors.HypervisorError as err:
             there = self._xl.find(record.name)
             if there is not None and there.uuid == record.spec.instance.uuid:
-                if not toolstack.is_overdue(err):
+                if not toolstack.was_killed(err):
                     # xl removes what it could not complete: this is another one's, of a guest that has just rebooted
                     log.warning("instance %s runs already: %s", record.name, err)
                     return

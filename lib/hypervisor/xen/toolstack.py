@@ -19,9 +19,10 @@ _SHORT_S = 120.0
 _CREATE_S = 300.0
 
 
-def is_overdue(error: errors.HypervisorError) -> bool:
-    """Whether a command was ended because it took too long, and could not tidy up."""
-    return isinstance(error.__cause__, errors.CommandFailed) and error.__cause__.status is None
+def was_killed(error: errors.HypervisorError) -> bool:
+    """Whether a command was ended, by us because it took too long or by others, and could not tidy up."""
+    cause = error.__cause__
+    return isinstance(cause, errors.CommandFailed) and (cause.status is None or cause.status < 0)
 
 
 class Toolstack:
