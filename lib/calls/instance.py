@@ -65,12 +65,13 @@ class InstanceStop(ChangingCall[None], frozen=True, tag="instance_stop"):
     disks: tuple[Disk, ...] = ()  # closed when it has ended
 
 
-@call(reply=None, time=Time.SLOW, reserve=Reserve.HYPERVISOR)
+@call(reply=None, time=Time.LONG, reserve=Reserve.HYPERVISOR)
 class InstanceReboot(ChangingCall[None], frozen=True, tag="instance_reboot"):
     """Soft: the guest restarts itself; hard: the hypervisor resets it."""
 
     spec: GuestSpec
     hard: bool = True
+    timeout: int = 120  # seconds that the guest gets to shut down by itself, where it is started anew then
 
 
 class GuestsReply(msgspec.Struct, frozen=True, kw_only=True):

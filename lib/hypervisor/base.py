@@ -106,7 +106,9 @@ class Hypervisor(Protocol):
         """Ask it to shut down and return at once, or end it now (`force`). Not there: fine."""
         ...
 
-    def reboot(self, spec: GuestSpec, *, hard: bool) -> None: ...
+    def reboot(self, spec: GuestSpec, *, hard: bool, timeout_s: float = 120) -> None:
+        """It runs anew when it returns. `timeout_s`: how long it may take to shut down, unless `hard`."""
+        ...
 
     def clean_up(self, name: str, uuid: str) -> None:
         """Remove what a guest that has ended left behind (sockets, run-time file). Running: refused."""

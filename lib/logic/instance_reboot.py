@@ -71,7 +71,9 @@ class InstanceReboot(LogicalUnit[OpInstanceReboot, RebootFacts]):
             Effect(
                 title=f"{kind} reboot of {instance.name} on {config.nodes[instance.primary_node].name}",
                 node=instance.primary_node,
-                call=RebootCall(spec=spec, hard=kind == "hard", request=env.new_request()),
+                call=RebootCall(
+                    spec=spec, hard=kind == "hard", timeout=self.op.shutdown_timeout, request=env.new_request()
+                ),
             )
         ]
         up = starting.marked(instance, AdminState.UP, disks_active=True)

@@ -106,7 +106,7 @@ def _ask_to_shut_down(chosen: Hypervisor, call: InstanceStop, env: NodeEnv, cont
 
 @handles(InstanceReboot)
 def reboot(call: InstanceReboot, env: NodeEnv, context: Context) -> None:
-    hypervisor(call.spec.instance.hypervisor, env).reboot(call.spec, hard=call.hard)
+    hypervisor(call.spec.instance.hypervisor, env).reboot(call.spec, hard=call.hard, timeout_s=call.timeout)
 
 
 @handles(InstanceList)

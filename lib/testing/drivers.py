@@ -73,8 +73,8 @@ class FailingHypervisor(_Failing):
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
         self._do("stop", lambda: self.inner.stop(name, uuid, force=force))
 
-    def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
-        self._do("reboot", lambda: self.inner.reboot(spec, hard=hard))
+    def reboot(self, spec: GuestSpec, *, hard: bool, timeout_s: float = 120) -> None:
+        self._do("reboot", lambda: self.inner.reboot(spec, hard=hard, timeout_s=timeout_s))
 
     def clean_up(self, name: str, uuid: str) -> None:
         self._do("clean_up", lambda: self.inner.clean_up(name, uuid))

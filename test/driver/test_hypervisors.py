@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -177,6 +178,13 @@ def test_a_hard_reboot_keeps_the_guest_running(node):
     assert node.state() is GuestState.RUNNING
 
 
+def test_a_paused_guest_goes_on_when_it_is_asked_to_shut_down(node):
+    """It could not hear the request, and would be ended by force when the time is over."""
+    node.start(paused=True)
+    node.hypervisor.stop("web1", UUID, force=False)
+    assert node.state() is not GuestState.PAUSED
+
+
 @pytest.mark.parametrize("name", ["../web1", "a/b", ".hidden"])
 def test_a_name_that_is_a_path_is_refused(node, name):
     with pytest.raises(errors.HypervisorError, match="not the name of an instance"):
@@ -250,6 +258,23 @@ def test_the_guest_is_no_child_and_has_a_session_of_its_own(kvm):
     assert os.getsid(pid) != os.getsid(0)
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     assert f"GANETI_ROOTDIR={kvm.root}".encode() in environment
+
+
+def test_a_hard_reboot_of_one_whose_own_reboots_end_it_keeps_it_running(kvm):
+    kvm.start(reboot_behavior="exit")
+    before = runtime_of(kvm).pid
+    kvm.hypervisor.reboot(kvm.spec(), hard=True)
+    assert kvm.state() is GuestState.RUNNING
+    assert runtime_of(kvm).pid != before
+
+
+def test_a_soft_reboot_gives_the_guest_the_time_that_was_asked_for(kvm):
+    """A machine without a system never shuts down."""
+    kvm.start()
+    begun = time.monotonic()
+    kvm.hypervisor.reboot(kvm.spec(), hard=False, timeout_s=3)
+    assert 3 <= time.monotonic() - begun < 25
+    assert kvm.state() is GuestState.RUNNING
 
 
 def test_a_start_that_fails_tells_what_qemu_said_and_leaves_nothing(kvm):

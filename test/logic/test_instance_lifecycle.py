@@ -178,6 +178,11 @@ def test_the_memory_that_an_ended_guest_still_holds_is_its_own(op):
     assert shape(plan(op, env)) == ["record instance-start", "instance_start"]
 
 
+def test_a_reboot_in_place_gives_the_guest_its_time():
+    (step,) = plan(OpInstanceReboot(instance_name=NAME, reboot_type="soft", shutdown_timeout=300), up_env())
+    assert (step.call.hard, step.call.timeout) == (False, 300)
+
+
 def test_startup_on_an_offline_node_records_the_wish_when_told_so():
     env = PlanEnv(make_config(make_instance(node=2), nodes=OFFLINE_NODE1))
     assert refused(OpInstanceStartup(instance_name=NAME), env).code == "wrong_state"

@@ -68,7 +68,7 @@ class FakeHypervisor:
         if self._guests.get(name, uuid) is not None:
             self._guests.remove(name)
 
-    def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
+    def reboot(self, spec: GuestSpec, *, hard: bool, timeout_s: float = 120) -> None:
         found = self._guests.get(spec.instance.name, spec.instance.uuid)
         if found is None or is_half(found):
             raise errors.HypervisorError(f"cannot reboot instance {spec.instance.name} that is not running")

@@ -108,20 +108,21 @@ class KvmHypervisor:
                 if force or not runtime.has_acpi:
                     self._emulators.end(runtime, found)
                 elif self._emulators.state(runtime) is not GuestState.SHUTDOWN:
-                    self._emulators.tell(runtime, found, "system_powerdown")
+                    self._emulators.ask_to_shut_down(runtime, found)
 
-    def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
+    def reboot(self, spec: GuestSpec, *, hard: bool, timeout_s: float = 120) -> None:
         name = spec.instance.name
         with self._emulators.locked(name):
             runtime = self._emulators.find(name, spec.instance.uuid)
             with self._emulators.live(runtime) as (there, found):
                 if there is None or found is None or self._emulators.state(there) in _NOT_RUNNING:
                     raise errors.HypervisorError(f"cannot reboot instance {name} that is not running")
-                if hard:
+                # where a reboot ends the guest, a reset does too
+                if hard and there.hvparams["reboot_behavior"] == "reboot":
                     self._emulators.tell(there, found, "system_reset")
                     return
-                if there.has_acpi:
-                    self._emulators.shut_down(there, found)
+                if there.has_acpi and not hard:
+                    self._emulators.shut_down(there, found, timeout_s)
                 self._emulators.end(there, found)
             self._emulators.launch(msgspec.structs.replace(there, balloon=0))
 

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 #: for the emulator itself, and for the memory that it fills before it starts, in MiB/s; the call's limit comes later
 START_TIME_S, _LONGEST_START_S, _FILLED = 60.0, 240.0, 2048
-SOFT_REBOOT_TIME_S = 30.0
+#: a guest may miss the first request while it boots
+_ASK_AGAIN_S = 5.0
+#: run states in which a guest stands still, and may go on
+_WAITING = ("paused", "prelaunch", "io-error")
 
 
 def start_limit(runtime: Runtime) -> float:
@@ -113,14 +116,24 @@ class Emulators:
             if found.is_alive:
                 raise errors.HypervisorError(f"instance {runtime.name}: {err}") from err
 
-    def shut_down(self, runtime: Runtime, found: Process) -> None:
-        """Ask, and wait a while for it."""
+    def ask_to_shut_down(self, runtime: Runtime, found: Process) -> None:
+        """One that stands still could not hear it, so it goes on first."""
+        if self.state(runtime) is GuestState.PAUSED and self.run_state(runtime) in _WAITING:
+            self.tell(runtime, found, "cont")
         self.tell(runtime, found, "system_powerdown")
-        limit = self.clock.monotonic() + SOFT_REBOOT_TIME_S
+
+    def shut_down(self, runtime: Runtime, found: Process, timeout_s: float) -> None:
+        """Ask, and wait for it."""
+        begun = self.clock.monotonic()
+        asked = begun - _ASK_AGAIN_S
         while found.is_alive and self.state(runtime) is not GuestState.SHUTDOWN:
-            if self.clock.monotonic() > limit:
+            now = self.clock.monotonic()
+            if now - begun >= timeout_s:
                 log.warning("instance %s did not shut down for its reboot; it is ended", runtime.name)
                 return
+            if now - asked >= _ASK_AGAIN_S:
+                asked = now
+                self.ask_to_shut_down(runtime, found)
             self.clock.sleep(0.5)
 
     def end(self, runtime: Runtime, found: Process) -> None:

@@ -150,7 +150,7 @@ class XenHypervisor:
         if not self._xl.await_end(name, _END_S):
             raise errors.HypervisorError(f"domain {name} is still there {_END_S:g} s after it was destroyed")
 
-    def reboot(self, spec: GuestSpec, *, hard: bool) -> None:
+    def reboot(self, spec: GuestSpec, *, hard: bool, timeout_s: float = 120) -> None:
         name = spec.instance.name
         with self._records.locked(name):
             found, record = self._find(name, spec.instance.uuid), self._records.read(name)
