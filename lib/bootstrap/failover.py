@@ -22,6 +22,7 @@ from ganeti.model.types import Uuid
 from ganeti.paths import Paths
 from ganeti.rpc import identity
 from ganeti.rpc.client import Client
+from ganeti.rpc.connector import Limits
 from ganeti.rpc.identity import Identity
 from ganeti.rpc.term import TermKeeper
 from ganeti.store import reading
@@ -36,6 +37,8 @@ LEVEL_S = 2.0
 SSCONF_S = 15.0
 #: for an answer of the master daemon of this node
 ANSWER_S = 5.0
+#: a daemon that sleeps accepts connections and says nothing: the cluster has no master while it is waited for
+_LIMITS = Limits(handshake_s=5.0)
 #: for those that have not answered when more than half of the nodes have
 GRACE_S = 2.0
 
@@ -117,7 +120,7 @@ def ask_others(where: Paths, situation: Situation, *, with_offline: bool) -> Ans
 def _with_client(where: Paths, situation: Situation, work: Callable[[Client], Awaitable[R]]) -> R:
     async def run() -> R:
         # no mastership, no term: enough for questions
-        client = Client(where, situation.me, nodes=situation.nodes.get, term=lambda: 0)
+        client = Client(where, situation.me, nodes=situation.nodes.get, term=lambda: 0, limits=_LIMITS)
         try:
             return await work(client)
         finally:

@@ -14,8 +14,12 @@ from ganeti.wire import codec
 R = TypeVar("R")
 
 
+#: most that a new connection takes, in seconds: the other kernel's answer and the other daemon's signature
+CONNECTING_S = 25.0
+
+
 class Time(enum.Enum):
-    """How long the master waits for the reply, in seconds."""
+    """How long the master waits for the reply, in seconds, once it has a connection."""
 
     URGENT = 5.0  # votes, state, version: served by reserved threads
     NORMAL = 60.0

@@ -24,7 +24,7 @@ from ganeti.host.timings import Timings
 from ganeti.model.objects import Node
 from ganeti.model.types import RequestId, Uuid
 from ganeti.paths import Paths
-from ganeti.rpc.connector import DEFAULT_LIMITS, Connector, Limits
+from ganeti.rpc.connector import DEADLINE, DEFAULT_LIMITS, Connector, Deadline, Limits
 from ganeti.rpc.dispatch import MAX_BODY
 from ganeti.rpc.identity import Identity
 from ganeti.wire import codec
@@ -266,8 +266,12 @@ class Client:
     async def _limited(self, node: Node, call: Call[Any], limit_s: float) -> Any:
         begun, failed = time.monotonic(), True
         try:
-            async with asyncio.timeout(limit_s), self._slot(node, call.reserve):
-                result = await self._exchange(node, call)
+            async with asyncio.timeout(limit_s) as timer, self._slot(node, call.reserve):
+                mark = DEADLINE.set(Deadline(timer, limit_s))
+                try:
+                    result = await self._exchange(node, call)
+                finally:
+                    DEADLINE.reset(mark)
             failed = False
             return result
         except TimeoutError as err:

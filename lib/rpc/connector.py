@@ -7,11 +7,14 @@ import contextlib
 import socket
 import ssl
 import weakref
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp.client_proto import ResponseHandler
+
+from ganeti.calls.base import CONNECTING_S
 
 #: a node that acknowledges nothing for so long has lost its power: without this a call waits for all of its time
 _DEAD_S = 30
@@ -22,7 +25,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of a new connection, in seconds."""
 
     connect_s: float = 5.0  # the other kernel answers, however busy its machine is
-    handshake_s: float = 20.0  # the other daemon's signature takes its time where the load is high
+    handshake_s: float = CONNECTING_S - 5.0  # the other daemon's signature takes its time where the load is high
 
     @property
     def both_s(self) -> float:
@@ -30,6 +33,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+class Deadline:
+    """The time limit of one call: it begins when there is a connection, whose parts have limits of their own."""
+
+    def __init__(self, timer: asyncio.Timeout, limit_s: float) -> None:
+        self._timer, self._limit_s = timer, limit_s
+
+    def begin(self, *, later_s: float = 0.0) -> None:
+        """Now, or at the latest after `later_s` more seconds. It is over already: it stays over."""
+        if not self._timer.expired():
+            self._timer.reschedule(asyncio.get_running_loop().time() + later_s + self._limit_s)
+
+
+#: of the call that this task makes
+DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 class Connector(aiohttp.BaseConnector):
@@ -46,7 +65,9 @@ class Connector(aiohttp.BaseConnector):
     # of connector has to bring
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
         """Raises TimeoutError that tells which part took too long: aiohttp makes it the cause of its own."""
-        key, address = req.connection_key, req.url.raw_host
+        key, address, deadline = req.connection_key, req.url.raw_host, DEADLINE.get()
+        if deadline is not None:
+            deadline.begin(later_s=self._limits.both_s)
         try:
             made = await self._connected(address, req.port)
         except TimeoutError as err:
@@ -68,6 +89,8 @@ class Connector(aiohttp.BaseConnector):
             raise aiohttp.ClientConnectorSSLError(key, err) from err
         except OSError as err:
             raise aiohttp.ClientConnectorError(key, err) from err
+        if deadline is not None:
+            deadline.begin()
         return protocol
 
     async def _connected(self, address: str, port: int) -> socket.socket:

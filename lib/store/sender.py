@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 
 from ganeti import errors
+from ganeti.calls.base import CONNECTING_S
 from ganeti.calls.port import Rpc
 from ganeti.calls.store import AppendReply, StateReply, StoreAppend, StoreSnapshot, StoreState
 from ganeti.host.clock import Clock
@@ -99,7 +100,7 @@ class Sender:
                 await self._look()
 
     async def _look(self) -> None:
-        async with asyncio.timeout(StoreState.time.value):
+        async with asyncio.timeout(StoreState.time.value + CONNECTING_S):
             reply = await self._rpc.one(Uuid(self.standing.node), StoreState())
         await self._place(reply)
 

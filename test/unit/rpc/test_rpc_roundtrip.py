@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -28,7 +29,7 @@ from ganeti.calls.node import TestDelay as Delay
 from ganeti.calls.task import TaskCancel, TaskPoll
 from ganeti.host import files, tls
 from ganeti.model.types import RequestId, Uuid
-from ganeti.rpc.connector import DEFAULT_LIMITS, Limits, watched_socket
+from ganeti.rpc.connector import DEFAULT_LIMITS, Deadline, Limits, watched_socket
 from ganeti.rpc.pools import QUORUM_THREADS, Pools
 from ganeti.rpc.trust import Trust
 
@@ -724,6 +725,43 @@ def test_a_handshake_may_take_longer_than_a_connection(world, new_client):
         limits = Limits(connect_s=AT_ONCE, handshake_s=60)
         assert run(new_client(port=listening.getsockname()[1], limits=limits), NodeVersion()) == [VERSION]
         late.join()
+
+
+class Impatient(NodeVersion, frozen=True, tag="node_version"):
+    """The same call, with less time for its answer than its connection takes."""
+
+    time = SimpleNamespace(value=2 * AT_ONCE, is_long=False)
+
+
+def test_the_limit_of_a_call_begins_when_it_has_a_connection(world, new_client):
+    world.handlers[NodeVersion] = lambda call, execution: VERSION
+
+    def listen_late(listening):
+        with listening.accept()[0] as near, socket.create_connection((SERVER.address, world.server.port)) as far:
+            threading.Event().wait(4 * AT_ONCE)
+            back = threading.Thread(target=_pass_on, args=(far, near))
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+    with socket.create_server((SERVER.address, 0)) as listening:
+        late = threading.Thread(target=listen_late, args=(listening,))
+        late.start()
+        found = run(new_client(port=listening.getsockname()[1]), Impatient())
+        late.join()
+    assert found == [VERSION]
+
+
+def test_a_limit_that_is_over_stays_over():
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0) as timer:
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    Deadline(timer, 60).begin()
+
+    asyncio.run(main())
 
 
 def _pass_on(source, target):
