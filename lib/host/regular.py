@@ -10,10 +10,15 @@ import stat
 def read(path: str, *, max_bytes: int = -1) -> bytes:
     """The content, or its first `max_bytes`. Raises OSError, also for a pipe, a socket or a device."""
     # a look before: opening a device may do something, and a writer may wait for a reader of its pipe
-    _check(os.stat(path), path)
+    check(path)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
         _check(os.fstat(file.fileno()), path)
         return file.read(max_bytes)
+
+
+def check(path: str) -> None:
+    """Raises OSError for what `read` would not read."""
+    _check(os.stat(path), path)
 
 
 def _check(found: os.stat_result, path: str) -> None:

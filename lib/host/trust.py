@@ -8,11 +8,15 @@ import os
 import pwd
 import shlex
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from ganeti.paths import Paths
 
 _MOST_LINKS = 40
+#: linux/posix_acl_xattr.h: a version, then tag, rights and id of each entry
+_ACL_HEAD, _ACL_ENTRY = 4, struct.Struct("<HHI")
+_USER, _GROUP_OBJ, _GROUP = 0x02, 0x04, 0x08
 #: user_namespaces(7): owner of what belongs to nobody of the namespace, such as the host's /usr
 _OVERFLOW_UID = 65534
 
@@ -50,9 +54,15 @@ class Judge:
         if mode & stat.S_IWOTH:
             mend = "move it to a directory of root's" if is_sticky else f"type: chmod o-w {quoted}"
             return f"{shown} can be written by everybody; {mend}"
-        if mode & stat.S_IWGRP and (who := self._strangers(found.st_gid)):
+        # with an access control list these bits are its mask, acl(5): without them it lets nobody write
+        if mode & stat.S_IWGRP and (who := self._writers(path, found.st_gid)):
             return f"{shown} can be written by {who}; type: chmod g-w {quoted}"
         return ""
+
+    def _writers(self, path: str, own_group: int) -> str:
+        users, groups = _granted(path, own_group)
+        names = [account_name(uid) for uid in users if uid not in self._owners]
+        return " and ".join([*names, *filter(None, map(self._strangers, groups))])
 
 
 def why_not_trusted(path: str, where: Paths) -> str:
@@ -104,6 +114,25 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
         target = os.readlink(there)
         here = "/" if target.startswith("/") else here
         rest += target.split("/")[::-1]
+
+
+def _granted(path: str, own_group: int) -> tuple[list[int], list[int]]:
+    """User and group ids that may write beside the owner, where the group's bit for that is set. Raises OSError."""
+    try:
+        listed = os.getxattr(path, "system.posix_acl_access")
+    except OSError as err:
+        if err.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return [], [own_group]
+        raise
+    may_write = [
+        (tag, own_group if tag == _GROUP_OBJ else number)
+        for tag, rights, number in _ACL_ENTRY.iter_unpack(listed[_ACL_HEAD:])
+        if rights & os.W_OK
+    ]
+    return (
+        [number for tag, number in may_write if tag == _USER],
+        [number for tag, number in may_write if tag in (_GROUP, _GROUP_OBJ)],
+    )
 
 
 def _owners(*, is_virtual: bool) -> frozenset[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 
 from ganeti import errors
+from ganeti.host import regular
 from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor.kvm.helper import Image
 from ganeti.paths import Paths
@@ -28,6 +30,8 @@ def find(path: str, where: Paths) -> Image:
         _check_trusted(path, where)
         if os.path.isdir(path):
             return _directory(path, where)
+        if not stat.S_ISBLK(os.stat(path).st_mode):
+            regular.check(path)
         with open(path, "rb") as file:
             head = file.read(_FEATURES_AT + _FEATURES.size)
     except OSError as err:
@@ -51,9 +55,8 @@ def find(path: str, where: Paths) -> Image:
 def _directory(path: str, where: Paths) -> Image:
     for name in ("vmlinuz", "initrd"):
         _check_trusted(f"{path}/{name}", where)
-        with open(f"{path}/{name}", "rb") as file:
-            if not file.read(1):
-                raise errors.NodeFailure(f"the file {name} of the install image {path} is empty")
+        if not regular.read(f"{path}/{name}", max_bytes=1):
+            raise errors.NodeFailure(f"the file {name} of the install image {path} is empty")
     return Image(kernel=f"{path}/vmlinuz", initrd=f"{path}/initrd")
 
 

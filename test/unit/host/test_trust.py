@@ -1,6 +1,8 @@
 """Who could have changed what root is to run."""
 
+import errno
 import os
+import struct
 
 import pytest
 
@@ -9,6 +11,7 @@ from ganeti.host.trust import Judge
 from ganeti.paths import Paths
 
 ME = frozenset({0, os.geteuid()})
+NOBODY = 0xFFFFFFFF
 VIRTUAL, REAL = Paths("/nowhere", "node1"), Paths()
 
 
@@ -42,6 +45,32 @@ def test_a_group_that_has_members_may_not_write(script):
     assert Judge(VIRTUAL, strangers=lambda gid: "").problem(str(script)) == ""
     said = Judge(VIRTUAL, strangers=strangers).problem(str(script))
     assert said == f"{script} (mode 0775) can be written by group games (eve); type: chmod g-w {script}"
+
+
+def test_an_access_control_list_is_read(script):
+    def grant(rights_of_group, *more):
+        entries = [(1, 7, NOBODY), *more, (4, rights_of_group, NOBODY), (0x10, 7, NOBODY), (0x20, 5, NOBODY)]
+        raw = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in sorted(entries))
+        try:
+            os.setxattr(script, "system.posix_acl_access", raw)
+        except OSError as err:
+            if err.errno != errno.EOPNOTSUPP:
+                raise
+            pytest.skip(f"no access control lists here: {err.strerror}")
+
+    def told(**given):
+        return Judge(VIRTUAL, **given).problem(str(script))
+
+    # the mask lets write, the owning group and eve may read only
+    grant(5, (2, 5, 4242))
+    assert script.stat().st_mode & 0o777 == 0o775
+    assert told(strangers=strangers) == ""
+    grant(5, (2, 7, 4242))
+    assert told(strangers=strangers).endswith(f"can be written by user 4242; type: chmod g-w {script}")
+    script.chmod(0o755)
+    assert told(strangers=strangers) == ""
+    grant(5, (8, 7, 4243))
+    assert "can be written by group games (eve)" in told(strangers=lambda gid: strangers(gid) if gid == 4243 else "")
 
 
 def test_what_is_another_accounts_is_told(script):

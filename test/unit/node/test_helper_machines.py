@@ -284,6 +284,14 @@ def test_an_image_that_everybody_can_change_is_not_booted(tmp_path, name):
         helper_image.find(str(tmp_path), WHERE)
 
 
+@pytest.mark.parametrize("name", ["image", "vmlinuz"])
+def test_a_pipe_is_no_image_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "initrd").write_text("x")
+    with pytest.raises(errors.NodeFailure, match=f"{name}: it is a pipe, not a regular file"):
+        helper_image.find(str(tmp_path / name if name == "image" else tmp_path), WHERE)
+
+
 # How one is made
 
 

@@ -33,8 +33,12 @@ def test_hooks_and_allocators_that_root_does_not_run(tmp_path):
         os.makedirs(os.path.dirname(local))
         with open(local, "w", encoding="ascii"):
             os.chmod(local, 0o757)
+    os.rename(where.local(f"{paths.HOOKS_DIR.path}/node-add-pre.d"), tmp_path / "shared")
+    os.symlink(tmp_path / "shared", where.local(f"{paths.HOOKS_DIR.path}/node-add-pre.d"))
+    (tmp_path / "shared/README").touch()
+    (tmp_path / "shared/README").chmod(0o666)
     found = verify_host.distrusted(("mine", "none", "../x"), where)
-    assert [why.split()[0] for why in found] == [where.local(path) for path in programs]
+    assert [why.split()[0] for why in found] == [f"{tmp_path}/shared/10-x", where.local(programs[1])]
 
 
 def test_storage_paths_that_are_not_used(tmp_path):
