@@ -110,7 +110,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, GroupFacts]):
             verify_nodes.check_takeover(config, facts.group, answers, found)
             is_well = told() and is_well
         env.report("* Other Notes")
-        for note in verify_nodes.notes(config, facts.group):
+        for note in verify_nodes.notes(config, facts.group, answers):
             env.report(note)
         return is_well
 

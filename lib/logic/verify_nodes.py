@@ -54,6 +54,12 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return {guest.uuid: guest.name for guest in reply.guests if guest.state is not GuestState.SHUTDOWN}
 
+    def paused(self, node: Uuid) -> tuple[str, ...]:
+        """Uuids of guests that stand still there."""
+        reply = self.guests.get(node)
+        guests = reply.guests if isinstance(reply, GuestsReply) else ()
+        return tuple(guest.uuid for guest in guests if guest.state is GuestState.PAUSED)
+
     def volumes(self, node: Uuid) -> frozenset[str] | None:
         reply = self.verify.get(node)
         return frozenset(reply.volumes) if isinstance(reply, VerifyReply) else None
@@ -156,9 +162,14 @@ def check_instances(config: Config, group: Uuid, answers: Answers, found: Findin
     for asked in answers.guests:
         for running in answers.running(asked) or {}:
             places.setdefault(running, []).append(asked)
+    paused = {(node, uuid) for node in answers.guests for uuid in answers.paused(node)}
     for node in _members(config, group):
         for uuid in sorted(config.primaries.get(node.uuid, ())):
-            _instance(config, config.instances[uuid], places.get(uuid, []), answers, found)
+            instance = config.instances[uuid]
+            _instance(config, instance, places.get(uuid, []), answers, found)
+            stands_still = instance.admin_state is AdminState.UP and (node.uuid, uuid) in paused
+            text = f"it stands still on its node {node.name}: it was paused, or a disk of it is full"
+            found.check(not stands_still, "EINSTANCEDOWN", instance.name, text, is_warning=True)
             yield
 
 
@@ -307,7 +318,18 @@ def check_takeover(config: Config, group: Uuid, answers: Answers, found: Finding
             found.check(memory <= free, "ENODEN1", node.name, text)
 
 
-def notes(config: Config, group: Uuid) -> list[str]:
+def _emulating(answers: Answers, members: Iterable[Node]) -> list[str]:
+    """Names of nodes whose KVM guests are emulated, and many times slower."""
+    found = []
+    for node in members:
+        info = answers.info.get(node.uuid)
+        kvm = info.hypervisors.get("kvm") if isinstance(info, NodeInfoReply) else None
+        if kvm is not None and kvm.version.endswith("(tcg)"):
+            found.append(node.name)
+    return found
+
+
+def notes(config: Config, group: Uuid, answers: Answers) -> list[str]:
     """What is no fault but should be known."""
     members = _members(config, group)
     instances = [config.instances[uuid] for node in members for uuid in config.primaries.get(node.uuid, ())]
@@ -315,10 +337,13 @@ def notes(config: Config, group: Uuid) -> list[str]:
     unbalanced = sum(not guests.beparams(config, instance)["auto_balance"] for instance in instances)
     offline = sum(node.offline for node in members)
     drained = sum(node.drained for node in members)
+    slow = _emulating(answers, members)
+    emulated = "node(s) without working hardware virtualisation, whose KVM guests are emulated"
     counted = (
         (single, "instance(s) without a second copy of their disks"),
         (unbalanced, "instance(s) that are not balanced automatically"),
         (offline, "offline node(s)"),
         (drained, "drained node(s)"),
+        (len(slow), f"{emulated} ({', '.join(slow)})"),
     )
     return [f"  - NOTICE: {count} {what} found." for count, what in counted if count]

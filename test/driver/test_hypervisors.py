@@ -634,6 +634,32 @@ def test_a_guest_that_comes_back_from_its_own_reboot_during_a_start_is_left_alon
     assert not any(call[1] == "destroy" for call in xen.runner.calls)
 
 
+@pytest.mark.parametrize(
+    ("defaults", "is_wrong"),
+    [
+        ("XENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=true\n", True),
+        ('XENDOMAINS_SAVE="/var/lib/xen/save" # where\nXENDOMAINS_RESTORE="true"\n', True),
+        ("XENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=false\n", False),
+        ('XENDOMAINS_SAVE=""\nXENDOMAINS_RESTORE=true\n', False),
+        ("#XENDOMAINS_SAVE=/x\n#XENDOMAINS_RESTORE=true\n", False),
+        ("", False),
+    ],
+)
+def test_a_service_that_restores_guests_at_boot_is_told(xen, defaults, is_wrong):
+    """The guests may run elsewhere since."""
+
+    def put(path, text=""):
+        file = Path(xen.paths.local(path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    put("/etc/default/xendomains", defaults)
+    put("/run/systemd/system")
+    assert xen.hypervisor.verify() == ""
+    put("/etc/systemd/system/multi-user.target.wants/xendomains.service")
+    assert ("xendomains restores guests" in xen.hypervisor.verify()) is is_wrong
+
+
 @pytest.mark.parametrize("half", ["web1--migratedaway", "web1--incoming"])
 def test_a_half_of_a_migration_is_never_started_beside_and_goes_with_its_guest(xen, half):
     xen.start()

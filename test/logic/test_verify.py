@@ -22,8 +22,8 @@ from logic.plan_env import (
     up,
 )
 
-from ganeti.calls.instance import GuestsReply, InstanceList
-from ganeti.calls.node import NodeVerify, NodeVersion, VerifyReply
+from ganeti.calls.instance import GuestsReply, GuestState, InstanceList
+from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply, NodeVerify, NodeVersion, VerifyReply
 from ganeti.logic.base import StateHolder
 from ganeti.logic.cluster_verify import check_holders
 from ganeti.logic.findings import CODES, Finding, Findings, line
@@ -307,6 +307,34 @@ def test_instance_on_the_wrong_node_runs_nowhere_right():
     )
     assert execute(CODED, env) is False
     assert [text.split(":")[1] for text in lines(env)] == ["EINSTANCEDOWN", "EINSTANCEWRONGNODE"]
+
+
+def test_instance_that_stands_still_is_a_warning():
+    """Its status is running, but its user sees nothing of it."""
+    instance = up(make_instance())
+    env = env_of(instance)
+    paused = msgspec.structs.replace(guest_of(instance), state=GuestState.PAUSED)
+    env.rpc.answers[InstanceList] = lambda node, call: GuestsReply(guests=(paused,) if node == node_uuid(1) else ())
+    assert execute(CODED, env) is True
+    assert [text for text in lines(env) if "EINSTANCEDOWN" in text] == [
+        "  - WARNING:EINSTANCEDOWN:instance:web1.example.com:it stands still on its node node1.example.com: it was"
+        " paused, or a disk of it is full"
+    ]
+
+
+def test_nodes_that_emulate_their_guests_are_told():
+    env = env_of(up(make_instance()))
+    slow = HypervisorInfo(memory_total=8192, memory_free=4096, version="7.2.22 (tcg)")
+    fast = HypervisorInfo(memory_total=8192, memory_free=4096, version="7.2.22 (kvm)")
+    env.rpc.answers[NodeInfo] = lambda node, call: NodeInfoReply(
+        boot_id="b", hypervisors={"kvm": slow if node == node_uuid(2) else fast}, storage={}
+    )
+    execute(OP, env)
+    (told,) = [text for text in env.log if "emulated" in text]
+    assert told == (
+        "  - NOTICE: 1 node(s) without working hardware virtualisation, whose KVM guests are emulated"
+        " (node2.example.com) found."
+    )
 
 
 def test_guest_of_no_instance_is_an_error():

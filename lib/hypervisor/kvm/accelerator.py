@@ -37,6 +37,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     modified: float
     works: bool
     reason: str = ""
+    has_device: bool = True
 
 
 def choose(flag: str, binary: str, directory: str, runner: Runner) -> str:
@@ -62,33 +63,43 @@ def known(directory: str) -> Probed | None:
     return found if found.boot_id == linux.boot_id() else None
 
 
-def probe(binary: str, directory: str, runner: Runner) -> Probed:
-    """Ask once per boot and emulator; the result lies in `directory`. Raises HypervisorError without an emulator."""
+def probe(binary: str, directory: str, runner: Runner, *, device: str = DEVICE) -> Probed:
+    """Ask once per boot and emulator, and when the device appears; the result lies in `directory`.
+
+    Raises HypervisorError without an emulator.
+    """
     try:
         modified = os.stat(binary).st_mtime
     except OSError as err:
         raise errors.HypervisorError(f"the emulator {binary} cannot be found: {err.strerror}") from err
     with files.locked(f"{directory}/accelerator.lock", mode=0o600):
-        found = known(directory)
-        if found is not None and (found.binary, found.modified) == (binary, modified):
+        found, has_device = known(directory), os.access(device, os.R_OK | os.W_OK)
+        if found is not None and (found.binary, found.modified, found.has_device) == (binary, modified, has_device):
             return found
-        reason = _try(binary, directory, runner)
+        reason = _try(binary, directory, runner) if has_device else _why_not(device)
         log.log(
             logging.WARNING if reason else logging.INFO,
             "hardware virtualisation %s",
             f"is not used, guests are emulated: {reason}" if reason else "works",
         )
-        probed = Probed(boot_id=linux.boot_id(), binary=binary, modified=modified, works=not reason, reason=reason)
+        probed = Probed(
+            boot_id=linux.boot_id(),
+            binary=binary,
+            modified=modified,
+            works=not reason,
+            reason=reason,
+            has_device=has_device,
+        )
         files.write_atomic(f"{directory}/accelerator", codec.encode(probed), mode=0o600, durable=False)
         return probed
 
 
+def _why_not(device: str) -> str:
+    return f"{device} may not be used by this account" if os.path.exists(device) else f"{device} does not exist"
+
+
 def _try(binary: str, directory: str, runner: Runner) -> str:
     """Why it does not work, or nothing."""
-    if not os.path.exists(DEVICE):
-        return f"{DEVICE} does not exist"
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
-        return f"{DEVICE} may not be used by this account"
     sector = f"{directory}/probe.img"
     files.write_atomic(sector, _SECTOR, mode=0o600, durable=False)
     try:

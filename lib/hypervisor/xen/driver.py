@@ -15,7 +15,7 @@ from ganeti.host.run import Runner
 from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import devices, linux, parameters, traces
 from ganeti.hypervisor.declare import OnNode
-from ganeti.hypervisor.xen import config, parse, toolstack
+from ganeti.hypervisor.xen import autostart, config, parse, toolstack
 from ganeti.hypervisor.xen.migration import XenMigration
 from ganeti.hypervisor.xen.parse import Domain
 from ganeti.hypervisor.xen.record import Record, Records
@@ -304,7 +304,7 @@ class XenHypervisor:
             return f"Xen does not answer: {err}"
         if self._name == _HVM and "hvm-" not in found.get("xen_caps", ""):
             return "this node's processors cannot run fully virtual guests (no hvm in xen_caps of xl info)"
-        return ""
+        return autostart.problem(self._paths)
 
     def leftovers(self) -> tuple[str, ...]:
         names = {domain.name for domain in self._xl.domains()} if self._records.names() else set()

@@ -46,6 +46,16 @@ def test_another_emulator_is_asked_anew(tmp_path):
 
 
 @needs_device
+def test_a_device_that_appears_later_is_asked_then(tmp_path):
+    """Guests may be started at boot before the kernel's module is there."""
+    device, tools = tmp_path / "kvm", Script((PROBE, Answer(status=33)))
+    assert not accelerator.probe("/bin/sh", str(tmp_path), tools, device=str(device)).works
+    device.touch()
+    for _ in range(2):
+        assert accelerator.probe("/bin/sh", str(tmp_path), tools, device=str(device)).works
+    tools.assert_finished()
+
+
 def test_a_guest_on_a_busy_node_has_time_but_one_that_hangs_burns_no_more_of_it():
     """A node's guests may all be started at once; one that was slow to prove itself made all of them emulated."""
     shell, flag, script, *command = commands.bounded(("qemu", "-x"), accelerator.PROBE_CPU_S)
