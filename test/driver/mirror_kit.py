@@ -1,7 +1,7 @@
 """A mirror between two nodes, as the shared suite handles it: virtual ones, or real DRBD of the testbed."""
 
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from driver import blocks, far, testbed
@@ -89,19 +89,19 @@ class RealHalf(Half):
         return f"/dev/drbd{disk.link.minor}"
 
     def end(self):
-        for minor in range(FIRST_MINOR, FIRST_MINOR + 3):
-            # not there: fine, and drbdsetup's own business how it says so
-            subprocess.run(("drbdsetup", "secondary", str(minor)), check=False, capture_output=True)
-            subprocess.run(("drbdsetup", "down", f"resource{minor}"), check=False, capture_output=True)
-        left = [line for line in tool("cat", "/proc/drbd").splitlines() if is_of_suite(line)]
-        assert not left, left
+        for minor in minors_of_suite():
+            tool("drbdsetup", "secondary", str(minor))
+            tool("drbdsetup", "down", f"resource{minor}")
+        assert minors_of_suite() == []
         remove_logical_volumes()
 
 
-def is_of_suite(line):
-    """Of /proc/drbd: a minor of ours that is still something."""
-    number, _, rest = line.strip().partition(":")
-    return number.isdigit() and int(number) >= FIRST_MINOR and "cs:Unconfigured" not in rest
+def minors_of_suite():
+    """Those of ours that are still something, as the kernel says."""
+    with open("/proc/drbd", encoding="ascii") as file:
+        rows = [line.strip().partition(":") for line in file]
+    found = [int(number) for number, _, rest in rows if number.isdigit() and "cs:Unconfigured" not in rest]
+    return [number for number in found if number >= FIRST_MINOR]
 
 
 class Pair:
@@ -133,14 +133,20 @@ class Pair:
         """The disk at the third place, to be connected to the first."""
         return self.end(2, peer=0)
 
-    def assemble(self):
+    def both(self, action):
+        """Called with each of the two places."""
         for place in (0, 1):
-            self.mirrors[place].assemble(self.end(place), OWNER)
+            action(place)
+
+    def assemble(self):
+        self.both(lambda place: self.mirrors[place].assemble(self.end(place), OWNER))
+
+    def make_halves(self):
+        self.both(lambda place: self.mirrors[place].create(self.end(place), OWNER))
 
     def create(self):
         """In sync, primary at the first."""
-        for place in (0, 1):
-            self.mirrors[place].create(self.end(place), OWNER)
+        self.make_halves()
         self.assemble()
         self.mirrors[0].promote(self.end(0), OWNER, force=True)
         self.settle()
@@ -167,8 +173,7 @@ class Pair:
         return self.read(place, len(data)) == data
 
     def close(self):
-        for half in self.halves:
-            half.end()
+        self.both(lambda place: self.halves[place].end())
 
 
 class VirtualPair(Pair):
@@ -206,9 +211,10 @@ class RealPair(Pair):
             assert time.monotonic() < limit, [self.status(place) for place in (0, 1)]
             time.sleep(0.2)
 
-    def close(self):
-        for half in self.halves[:2]:
-            half.end()
+    def both(self, action):
+        # emulated nodes are slow, and wait for each other all the same
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(action, (0, 1)))
 
 
 KINDS = ["virtual", *testbed.only_there("drbd")]

@@ -19,8 +19,8 @@ def pair(request, tmp_path):
 
 
 def test_a_new_mirror_is_filled_from_its_primary_whatever_the_other_half_had(pair):
+    pair.make_halves()
     for place, content in ((0, b"right"), (1, b"wrong")):
-        pair.mirrors[place].create(pair.end(place), OWNER)
         pair.halves[place].put(pair.disk.children[0], content)
     pair.create()
     assert (pair.status(0).role, pair.status(0).connection) == ("Primary", "Connected")
@@ -36,8 +36,7 @@ def test_what_the_primary_writes_is_in_both_halves(pair):
 
 
 def test_a_half_that_was_never_filled_cannot_become_primary(pair):
-    for place in (0, 1):
-        pair.mirrors[place].create(pair.end(place), OWNER)
+    pair.make_halves()
     pair.assemble()
     for place in (0, 1):
         with pytest.raises(errors.StorageError, match="Need access to UpToDate data"):

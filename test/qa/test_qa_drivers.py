@@ -68,6 +68,8 @@ def sweep(bed, node):
 @pytest.fixture(scope="module")
 def suite(bed):
     """The environment in which it is played; what it leaves is removed, however it ends."""
+    if not bed.has_xen:
+        pytest.skip("the nodes do not run Xen")
     for node in (HERE, THERE):
         assert bed.domains(node) == [], f"guests run on node{node}: their memory is needed"
         prepare_disks(bed, node)
@@ -108,7 +110,7 @@ def results(text):
 def test_a_shared_suite_passes_on_real_tools(bed, suite, name):
     wanted = expected(name)
     for variant in SUITES[name]:
-        assert sum(f"[{variant}" in test for test in wanted) >= 10, f"the suite has hardly any test of {variant}"
+        assert sum(f"[{variant}" in test for test in wanted) >= 5, f"the suite has hardly any test of {variant}"
     environment = " ".join(f"{key}={shlex.quote(value)}" for key, value in suite.items())
     python = "/usr/lib/ganeti/env/bin/python -m pytest"
     options = "-p no:cacheprovider -p pytest_timeout --timeout=900 -m testbed -v --durations=10 --junitxml=result.xml"
