@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -686,6 +687,52 @@ def test_a_xen_guest_that_switched_itself_off_stays_until_it_is_cleaned_up_where
     xen.hypervisor.clean_up("web1", UUID)
     assert xen.clock.monotonic() - begun < 10
     assert (xen.hypervisor.list(), xen.hypervisor.leftovers()) == ((), ())
+
+
+@pytest.fixture(params=["web1", "web1--incoming"])
+def rebooting(xen, request):
+    """Its old domain is gone, and a process of xl that has its log open will make the new one."""
+    xen.start()
+    log = Path(xen.paths.local(f"/var/log/xen/xl-{request.param}.log"))
+    log.parent.mkdir(parents=True)
+    program = Path(xen.root) / "xl"
+    shutil.copy("/bin/sleep", program)
+    with log.open("w") as output, subprocess.Popen([program, "60"], stdout=output) as process:
+        os.utime(log, times=(xen.clock.time(), xen.clock.time()))
+        xen.runner.reboots_before_create("web1")
+        yield log, process
+        process.kill()
+
+
+def test_a_guest_that_reboots_by_itself_runs_though_it_has_no_domain(xen, rebooting):
+    _, process = rebooting
+    (listed,) = xen.hypervisor.list()
+    assert listed == xen.hypervisor.info("web1", UUID)
+    assert xen.hypervisor.leftovers() == ()
+    assert (listed.state, listed.uuid, listed.memory) == (GuestState.RUNNING, UUID, 32)
+    assert xen.hypervisor.info("web1", UUID.replace("1", "2")) is None
+    xen.start()
+    assert sum(call[1] == "create" for call in xen.runner.calls) == 1
+    with pytest.raises(errors.HypervisorError, match="is running"):
+        xen.hypervisor.clean_up("web1", UUID)
+    process.kill()
+    process.wait()
+    assert xen.hypervisor.list() == ()
+
+
+def test_a_guest_that_reboots_does_not_come_back_once_it_was_ended(xen, rebooting):
+    _, process = rebooting
+    xen.hypervisor.stop("web1", UUID, force=True)
+    assert process.wait(timeout=60) < 0
+    xen.hypervisor.clean_up("web1", UUID)
+    assert (xen.hypervisor.info("web1", UUID), xen.hypervisor.leftovers()) == (None, ())
+
+
+def test_a_process_of_xl_that_has_said_nothing_for_long_brings_nobody_back(xen, rebooting):
+    log, _ = rebooting
+    os.utime(log, times=(xen.clock.time() - 900, xen.clock.time() - 900))
+    assert xen.hypervisor.info("web1", UUID) is None
+    xen.hypervisor.clean_up("web1", UUID)
 
 
 @pytest.mark.parametrize(("status", "why"), [(None, "no end within 300 s"), (-9, "signal 9")])

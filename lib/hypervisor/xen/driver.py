@@ -15,7 +15,7 @@ from ganeti.host.run import Runner
 from ganeti.host.trust import why_not_trusted
 from ganeti.hypervisor import devices, linux, parameters, traces
 from ganeti.hypervisor.declare import OnNode
-from ganeti.hypervisor.xen import autostart, config, parse, toolstack
+from ganeti.hypervisor.xen import autostart, config, keeper, parse, toolstack
 from ganeti.hypervisor.xen.migration import XenMigration
 from ganeti.hypervisor.xen.parse import Domain
 from ganeti.hypervisor.xen.record import Record, Records
@@ -87,6 +87,8 @@ class XenHypervisor:
                         self._note_again(spec, disk_paths)
                     return
                 self._end(name)
+            elif self._is_rebooting(self._records.read(name), spec.instance.uuid):
+                return
             problem = self.validate(spec.hvparams)
             if problem:
                 raise errors.HypervisorError(f"instance {name} cannot be started: {problem}")
@@ -136,6 +138,9 @@ class XenHypervisor:
     def stop(self, name: str, uuid: str, *, force: bool) -> None:
         with self._records.locked(name):
             found = self._find(name, uuid)
+            if found is None and force and self._is_rebooting(self._records.read(name), uuid):
+                keeper.end(self._paths, name)
+                found = self._find(name, uuid)
             if found is None:
                 return
             if force:
@@ -184,11 +189,11 @@ class XenHypervisor:
     def clean_up(self, name: str, uuid: str) -> None:
         with self._records.locked(name):
             found = self._find(name, uuid)
-            if found is not None:
-                if parse.state(found) is not GuestState.SHUTDOWN:
-                    raise errors.HypervisorError(f"instance {name} is running, so its files stay", hint="stop it first")
-                if not self._xl.await_end(name, _FADE_S):
-                    self._end(name)
+            is_rebooting = found is None and self._is_rebooting(self._records.read(name), uuid)
+            if is_rebooting or (found is not None and parse.state(found) is not GuestState.SHUTDOWN):
+                raise errors.HypervisorError(f"instance {name} is running, so its files stay", hint="stop it first")
+            if found is not None and not self._xl.await_end(name, _FADE_S):
+                self._end(name)
             record = self._records.read(name)
             if record is not None and uuid in ("", record.spec.instance.uuid) and self._is_mine(record):
                 self._migration.end_halves(name, record.spec.instance.uuid)
@@ -198,17 +203,33 @@ class XenHypervisor:
 
     def list(self) -> tuple[Guest, ...]:
         records = {name: record for name in self._records.names() if (record := self._records.read(name)) is not None}
-        return tuple(
+        found = [
             self._report(domain, records[domain.name])
             for domain in (self._xl.domains() if records else ())
             if domain.name in records
             and domain.uuid == records[domain.name].spec.instance.uuid
             and self._is_mine(records[domain.name])
-        )
+        ]
+        listed = {guest.name for guest in found}
+        found += [
+            _between(record)
+            for name, record in records.items()
+            if name not in listed and self._is_mine(record) and self._is_rebooting(record, "")
+        ]
+        return tuple(found)
 
     def info(self, name: str, uuid: str) -> Guest | None:
-        found = self._find(name, uuid)
-        return None if found is None else self._report(found, self._records.read(name))
+        found, record = self._find(name, uuid), self._records.read(name)
+        if found is None:
+            is_rebooting = record is not None and self._is_mine(record) and self._is_rebooting(record, uuid)
+            return _between(record) if record is not None and is_rebooting else None
+        return self._report(found, record)
+
+    def _is_rebooting(self, record: Record | None, uuid: str) -> bool:
+        """Of a guest without a domain: it has ended the old one itself, and xl makes the new one."""
+        if record is None or record.incoming or record.outgoing or uuid not in ("", record.spec.instance.uuid):
+            return False
+        return keeper.brings_back(self._paths, record.name, self._clock.time())
 
     def _find(self, name: str, uuid: str) -> Domain | None:
         """The domain of this instance; another one's of the same name is not the one that was asked for.
@@ -315,6 +336,19 @@ class XenHypervisor:
                 continue
             if record.incoming:
                 found.append(f"half of a migration of {name}")
-            elif not names & {name, name + parse.AWAY}:
+            elif not names & {name, name + parse.AWAY} and not self._is_rebooting(record, ""):
                 found.append(f"record of {name}, which does not run")
         return tuple(found)
+
+
+def _between(record: Record) -> Guest:
+    """A guest that reboots, while it has no domain."""
+    instance, spec = record.spec.instance, record.spec
+    return Guest(
+        name=instance.name,
+        uuid=instance.uuid,
+        hypervisor=instance.hypervisor,
+        state=GuestState.RUNNING,
+        memory=config.memory(spec),
+        vcpus=int(spec.beparams["vcpus"]),
+    )
