@@ -20,6 +20,7 @@ from __future__ import annotations
 import msgspec
 
 from ganeti.calls.base import Call, ChangingCall, Reserve, Time, call
+from ganeti.model.generations import Generation
 from ganeti.model.objects import Disk
 from ganeti.model.types import Uuid
 
@@ -96,16 +97,6 @@ class MirrorState(Call[tuple[MirrorStatus, ...]], frozen=True, tag="mirror_state
     owner: Uuid
 
 
-class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """Which data a half has, as its metadata say, up or down. Ids are DRBD's; empty: none."""
-
-    current: str = ""  # empty: it never had any data
-    base: str = ""  # what its peer had when this half went on alone; empty: it has not
-    history: tuple[str, ...] = ()  # what it had before, newest first
-    is_consistent: bool = False  # false: it was being filled, or never was
-    is_outdated: bool = False  # complete, and its peer went on without it
-
-
 class Half(msgspec.Struct, frozen=True, kw_only=True):
     generation: Generation | None = None
     problem: str = ""  # why that is not known
@@ -114,6 +105,23 @@ class Half(msgspec.Struct, frozen=True, kw_only=True):
 @call(reply=tuple[Half, ...], reserve=Reserve.STORAGE)
 class MirrorGenerations(Call[tuple[Half, ...]], frozen=True, tag="mirror_generations"):
     """Which data this node's halves have, in the order of the disks, all of them mirrors."""
+
+    disks: tuple[Disk, ...]
+    owner: Uuid
+
+
+@call(reply=None, reserve=Reserve.STORAGE)
+class MirrorCatchUp(Call[None], frozen=True, tag="mirror_catch_up"):
+    """Fails unless this node's halves have all that the other ones have, which told `others`."""
+
+    disks: tuple[Disk, ...]
+    owner: Uuid
+    others: tuple[Half, ...] = ()
+
+
+@call(reply=None, reserve=Reserve.STORAGE)
+class MirrorWhole(Call[None], frozen=True, tag="mirror_whole"):
+    """Fails unless each mirror has two good halves that are connected. Other disks are passed over."""
 
     disks: tuple[Disk, ...]
     owner: Uuid

@@ -6,27 +6,19 @@ old and leads without the other makes a second history, and one of the two is lo
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import Generation, Half, MirrorGenerations
+from ganeti.calls.mirror import Half, MirrorCatchUp, MirrorGenerations
 from ganeti.logic import mirrors
 from ganeti.logic.base import Env
+from ganeti.logic.steps import Ask, Step
 from ganeti.model.disks import is_mirror
+from ganeti.model.generations import Age, compare
 from ganeti.model.objects import DetachedDisk, Disk, Instance, Node
 from ganeti.model.types import Uuid
-
-
-class Age(enum.Enum):
-    """Of a half, compared with the other one."""
-
-    SAME = "same"
-    NEWER = "newer"
-    OLDER = "older"
-    APART = "apart"  # each has what the other lacks, or they were never one
 
 
 class Doubts(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,21 +27,6 @@ class Doubts(msgspec.Struct, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()  # data would be lost, or are not there
     unknown: tuple[str, ...] = ()  # nobody can tell
     outdated: tuple[Disk, ...] = ()  # told by its peer that it went on alone; the peer cannot be asked
-
-
-def compare(own: Generation, other: Generation) -> Age:
-    """DRBD's own rules (drbd_uuid_compare of 8.4), but for the role in which they were left."""
-    if own.is_consistent != other.is_consistent:
-        return Age.NEWER if own.is_consistent else Age.OLDER
-    if own.current == other.current:
-        return Age.SAME
-    if not own.current or not other.current:
-        return Age.NEWER if own.current else Age.OLDER
-    if other.current in (own.base, *own.history):
-        return Age.NEWER
-    if own.current in (other.base, *other.history):
-        return Age.OLDER
-    return Age.APART
 
 
 def judge(
@@ -107,14 +84,14 @@ def mend(instance: Instance) -> str:
     return f"gnt-instance activate-disks --wait-for-sync {instance.name} makes both halves the same"
 
 
-async def check_takes_over(env: Env, instance: Instance, lead: Node, other: Node, *, ignore: bool) -> tuple[Disk, ...]:
-    """`lead` shall be the primary node instead of `other`. Returns the disks that open there by force only.
+async def check_takes_over(env: Env, instance: Instance, lead: Node, other: Node, *, ignore: bool) -> Doubts:
+    """`lead` shall be the primary node instead of `other`. Returns what is ignored.
 
     Data that can still be reached are never left behind, with `ignore` neither: nothing forces anybody to.
     Raises PrereqError.
     """
     if not mirrors.of(instance):
-        return ()
+        return Doubts()
     found = await doubts(env, instance, lead, other)
     if found.lost:
         hint = f"bring node {other.name} back: it has the data" if other.offline else mend(instance)
@@ -126,7 +103,28 @@ async def check_takes_over(env: Env, instance: Instance, lead: Node, other: Node
         env.warn(text)
     if other.offline:
         env.warn(not_known(instance, lead, other))
-    return found.outdated
+    return found
+
+
+def still_whole(instance: Instance, lead: Node, other: Node) -> list[Step]:
+    """Once the guest is stopped: `lead` has heard of all that was written on `other`, until the end."""
+    disks = mirrors.of(instance)
+    if not disks:
+        return []
+    name, owner = instance.name, instance.uuid
+    return [
+        Ask(
+            title=f"see which data of {name} {other.name} has",
+            node=other.uuid,
+            call=MirrorGenerations(disks=disks, owner=owner),
+            passes="others",
+        ),
+        Ask(
+            title=f"see that {lead.name} has all data of {name}",
+            node=lead.uuid,
+            call=MirrorCatchUp(disks=disks, owner=owner),
+        ),
+    ]
 
 
 def not_known(instance: Instance, lead: Node, dead: Node) -> str:

@@ -31,7 +31,7 @@ from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
-from ganeti.model.objects import AdminState, Disk, DiskTemplate, Instance, Node, Put
+from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node, Put
 from ganeti.model.types import RequestId, Uuid
 from ganeti.ops.instance import OpInstanceFailover
 
@@ -46,7 +46,7 @@ class FailoverFacts(msgspec.Struct, frozen=True, kw_only=True):
     source: Node
     target: Node
     corrected: Instance | None = None  # clean-up: as it is to be recorded
-    outdated: tuple[Disk, ...] = ()  # whose half on the target opens by force only; the source is dead
+    ignored: freshness.Doubts = freshness.Doubts()  # about the target's halves of its mirrors
 
 
 @implements(OpInstanceFailover)
@@ -103,13 +103,13 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         if instance.disks_active and target.uuid in instance.nodes:
             ignore, is_connected = op.ignore_consistency, not source.offline
             await mirrors.check_good(env, instance, target.uuid, ignore=ignore, is_connected=is_connected)
-        outdated: tuple[Disk, ...] = ()
+        ignored = freshness.Doubts()
         if target.uuid in instance.nodes:
-            outdated = await freshness.check_takes_over(env, instance, target, source, ignore=op.ignore_consistency)
+            ignored = await freshness.check_takes_over(env, instance, target, source, ignore=op.ignore_consistency)
         if is_up:
             complete = guests.hvparams(config, instance)
             await checks.hvparams_on_node(env, target.uuid, instance.hypervisor, complete)
-        return FailoverFacts(instance=instance, source=source, target=target, outdated=outdated)
+        return FailoverFacts(instance=instance, source=source, target=target, ignored=ignored)
 
     async def _cleanup(self, env: Env, instance: Instance) -> FailoverFacts:
         if self.op.target_node or self.op.iallocator:
@@ -173,11 +173,14 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             if is_up:
                 steps.append(Record(resolve=resolve_record(instance, stop.call.request)))
             steps.append(stop)
+            if instance.disks_active and not facts.ignored.unknown:
+                steps += freshness.still_whole(instance, target, source)
         debts = (stale.debt(env, instance, source),) if source.offline else ()
         moved = _moved(instance, target)
         config = env.config.apply([Put(moved)])
         # after the commit: before it the source would still be the one that counts, should it come back
-        led = mirrors.lead_outdated(config, env, moved, facts.outdated)
+        outdated = facts.ignored.outdated
+        led = mirrors.lead_outdated(config, env, moved, outdated)
         if is_up:
             commit = Commit(title=title, changes=(), debts=debts)
             return steps + starting.steps(env.config, env, moved, commit=commit, before=led, ignore_secondaries=True)
@@ -188,7 +191,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
             *steps,
             Commit(title=title, changes=(Put(down),), debts=debts),
             *led,
-            *disk_activation.closed(config, env, down, facts.outdated, [target.uuid], on_failure=OnFailure.WARN),
+            *disk_activation.closed(config, env, down, outdated, [target.uuid], on_failure=OnFailure.WARN),
         ]
 
     def _by_pairing(self, facts: FailoverFacts, env: Env) -> list[Step]:
@@ -217,6 +220,7 @@ class InstanceFailover(LogicalUnit[OpInstanceFailover, FailoverFacts]):
         stopped: list[Step] = []
         if not source.offline:
             stopped = [Record(resolve=resolve_record(instance, stop.call.request)), stop]
+            stopped += freshness.still_whole(pairing.after, target, source) if self.op.wait_for_sync else []
         commit = Commit(title=title, changes=(), recoveries=(pairing.record,) if later else ())
         start = starting.steps(pairing.config, env, moved, commit=commit, ignore_secondaries=True)
         turned = new_pairing.turned(env, pairing, target)

@@ -268,6 +268,8 @@ class InstanceMigrate(LogicalUnit[OpInstanceMigrate, MigrateFacts]):
             *mirrors.two_primaries(config, env, instance, ends),
             Effect(title=f"make {target.name} wait for {name}", node=target.uuid, call=prepare, passes="endpoint"),
             Effect(title=f"send {name} from {source.name} to {target.name}", node=source.uuid, call=run),
+            # nothing of it runs now: what the target lacks would be lost
+            *mirrors.whole(instance, source.uuid),
             Commit(title=f"make {target.name} the primary node of {name}", changes=(Put(moved),), recoveries=resolve),
             Effect(
                 title=f"let {name} go on on {target.name}", node=target.uuid, call=moving.finish(env, instance, move)

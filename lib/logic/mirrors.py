@@ -21,6 +21,7 @@ from ganeti.calls.mirror import (
     MirrorStatus,
     MirrorSync,
     MirrorTwoPrimaries,
+    MirrorWhole,
 )
 from ganeti.logic.base import Env
 from ganeti.logic.steps import Ask, Effect, OnFailure, Parallel, Step, Wait
@@ -104,6 +105,14 @@ def lead_outdated(config: Config, env: Env, instance: Instance, disks: Sequence[
         *assemble(config, env, instance, node, disks=disks),
         *on_disks(config, env, instance, disks, node, title=title, make=make),
     ]
+
+
+def whole(instance: Instance, node: Uuid) -> list[Step]:
+    """Both ends have all that was written until now, as that node sees it."""
+    if not of(instance):
+        return []
+    call = MirrorWhole(disks=of(instance), owner=instance.uuid)
+    return [Ask(title=f"see that both nodes have all data of {instance.name}", node=node, call=call)]
 
 
 def demote(config: Config, env: Env, instance: Instance, nodes: Sequence[Uuid], on_failure: OnFailure) -> list[Step]:

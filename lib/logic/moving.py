@@ -6,12 +6,13 @@ on there, and what it left at the source is ended; should the target have lost i
 it, gets it back. A node that does not answer leaves it undecided: the instance is blocked until
 `gnt-instance migrate --cleanup` comes here again. A node that is marked offline counts as dead; such a target, or one
 that remembers nothing of the migration (it was started anew), may have let the guest go on before. Memory of a moment
-before does not fit disks that were written since: the source ends what it has and the guest starts anew there.
+before does not fit disks that were written since: the source ends what it has and the guest starts anew there. Nor does
+it fit mirrors that lack what the guest wrote last: a guest that has arrived whole goes on only where its data are.
 
 ======== ============================ ============================= ==========================================
 primary  source                       target                        what is done
 ======== ============================ ============================= ==========================================
-source   has nothing, or departed     arrived, Xen                  the target is primary, and it goes on there
+source   has nothing, or departed     arrived, Xen, with all data   the target is primary, and it goes on there
 source   .                            answers, or offline           abort there, then go on at the source
 source   runs, or never departed      silent                        go on; the target owes its abort
 source   departed                     silent                        blocked
@@ -46,6 +47,7 @@ from ganeti.calls.migration import (
     MigrationState,
     Side,
 )
+from ganeti.calls.mirror import MirrorCatchUp, MirrorGenerations
 from ganeti.logic import mirrors, stale
 from ganeti.logic.base import RESOLVERS, Env
 from ganeti.model.jobs import Resolve, Undo
@@ -183,9 +185,20 @@ class _Case:
             if (await self.half(self.move.source)).side not in (Side.NONE, Side.DEPARTED):
                 return False
             there = await self.half(self.move.target)
+            if (there.side, there.migration) != (Side.ARRIVED, self.move.migration):
+                return False
+            await self._see_all_data()
         except (_Offline, errors.RpcError):
             return False
-        return (there.side, there.migration) == (Side.ARRIVED, self.move.migration)
+        return True
+
+    async def _see_all_data(self) -> None:
+        """The target's disks have what the guest wrote at the source: mirrors may part while it is sent, and its memory
+        does not fit older disks. Raises RpcError, _Offline."""
+        disks, owner = mirrors.of(self.instance), self.instance.uuid
+        if disks:
+            others = await self.ask(self.move.source, MirrorGenerations(disks=disks, owner=owner))
+            await self.ask(self.move.target, MirrorCatchUp(disks=disks, owner=owner, others=others))
 
     async def back(self) -> Settled:
         if await self._is_whole_at_target():

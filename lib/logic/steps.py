@@ -63,6 +63,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     node: Uuid
     call: Call[Any]  # Any: the reply is not used here
+    passes: str = ""  # field of the next step's call that gets the reply
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):

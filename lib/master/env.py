@@ -323,10 +323,13 @@ class JobEnv:
         elif isinstance(step, Release):
             self.release_locks(*step.levels, keep=step.keep)
         elif isinstance(step, Ask):
+            given, self._passed = self._passed, {}
             try:
-                await self.rpc.one(step.node, step.call)
+                reply = await self.rpc.one(step.node, msgspec.structs.replace(step.call, **given))
             except errors.RpcError as err:
                 raise errors.ExecError(f"cannot {step.title}: {err}") from err
+            if step.passes:
+                self._passed = {step.passes: reply}
         elif isinstance(step, Wait):
             await self._wait(step)
         else:

@@ -7,6 +7,7 @@ from ganeti.calls.mirror import (
     Half,
     MirrorAssemble,
     MirrorAttach,
+    MirrorCatchUp,
     MirrorDemote,
     MirrorDetach,
     MirrorDisconnect,
@@ -21,8 +22,10 @@ from ganeti.calls.mirror import (
     MirrorStatus,
     MirrorSync,
     MirrorTwoPrimaries,
+    MirrorWhole,
     SyncReply,
 )
+from ganeti.model.generations import Age, compare
 from ganeti.model.objects import Disk
 from ganeti.node import verify_host
 from ganeti.node.base import Context, NodeEnv, handles
@@ -62,6 +65,39 @@ def generations(call: MirrorGenerations, env: NodeEnv, context: Context) -> tupl
         except errors.StorageError as err:
             found.append(Half(problem=str(err)))
     return tuple(found)
+
+
+@handles(MirrorCatchUp)
+def catch_up(call: MirrorCatchUp, env: NodeEnv, context: Context) -> None:
+    own = generations(MirrorGenerations(disks=call.disks, owner=call.owner), env, context)
+    if len(own) != len(call.others):
+        raise errors.NodeFailure(f"{len(own)} disks cannot be compared with {len(call.others)}")
+    bad = [f"disk {index} {why}" for index, why in enumerate(map(lacks, own, call.others)) if why]
+    if bad:
+        raise errors.NodeFailure("; ".join(bad))
+
+
+def lacks(own: Half, other: Half) -> str:
+    """Why this half may not have all that the other one has; empty: it has. Pure."""
+    if own.generation is None or other.generation is None:
+        return f"cannot be compared with its other half: {own.problem or other.problem}"
+    if not own.generation.is_consistent:
+        return "is incomplete here"
+    match compare(own.generation, other.generation):
+        case Age.SAME | Age.NEWER:
+            return ""
+        case Age.OLDER:
+            return "was written on the other node without this one"
+        case Age.APART:
+            return "was written on both nodes, each without the other"
+
+
+@handles(MirrorWhole)
+def whole(call: MirrorWhole, env: NodeEnv, context: Context) -> None:
+    found = state(MirrorState(disks=call.disks, owner=call.owner), env, context)
+    bad = [f"disk {index} {one.problem or 'is degraded'}" for index, one in enumerate(found) if one.is_degraded]
+    if bad:
+        raise errors.NodeFailure("; ".join(bad))
 
 
 @handles(MirrorSync)

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from ganeti import errors
 from ganeti.calls.adoption import Candidate, LogicalId
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
+from ganeti.model.generations import Generation
 from ganeti.model.objects import Disk
 from ganeti.model.types import MiB, Uuid
 

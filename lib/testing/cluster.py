@@ -131,6 +131,7 @@ class InProcessRpc:
         self.replies: dict[str, Any] = {}  # call name → what it replies instead; Any: as the call
         self.made: list[tuple[str, str]] = []  # (node name, call name) in order
         self.gates: dict[str, asyncio.Event] = {}  # call name → it waits here first
+        self.at_gates: list[str] = []  # names of calls that came to one
         self.held_replies: dict[str, asyncio.Event] = {}  # call name → it is done, its reply waits here
 
     async def one(self, node: Uuid, call: Call[R], *, progress: Progress | None = None) -> R:
@@ -139,6 +140,7 @@ class InProcessRpc:
         if found is not None and found.offline:
             raise errors.RpcError(name, "offline", "is marked offline")
         if call.call_name in self.gates:
+            self.at_gates.append(call.call_name)
             await self.gates[call.call_name].wait()
         await asyncio.sleep(0)
         if not self.nodes[node].is_up:

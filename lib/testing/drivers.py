@@ -9,10 +9,11 @@ from ganeti.calls.adoption import Candidate, LogicalId
 from ganeti.calls.devices import Running
 from ganeti.calls.instance import Console, Guest, GuestSpec
 from ganeti.calls.migration import Departure, Endpoint, Half, Obstacles, Tuning
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import HypervisorInfo, StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.hypervisor.base import Copying, DiskCopy, Hypervisor, Migration, Watch
+from ganeti.model.generations import Generation
 from ganeti.model.objects import Disk, Params
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage.base import Adoption, Mirror, Storage

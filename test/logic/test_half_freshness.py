@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from logic.test_disk_operations import content, lose_volumes, set_meta, set_state, spoil_metadata
 from logic.test_mirrored_instances import bad, create, data, good, is_connected, node, on_cluster, op, web1, write
 
-from ganeti.calls.mirror import Generation, Half
-from ganeti.logic.freshness import Age, compare, judge
+from ganeti.calls.mirror import Half
+from ganeti.logic.freshness import judge
+from ganeti.model.generations import Age, Generation, compare
+from ganeti.model.jobs import Status
 from ganeti.model.objects import Disk, DiskTemplate, Instance
 from ganeti.testing.cluster import SimulatedCluster
 
@@ -235,6 +238,48 @@ def test_what_is_lost_on_the_primary_does_not_hide_what_the_other_lacks(tmp_path
             cluster, op("REPLACE_DISKS", mode="replace_on_primary")
         )
         assert content(cluster, 2) == b"newer"
+
+    on_cluster(tmp_path, body)
+
+
+def part(cluster: SimulatedCluster, other: int) -> None:
+    """The halves do not reach each other any more; the guest goes on writing."""
+    for minor in node(cluster, other).minors():
+        node(cluster, other).storage[DiskTemplate.DRBD].inner._kernel.disconnect(minor, "", "")  # type: ignore[attr-defined]
+    assert not is_connected(cluster, 2)
+    write(data(cluster, 2), b"newer")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "call", "mends"),
+    [
+        # for a moment both were open: each half may have been written
+        (op("MIGRATE"), "migration_run", op("REPLACE_DISKS", mode="replace_on_secondary")),
+        (op("FAILOVER"), "instance_stop", op("ACTIVATE_DISKS", wait_for_sync=True)),
+        (op("FAILOVER", target_node="node1"), "instance_stop", op("ACTIVATE_DISKS", wait_for_sync=True)),
+    ],
+)
+def test_a_mirror_that_parts_after_the_checks_keeps_the_guest_where_its_data_are(
+    tmp_path: Path, wanted: dict[str, Any], call: str, mends: dict[str, Any]
+) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        gate = cluster.rpc.gates[call] = asyncio.Event()
+        job = await cluster.submit(wanted)
+        async with asyncio.timeout(60):
+            while not cluster.rpc.at_gates:
+                await asyncio.sleep(0)
+        other = 1 if "target_node" in wanted else 3
+        part(cluster, other)
+        gate.set()
+        done = await cluster.wait(job)
+        assert done.status is Status.ERROR, cluster.log_of(job)
+        assert primary(cluster) == "node2"
+        assert (web1(cluster).moving, web1(cluster).blocked) == (None, "")
+        assert [len(node(cluster, number).hypervisor.list()) for number in (2, other)] == [1, 0]
+        assert content(cluster, 2) == b"newer"
+        await good(cluster, mends, wanted)
+        assert content(cluster, other) == b"newer"
 
     on_cluster(tmp_path, body)
 

@@ -39,7 +39,8 @@ from ganeti.calls.migration import (
     Obstacles,
     Side,
 )
-from ganeti.calls.mirror import MirrorTwoPrimaries
+from ganeti.calls.mirror import Half as MirrorHalf
+from ganeti.calls.mirror import MirrorCatchUp, MirrorGenerations, MirrorTwoPrimaries
 from ganeti.logic import guests, moving
 from ganeti.logic.steps import Commit, Effect
 from ganeti.model.locks import ALL, Level, LockKey
@@ -329,6 +330,27 @@ def test_a_xen_guest_that_is_nowhere_else_is_not_ended_where_it_has_arrived(sour
     assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.RUNNING}
     instance = web1(world.env)
     assert (instance.primary_node, instance.moving, instance.blocked) == (MOVE.target, None, "")
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_xen_guest_does_not_go_on_with_disks_that_lack_what_it_wrote(parts: bool) -> None:
+    world = World(S.NONE, S.ARRIVED, is_decided=False, hypervisor="xen-pvm")
+    ids = (node_uuid(1), node_uuid(2), 11000, 0, 0, "secret")
+    disk = Disk(uuid=Uuid("a"), template=DiskTemplate.DRBD, size=64, logical_id=ids)
+    world.env.config = world.env.config.apply([Put(msgspec.structs.replace(web1(world.env), disks=(disk,)))])
+    told = (MirrorHalf(problem="told"),)
+    asked: list[Any] = []
+
+    def compared(node: Uuid, call: Any) -> Any:
+        asked.append((node, call.others))
+        return errors.RpcError("node2", "failed", "disk 0 was written on both nodes") if parts else None
+
+    world.env.rpc.answers[MirrorGenerations] = lambda node, call: told if node == MOVE.source else ()
+    world.env.rpc.answers[MirrorCatchUp] = compared
+    world.env.rpc.answers[MirrorTwoPrimaries] = None
+    assert world.settle().end is (BACK if parts else FORWARD)
+    assert asked == [(MOVE.target, told)]
+    assert world.halves == {MOVE.source: S.NONE, MOVE.target: S.NONE if parts else S.RUNNING}
 
 
 def test_a_target_that_remembers_nothing_may_have_run_it() -> None:

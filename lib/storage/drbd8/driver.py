@@ -15,10 +15,11 @@ from contextlib import contextmanager
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.calls.node import StorageInfo
 from ganeti.calls.volume import VolumeReply
 from ganeti.host.clock import Clock
+from ganeti.model.generations import Generation
 from ganeti.model.objects import Disk, Link
 from ganeti.model.types import MiB, Uuid
 from ganeti.storage.base import NotOurs, Storage, VolumeLost, Watch

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ganeti import errors
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.host import files
 from ganeti.host.run import Argv, Runner
+from ganeti.model.generations import Generation
 from ganeti.model.types import MiB
 from ganeti.storage.drbd8 import commands, parse
 from ganeti.storage.drbd8.parse import Configured

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from ganeti import errors
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
+from ganeti.model.generations import Generation
 
 _VERSION = re.compile(r"^version: (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _MINOR = re.compile(r"^ *(\d+): cs:(.*)$")

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from ganeti import errors, paths, settings
-from ganeti.calls.mirror import Generation, MirrorStatus
+from ganeti.calls.mirror import MirrorStatus
 from ganeti.host import files, partition
 from ganeti.host.clock import Clock
+from ganeti.model.generations import Generation
 from ganeti.model.types import MiB
 from ganeti.paths import Paths
 from ganeti.storage.drbd8.parse import Configured

@@ -8,8 +8,10 @@ from ganeti.calls.base import encode
 from ganeti.calls.export import Contents, FromDisk
 from ganeti.calls.instance import GuestSpec
 from ganeti.calls.mirror import (
+    Half,
     MirrorAssemble,
     MirrorAttach,
+    MirrorCatchUp,
     MirrorDemote,
     MirrorDetach,
     MirrorDisconnect,
@@ -22,15 +24,17 @@ from ganeti.calls.mirror import (
     MirrorStatus,
     MirrorSync,
     MirrorTwoPrimaries,
+    MirrorWhole,
 )
 from ganeti.calls.volume import VolumeRemove
 from ganeti.host.run import HostRunner
 from ganeti.master import links
 from ganeti.model import disks
 from ganeti.model.config import Config
+from ganeti.model.generations import Generation
 from ganeti.model.objects import Cluster, Disk, DiskTemplate, Group, Instance, Node
 from ganeti.node.base import HANDLERS, Context, NodeEnv
-from ganeti.node.mirrors import summary
+from ganeti.node.mirrors import lacks, summary
 from ganeti.paths import Paths
 from ganeti.storage import registry
 
@@ -131,6 +135,40 @@ def test_each_bad_state_has_a_name(change, problem):
     state = msgspec.structs.replace(GOOD, **change)
     assert state.is_degraded
     assert problem in state.problem
+
+
+DATA = Generation(current="A", is_consistent=True)
+MORE = Generation(current="B", base="A", is_consistent=True)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "why"),
+    [
+        (Half(generation=DATA), Half(generation=DATA), ""),
+        (Half(generation=MORE), Half(generation=DATA), ""),
+        (Half(generation=DATA), Half(generation=MORE), "on the other node without this one"),
+        (Half(generation=MORE), Half(generation=Generation(current="C", base="A", is_consistent=True)), "both nodes"),
+        (Half(generation=Generation(current="A")), Half(generation=Generation()), "incomplete"),
+        (Half(problem="no metadata"), Half(generation=DATA), "cannot be compared with its other half: no metadata"),
+        (Half(generation=DATA), Half(problem="lost"), "cannot be compared with its other half: lost"),
+    ],
+)
+def test_a_half_says_what_it_may_lack(own, other, why):
+    assert why in lacks(own, other)
+    assert bool(lacks(own, other)) == bool(why)
+
+
+def test_as_many_halves_are_compared_as_there_are(env):
+    call = MirrorCatchUp(disks=(MIRROR,), owner="i")
+    with pytest.raises(errors.NodeFailure, match="1 disks cannot be compared with 0"):
+        HANDLERS[MirrorCatchUp](call, env, Context())
+    told = msgspec.structs.replace(call, others=(Half(generation=DATA),))
+    with pytest.raises(errors.NodeFailure, match="disk 0 cannot be compared"):
+        HANDLERS[MirrorCatchUp](told, env, Context())
+
+
+def test_what_is_no_mirror_is_whole(env):
+    assert HANDLERS[MirrorWhole](MirrorWhole(disks=(FILE,), owner="i"), env, Context()) is None
 
 
 def node(uuid, address):
