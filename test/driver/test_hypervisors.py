@@ -372,6 +372,32 @@ def test_an_emulator_without_run_time_file_is_left_over(kvm):
     layout.write(kept)
 
 
+def test_an_emulator_whose_files_are_all_lost_is_known_by_its_uuid_and_never_started_beside(kvm):
+    """Who took it for ended would start it on another node, on the same disks."""
+    kvm.start()
+    pid = runtime_of(kvm).pid
+    for part in ("conf", "ctrl", "pid"):
+        shutil.rmtree(f"{Layout(kvm.paths).base}/{part}")
+    hypervisor = KvmHypervisor(kvm.paths, HostRunner(kvm.paths), SystemClock(), patience_s=0.5)
+    found = hypervisor.info("web1", UUID)
+    assert (found.state, found.uuid, found.memory, found.vcpus) == (GuestState.RUNNING, UUID, 32, 1)
+    assert hypervisor.info("web1", UUID.replace("1", "2")) is None
+    hypervisor.start(kvm.spec(), (), paused=False)
+    assert hypervisor.info("web1", UUID) == msgspec.structs.replace(
+        found, cpu_seconds=hypervisor.info("web1", UUID).cpu_seconds
+    )
+    other = kvm.spec(uuid=UUID.replace("1", "2"))
+    with pytest.raises(errors.HypervisorError, match=f"runs already, but it is instance {UUID}"):
+        hypervisor.start(other, (), paused=False)
+    with pytest.raises(errors.HypervisorError, match="is running"):
+        hypervisor.clean_up("web1", UUID)
+    hypervisor.stop("web1", UUID, force=True)
+    assert (Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/cmdline").read_text()) in (False, "")
+    assert hypervisor.info("web1", UUID) is None
+    hypervisor.clean_up("web1", UUID)
+    assert hypervisor.leftovers() == ()
+
+
 def test_a_name_too_long_for_a_socket_is_refused_with_the_path(kvm):
     with pytest.raises(errors.HypervisorError, match=r"the system allows 107; make .* a link"):
         kvm.start("w" * 90)

@@ -71,7 +71,7 @@ class KvmHypervisor:
         name = spec.instance.name
         self._layout.check(name)
         with self._emulators.locked(name):
-            there = self._layout.read(name)
+            there = self._emulators.known(name)
             if there is not None:
                 with self._emulators.process(there) as found:
                     state = GuestState.SHUTDOWN if found is None else self._emulators.state(there)
@@ -117,6 +117,10 @@ class KvmHypervisor:
             with self._emulators.live(runtime) as (there, found):
                 if there is None or found is None or self._emulators.state(there) in _NOT_RUNNING:
                     raise errors.HypervisorError(f"cannot reboot instance {name} that is not running")
+                if not there.argv:
+                    raise errors.HypervisorError(
+                        f"instance {name} runs, but its files were lost", hint="shut it down, then start it"
+                    )
                 # where a reboot ends the guest, a reset does too
                 if hard and there.hvparams["reboot_behavior"] == "reboot":
                     self._emulators.tell(there, found, "system_reset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from ganeti.calls.instance import GuestState
 from ganeti.host import files
 from ganeti.host.clock import Clock
 from ganeti.host.run import Runner
+from ganeti.hypervisor import linux, traces
 from ganeti.hypervisor.kvm import checks, console, monitor, parse, pinning, process
 from ganeti.hypervisor.kvm.process import Process
 from ganeti.hypervisor.kvm.runtime import Layout, Runtime
@@ -34,6 +36,24 @@ def start_limit(runtime: Runtime) -> float:
     """How long the start may take, in seconds: huge pages are all filled at once."""
     filling = runtime.memory / _FILLED if runtime.hvparams["mem_path"] else 0.0
     return min(START_TIME_S + filling, _LONGEST_START_S)
+
+
+def _runtime_of(name: str, pid: int, told: parse.CommandLine, started: int) -> Runtime:
+    """Enough to list it and to end it; it cannot be rebooted or moved, nor get devices."""
+    return Runtime(
+        name=name,
+        uuid=told.uuid,
+        argv=(),
+        accelerator="",
+        memory=told.memory,
+        vcpus=told.vcpus,
+        has_acpi=True,
+        hvparams={},
+        root="",
+        boot_id=linux.boot_id(),
+        pid=pid,
+        process_started=started,
+    )
 
 
 class Emulators:
@@ -56,8 +76,21 @@ class Emulators:
 
     def find(self, name: str, uuid: str) -> Runtime | None:
         """Another instance's guest of the same name is not the one that was asked for."""
-        found = self.layout.read(name)
+        found = self.known(name)
         return found if found is not None and uuid in ("", found.uuid) else None
+
+    def known(self, name: str) -> Runtime | None:
+        """By its run-time file; where that was lost, an emulator that runs is known by its arguments."""
+        found = self.layout.read(name)
+        if found is not None:
+            return found
+        pid_file = self.layout.files(traces.safe(name)).pid
+        for pid, path in process.with_argument_below(os.path.dirname(pid_file)).items():
+            told = process.described(pid) if path == pid_file else None
+            if told is not None:
+                log.warning("instance %s runs as process %s, but its files were lost", name, pid)
+                return _runtime_of(name, pid, *told)
+        return None
 
     @contextmanager
     def process(self, runtime: Runtime) -> Iterator[Process | None]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 
 import msgspec
 
 from ganeti.calls.instance import GuestState
+from ganeti.model.types import MiB
 
 _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
 
@@ -23,6 +26,21 @@ class ProcessStat(msgspec.Struct, frozen=True):
     is_zombie: bool
     cpu_ticks: int
     started: int  # clock ticks since boot
+
+
+class CommandLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What an emulator of ours was told; nothing, 0: it was not."""
+
+    uuid: str
+    memory: MiB
+    vcpus: int
+
+
+def command_line(words: Sequence[str]) -> CommandLine:
+    told = dict(itertools.pairwise(words))
+    memory, vcpus = re.match(r"(\d+)(k?)\Z", told.get("-m", "")), re.match(r"\d+", told.get("-smp", ""))
+    size = int(memory[1]) // (1024 if memory[2] else 1) if memory else 0
+    return CommandLine(uuid=told.get("-uuid", ""), memory=size, vcpus=int(vcpus[0]) if vcpus else 0)
 
 
 def version(text: str) -> tuple[int, int, int] | None:

@@ -88,6 +88,13 @@ def with_argument_below(directory: str) -> dict[int, str]:
     return found
 
 
+def described(pid: int) -> tuple[parse.CommandLine, int] | None:
+    """What it was told, and when it began, in clock ticks since boot. None: it has ended."""
+    raw_stat = _read(pid, "stat")
+    words = parse.arguments(_read(pid, "cmdline"))
+    return (parse.command_line(words), parse.process_stat(raw_stat).started) if raw_stat else None
+
+
 def _read_pid(path: str) -> int:
     try:
         with open(path, encoding="ascii") as file:

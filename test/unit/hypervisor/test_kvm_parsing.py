@@ -71,3 +71,10 @@ def test_processors_and_sockets():
     assert linux.parse_processors(transcript("linux-6/cpuinfo")) == (2, 1)
     assert [linux.parse_numa(text) for text in ("0\n", "0-1,3\n", "0-7\n", "")] == [1, 3, 8, 1]
     assert linux.parse_processors("processor : 0\nphysical id : 0\n\nprocessor : 1\nphysical id : 1\n") == (2, 2)
+
+
+def test_a_command_line_tells_what_it_runs():
+    words = ("qemu", "-name", "web1", "-uuid", "u-1", "-smp", "4,cores=2", "-m", "131080k", "-pidfile", "/run/web1")
+    assert parse.command_line(words) == parse.CommandLine(uuid="u-1", memory=128, vcpus=4)
+    assert parse.command_line(("qemu", "-m", "2048", "-uuid", "u-1")).memory == 2048
+    assert parse.command_line(("qemu", "-m", "x", "-uuid")) == parse.CommandLine(uuid="", memory=0, vcpus=0)
