@@ -375,7 +375,6 @@ def test_an_emulator_without_run_time_file_is_left_over(kvm):
 def test_an_emulator_whose_files_are_all_lost_is_known_by_its_uuid_and_never_started_beside(kvm):
     """Who took it for ended would start it on another node, on the same disks."""
     kvm.start()
-    pid = runtime_of(kvm).pid
     for part in ("conf", "ctrl", "pid"):
         shutil.rmtree(f"{Layout(kvm.paths).base}/{part}")
     hypervisor = KvmHypervisor(kvm.paths, HostRunner(kvm.paths), SystemClock(), patience_s=0.5)
@@ -383,16 +382,14 @@ def test_an_emulator_whose_files_are_all_lost_is_known_by_its_uuid_and_never_sta
     assert (found.state, found.uuid, found.memory, found.vcpus) == (GuestState.RUNNING, UUID, 32, 1)
     assert hypervisor.info("web1", UUID.replace("1", "2")) is None
     hypervisor.start(kvm.spec(), (), paused=False)
-    assert hypervisor.info("web1", UUID) == msgspec.structs.replace(
-        found, cpu_seconds=hypervisor.info("web1", UUID).cpu_seconds
-    )
+    now = hypervisor.info("web1", UUID)
+    assert msgspec.structs.replace(now, cpu_seconds=0.0) == msgspec.structs.replace(found, cpu_seconds=0.0)
     other = kvm.spec(uuid=UUID.replace("1", "2"))
     with pytest.raises(errors.HypervisorError, match=f"runs already, but it is instance {UUID}"):
         hypervisor.start(other, (), paused=False)
     with pytest.raises(errors.HypervisorError, match="is running"):
         hypervisor.clean_up("web1", UUID)
     hypervisor.stop("web1", UUID, force=True)
-    assert (Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/cmdline").read_text()) in (False, "")
     assert hypervisor.info("web1", UUID) is None
     hypervisor.clean_up("web1", UUID)
     assert hypervisor.leftovers() == ()
