@@ -8,6 +8,7 @@ from driver.volume_kit import MIB, Watch
 
 from ganeti import errors
 from ganeti.model.disks import snapshot_of
+from ganeti.model.generations import Age, compare
 from ganeti.storage.base import NotOurs
 
 
@@ -129,6 +130,61 @@ def test_a_split_brain_is_named_at_both_ends_and_nothing_is_thrown_away(pair):
     assert (pair.read(0), pair.read(1)) == (b"zero!", b"one!!")
 
 
+def ages(pair):
+    """Of the two halves, each as compared with the other one."""
+    first, second = (pair.mirrors[place].generation(pair.end(place), OWNER) for place in (0, 1))
+    return compare(first, second), compare(second, first)
+
+
+def close(pair, *places):
+    for place in places:
+        pair.mirrors[place].close(pair.end(place), OWNER)
+
+
+def test_which_half_is_newer_is_told_whether_they_are_up_or_down(pair):
+    pair.make_halves()
+    assert not any(pair.mirrors[place].generation(pair.end(place), OWNER).is_consistent for place in (0, 1))
+    pair.create()
+    pair.write(0, b"first")
+    assert ages(pair) == (Age.SAME, Age.SAME)
+    close(pair, 0, 1)
+    assert ages(pair) == (Age.SAME, Age.SAME)
+    pair.assemble()
+    pair.mirrors[0].open(pair.end(0), OWNER)
+    pair.settle()
+    assert ages(pair) == (Age.SAME, Age.SAME)
+    pair.mirrors[1].disconnect(pair.end(1), OWNER)
+    pair.until(lambda: pair.status(0).connection == "WFConnection")
+    pair.write(0, b"later")
+    assert ages(pair) == (Age.NEWER, Age.OLDER)
+    close(pair, 0, 1)
+    assert ages(pair) == (Age.NEWER, Age.OLDER)
+    # real halves know that they are outdated, and lead by force only
+    pair.mirrors[1].assemble(pair.end(1), OWNER)
+    pair.mirrors[1].promote(pair.end(1), OWNER, force=True)
+    pair.status(1)
+    assert ages(pair) == (Age.APART, Age.APART)
+    close(pair, 1)
+    assert ages(pair) == (Age.APART, Age.APART)
+
+
+def test_a_half_that_got_what_it_missed_is_the_same_again(pair):
+    pair.create()
+    pair.mirrors[1].disconnect(pair.end(1), OWNER)
+    pair.until(lambda: pair.status(0).connection == "WFConnection")
+    pair.write(0, b"later")
+    pair.assemble()
+    pair.settle()
+    assert ages(pair) == (Age.SAME, Age.SAME)
+    # the other one leads
+    pair.mirrors[0].demote(pair.end(0), OWNER)
+    close(pair, 0)
+    pair.mirrors[1].open(pair.end(1), OWNER)
+    pair.status(1)
+    pair.write(1, b"after")
+    assert ages(pair) == (Age.OLDER, Age.NEWER)
+
+
 def replace_volumes(pair, place):
     pair.mirrors[place].detach(pair.end(place), OWNER)
     for child in pair.disk.children:
@@ -186,9 +242,14 @@ def test_a_half_is_replaced_by_one_at_another_place(pair):
 def test_growing_is_done_below_first_and_both_have_the_new_space(pair):
     pair.create()
     pair.write(0, b"hello")
+    for place in (0, 1):
+        pair.mirrors[place].check_room(pair.end(place), OWNER, size=8)
+        with pytest.raises(errors.StorageError, match="8 MiB, 12 MiB are wanted"):
+            pair.mirrors[place].check_room(pair.end(place), OWNER, size=12)
     for _ in range(2):
         for place in (0, 1):
             assert pair.mirrors[place].grow(pair.end(place), OWNER, size=12).size == 12
+            pair.mirrors[place].check_room(pair.end(place), OWNER, size=12)
     for _ in range(2):
         pair.mirrors[0].resize(pair.end(0), OWNER, size=12)
     pair.settle()
