@@ -247,8 +247,7 @@ class _Connection:
         try:
             if isinstance(message, errors.LuxiError):
                 raise codec.CodecError(str(message))
-            request = await self._parse(message)
-            args = methods.normalise(request.method, request.args)
+            request, args = await self._parse(message)
         except codec.CodecError as err:
             log.info("a request of process %s cannot be parsed: %s", self._peer["pid"], err)
             await self._send(success=False, result=f"Failed to parse request: {err}")
@@ -270,9 +269,14 @@ class _Connection:
         await self._send(success=success, result=result)
         return True
 
-    async def _parse(self, message: bytes) -> _Request:
-        raw = await asyncio.to_thread(codec.loads, message) if len(message) > _LARGE else codec.loads(message)
-        return codec.convert(raw, _Request)
+    async def _parse(self, message: bytes) -> tuple[_Request, list[Any]]:
+        """The request, and its arguments in today's form. Raises CodecError."""
+
+        def parsed() -> tuple[_Request, list[Any]]:
+            request = codec.convert(codec.loads(message), _Request)
+            return request, methods.normalise(request.method, request.args)
+
+        return await asyncio.to_thread(parsed) if len(message) > _LARGE else parsed()
 
     async def _run(self, request: _Request, args: list[Any]) -> Any:
         extra: dict[str, Any] = dict(self._peer)

@@ -94,7 +94,7 @@ class Queries:
 
     async def query(self, what: str, fields: Sequence[str], qfilter: Any) -> dict[str, Any]:
         """`{"fields": definitions, "data": rows of [status, value]}`. Any: JSON."""
-        made = Query(self._resource(what), fields, qfilter)
+        made = await self._made(self._resource(what), fields, qfilter)
         view, objects = await self._collect(made, made.requested, once=True)
         return {"fields": made.definitions(), "data": await self._rows(made.rows, view, objects)}
 
@@ -152,17 +152,25 @@ class Queries:
             )
         return found
 
+    async def _made(self, resource: Resource, fields: Sequence[str], qfilter: Any) -> Query:
+        if isinstance(qfilter, list) and len(qfilter) > CHUNK:
+            return await asyncio.to_thread(Query, resource, fields, qfilter)
+        return Query(resource, fields, qfilter)
+
     def _filled(self, config: Config) -> Filler:
         if self._filler is None or self._filler[0] is not config:
             self._filler = (config, Filler(config))
         return self._filler[1]
 
-    def _view(self, archived: Mapping[JobId, ArchivedJob] | None = None) -> View:
+    def _view(
+        self, archived: Mapping[JobId, ArchivedJob] | None = None, *, live: Mapping[JobId, Job] | None = None
+    ) -> View:
         config, state, old = self._state.config, self._state, archived or {}
+        jobs = state.jobs if live is None else live
 
         def one(wanted: JobId) -> JobRow | None:
-            if wanted in state.jobs:
-                return self._live_row(state.jobs[wanted], state.logs.get(wanted, ()))
+            if wanted in jobs:
+                return self._live_row(jobs[wanted], state.logs.get(wanted, ()))
             found = old.get(wanted)
             return JobRow(wanted, found.job, found.log, True) if found else None
 
@@ -171,7 +179,7 @@ class Queries:
             self._filled(config),
             order=self._order,
             jobs=one,
-            all_jobs=lambda: [row for row in map(one, sorted(state.jobs.keys() | old.keys())) if row],
+            all_jobs=lambda: [row for row in map(one, sorted(jobs.keys() | old.keys())) if row],
             locks=lambda: [self._listed(lock, config) for lock in self._locks_rows()],
             flags=state.flags,
             filters=state.filters,
@@ -205,11 +213,14 @@ class Queries:
         self, made: Query, requested: Sequence[str | int] | None, *, once: bool
     ) -> tuple[View, list[Any]]:
         """The view with its live data, and the objects to show."""
-        view = self._view(await self._from_archive(made, requested))
+        archived = await self._from_archive(made, requested)
+        # they are looked up in slices: between two of them jobs may come, change and go
+        live = dict(self._state.jobs) if requested is not None and len(requested) > CHUNK else None
+        view = self._view(archived, live=live)
         if made.resource.source is not None:
             view.live = await self._source(made.resource.source, view, requested)
         if requested is not None:
-            objects = find(made.resource, view, requested, once=once)
+            objects = await self._found(made.resource, view, requested, once=once)
         else:
             every = made.every(view)
             objects = await self._kept(made, view, every, with_live=False)
@@ -218,6 +229,18 @@ class Queries:
             view.live = await self._live(live_needs, view, objects)
             objects = await self._kept(made, view, objects, with_live=True)
         return view, objects
+
+    async def _found(self, resource: Resource, view: View, names: Sequence[str | int], *, once: bool) -> list[Any]:
+        """As `find`."""
+        pace, every, unique = _Pace(self._clock), [], {}
+        for part in chunks(names):
+            found = find(resource, view, part)
+            if once:
+                unique.update({resource.identity(obj): obj for obj in found})
+            else:
+                every += found
+            await pace.breathe()
+        return list(unique.values()) if once else every
 
     async def _from_archive(
         self, made: Query, requested: Sequence[str | int] | None

@@ -250,7 +250,7 @@ class Requests:
         return await self._queries.classic(what, names, fields)
 
     async def query_jobs(self, ids: list[JobId] | None, fields: list[str]) -> Any:
-        return await self._queries.classic("job", [str(job_id) for job_id in ids or ()], fields)
+        return await self._queries.classic("job", ids, fields)
 
     async def query_exports(self, nodes: list[str], use_locking: bool) -> Any:
         return await self.classic("export", nodes, ["node", "export"], use_locking)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from ganeti import errors
@@ -37,13 +38,42 @@ class Filter:
 
     def __init__(self, resource: Resource, untrusted: Any) -> None:
         self._resource = resource
+        self._untrusted = untrusted
         self.needs: set[Need] = set()
         self.fields: set[str] = set()
-        self._with_live = self._compile(untrusted, 0, live=True)
-        self._without_live = self._compile(untrusted, 0, live=False)
+        self.names = self._plain_names()
+        if self.names is None:
+            self._with_live, self._without_live  # noqa: B018 - raises for what cannot be compiled
+            found: list[str | int] = []
+            usable = resource.has_names and _names(untrusted, resource.name_field, found)
+            self.names = found if usable and found else None
+
+    def _plain_names(self) -> list[str | int] | None:
+        """Of a filter that is a flat list of names, as those of many objects are: to compile each would take long."""
+        untrusted, name = self._untrusted, self._resource.name_field
+        if not self._resource.has_names or not isinstance(untrusted, list) or untrusted[:1] != ["|"]:
+            return None
         found: list[str | int] = []
-        usable = resource.has_names and _names(untrusted, resource.name_field, found)
-        self.names = found if usable and found else None
+        for part in untrusted[1:]:
+            is_name = isinstance(part, list) and len(part) == 3 and part[0] in ("==", "=") and part[1] == name
+            if not is_name or not isinstance(part[2], str | int):
+                return None
+            found.append(part[2])
+        if not found:
+            return None
+        field = self._field(name)
+        for value in found:
+            _check(field, value)
+        return found
+
+    @cached_property
+    def _with_live(self) -> Test:
+        return self._compile(self._untrusted, 0, live=True)
+
+    @cached_property
+    def _without_live(self) -> Test:
+        test = self._with_live
+        return self._compile(self._untrusted, 0, live=False) if self.needs - {Need.ARCHIVE} else test
 
     def keeps(self, view: View, obj: Any, *, with_live: bool) -> bool:
         """Without live data, conditions on live fields are left open."""

@@ -12,7 +12,7 @@ from ganeti import errors
 from ganeti.calls.base import Call
 from ganeti.calls.instance import Console, Guest, GuestsReply, GuestState, InstanceConsole, InstanceList
 from ganeti.calls.node import HypervisorInfo, NodeInfo, NodeInfoReply, StorageInfo
-from ganeti.host.clock import SystemClock
+from ganeti.host.clock import Clock, SystemClock
 from ganeti.master.queries import Archive, Queries
 from ganeti.master.state import State, row
 from ganeti.model.jobs import Job
@@ -129,14 +129,16 @@ class World:
         self.put(msgspec.structs.replace(self.objects[0], **changes))
         self.objects.insert(0, self.objects.pop())
 
-    def queries(self, archive: Archive | None = None, locks: Any = (), **more: Any) -> Queries:
+    def queries(
+        self, archive: Archive | None = None, locks: Any = (), clock: Clock | None = None, **more: Any
+    ) -> Queries:
         state = State()
         rows: list[Write] = [row("object", f"{obj.kind}/{obj.uuid}", obj) for obj in self.objects]
         rows += [row("job", f"{job.id:012d}", job) for job in self.jobs]
         state.load((write.table, write.key, write.value or "") for write in rows)
         if archive:
             more["archive"] = archive
-        return Queries(state, self.rpc, lambda: locks, SystemClock(), **more)
+        return Queries(state, self.rpc, lambda: locks, clock or SystemClock(), **more)
 
     def ask(self, what: str, fields: list[str], qfilter: Any = None, **more: Any) -> list[list[list[Any]]]:
         """Rows of [status, value]."""

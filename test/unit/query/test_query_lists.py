@@ -11,15 +11,17 @@ from ganeti.calls.instance import GuestsReply, GuestState, InstanceList
 from ganeti.calls.node import NodeInfo
 from ganeti.calls.os import OsDefinition, OsDiagnose
 from ganeti.calls.provider import ProviderDefinition, ProviderDiagnose
+from ganeti.host.clock import SystemClock
 from ganeti.master import live
 from ganeti.master.jobs import Obstacle
 from ganeti.master.locks import LockRow, Pending
-from ganeti.master.queries import resources
+from ganeti.master.queries import SLICE_S, resources
 from ganeti.model.jobs import ArchivedJob, Job, LogEntry, OpState, Status
 from ganeti.model.locks import ALL, Level, LockKey
 from ganeti.model.objects import AdminState, Disk, DiskTemplate, Network, Nic
 from ganeti.query.fields import Field, Kind, table
 from ganeti.query.instance import ALIASES
+from ganeti.query.run import CHUNK
 
 
 def cells(world, name, *fields, what="instance"):
@@ -208,6 +210,42 @@ def test_jobs_are_listed_by_number(world):
 def test_an_unknown_job_is_a_row_without_values(world):
     assert world.ask("job", ["id", "status"], ["==", "id", 7]) == [[[0, 7], [3, None]]]
     assert asyncio.run(world.queries().classic("job", ["7"], ["id", "status"])) == [[7, None]]
+
+
+class Slow(SystemClock):
+    """Each look at it takes longer than others may be kept waiting."""
+
+    def __init__(self):
+        self._passed = 0.0
+
+    def monotonic(self):
+        self._passed += SLICE_S
+        return self._passed
+
+
+@pytest.mark.parametrize("is_filter", [False, True])
+def test_many_jobs_when_asked_by_number_then_others_get_their_turn_between(world, is_filter):
+    world.jobs.append(a_job(5000, Status.RUNNING))
+    numbers = [*range(10 * CHUNK), 5000, 7]
+    queries = world.queries(clock=Slow())
+
+    async def ask():
+        if is_filter:
+            answer = await queries.query("job", ["id", "status"], ["|", *[["==", "id", number] for number in numbers]])
+            return [[cell[1] for cell in row] for row in answer["data"]]
+        return await queries.classic("job", numbers, ["id", "status"])
+
+    async def main():
+        asking, turns = asyncio.ensure_future(ask()), 0
+        while not asking.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return await asking, turns
+
+    rows, turns = asyncio.run(main())
+    wanted = list(dict.fromkeys(numbers)) if is_filter else numbers
+    assert rows == [[number, "running" if number == 5000 else None] for number in wanted]
+    assert turns > 20  # ten to find them, ten to make the rows
 
 
 def test_asking_for_archived_lists_archived_jobs(world):

@@ -3,6 +3,10 @@
 import pytest
 
 from ganeti import errors
+from ganeti.master.queries import resources
+from ganeti.model.types import JobId
+from ganeti.query.match import Filter
+from ganeti.query.view import JobRow, View
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,20 @@ def test_a_prefix_must_end_at_a_dot(world):
 def test_names_alone_are_looked_up_in_the_order_of_the_request(world):
     assert world.names(["|", ["==", "name", "web10"], ["|", ["==", "name", "db1.example.com"]]]) == ["web10", "db1"]
     assert world.names(["|", ["==", "name", "db1"], ["==", "name", "db1"]]) == ["db1"]
+
+
+@pytest.mark.parametrize("wrong", [7, True, None, ["web10"]])
+def test_names_alone_are_checked_each(world, wrong):
+    with pytest.raises(errors.ParameterError, match="cannot be"):
+        world.names(["|", ["==", "name", "web10"], ["==", "name", wrong]])
+
+
+def test_a_list_of_names_can_be_asked_of_one_object():
+    numbers = Filter(resources()["job"], ["|", ["==", "id", 4], ["=", "id", 9]])
+    rows = [JobRow(JobId(number), None) for number in (4, 5, 9)]
+    view = View(None, None)
+    assert [numbers.holds(view, row) for row in rows] == [True, False, True]
+    assert [numbers.keeps(view, row, with_live=False) for row in rows] == [True, False, True]
 
 
 def test_an_unknown_name_is_an_error(world):
