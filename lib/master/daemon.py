@@ -14,7 +14,7 @@ import msgspec
 
 from ganeti import errors, paths
 from ganeti.calls.port import Rpc
-from ganeti.host import net, notify
+from ganeti.host import memory, net, notify
 from ganeti.host.clock import Clock, SystemClock
 from ganeti.host.watch import FileWatcher
 from ganeti.luxi.server import LuxiServer
@@ -91,6 +91,7 @@ class Master:
         # of 20,000 instances that were just read, none is garbage: a collection that looks at all of them stops the
         # loop for 0.1 s
         gc.freeze()
+        memory.give_back()  # the rows that they were read from
 
     async def serve(self, ready: Callable[[], None]) -> int:
         """Until a signal or the end of the mastership. Returns the exit status.
@@ -205,6 +206,7 @@ class Master:
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(3600)
+            memory.give_back()
             try:
                 await self._mastership.engine.submissions.forget_old()
             except errors.GanetiError as err:

@@ -6,6 +6,7 @@ import optparse
 import sys
 
 from ganeti import errors, settings
+from ganeti.host import memory
 from ganeti.host.accounts import become
 from ganeti.host.daemon import Ready, option_parser, run_daemon
 from ganeti.master import daemon
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     where = Paths.from_environment()
 
     def body(ready: Ready) -> int:
+        memory.keep_little()
         become(settings.MASTERD_USER, where)
         return daemon.run(where, wanted, ready)
 

@@ -27,6 +27,14 @@ class Parcel(msgspec.Struct, frozen=True):
     secrets: dict[str, str | None] | None  # changed with them; None: unknown, send all of them
 
 
+class _Recent(msgspec.Struct, frozen=True):
+    """What of a batch is still needed to send it; its decoded rows would take as much memory once more."""
+
+    hash: str
+    text: str
+    secrets: Mapping[str, str | None]
+
+
 class Chain:
     """All methods belong to the loop; the database is used in the executor's one thread."""
 
@@ -35,7 +43,7 @@ class Chain:
     ) -> None:
         """`executor` has one thread; `readers` (the loop's own if None) serve snapshots, beside it."""
         self._database, self._executor, self._readers = database, executor, readers
-        self._recent: OrderedDict[int, tuple[Entry, Mapping[str, str | None]]] = OrderedDict()
+        self._recent: OrderedDict[int, _Recent] = OrderedDict()
         self._size, self._limit = 0, recent_size
         self.tip = database.position
 
@@ -46,10 +54,10 @@ class Chain:
 
     def add(self, entry: Entry, secrets: Mapping[str, str | None]) -> None:
         """A new batch: to be sent from now on, also while it is not yet on the own disk."""
-        self._recent[entry.batch.serial] = (entry, secrets)
+        self._recent[entry.batch.serial] = _Recent(entry.hash, entry.text, secrets)
         self._size += len(entry.text)
         while self._size > self._limit and len(self._recent) > 1:
-            _, (old, _) = self._recent.popitem(last=False)
+            _, old = self._recent.popitem(last=False)
             self._size -= len(old.text)
         self.tip = entry.position
 
@@ -64,7 +72,7 @@ class Chain:
         if position.serial > self.tip.serial:
             return False
         recent = self._recent.get(position.serial)
-        known = recent[0].hash if recent else await self.run(self._database.hash_at, position.serial)
+        known = recent.hash if recent else await self.run(self._database.hash_at, position.serial)
         return known == position.hash
 
     async def after(self, position: Position, max_size: int) -> Parcel:
@@ -77,10 +85,10 @@ class Chain:
         size = 0
         serial = position.serial + 1
         while serial in self._recent and (not texts or size < max_size):
-            entry, changed = self._recent[serial]
-            texts.append(entry.text)
-            secrets.update(changed)
-            size += len(entry.text)
+            recent = self._recent[serial]
+            texts.append(recent.text)
+            secrets.update(recent.secrets)
+            size += len(recent.text)
             serial += 1
         return Parcel(position.hash, tuple(texts), secrets)
 
@@ -88,7 +96,7 @@ class Chain:
         """The whole table, with the changes of the batch under way."""
         table = await self.run(self._database.secrets)
         recent = self._recent.get(self.tip.serial)
-        for name, value in (recent[1] if recent else {}).items():
+        for name, value in (recent.secrets if recent else {}).items():
             if value is None:
                 table.pop(name, None)
             else:
