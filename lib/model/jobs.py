@@ -64,6 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def status(self) -> Status:
+        if len(self.ops) == 1:
+            return self.ops[0].status
         # it is asked for at every change, and most of thousands of opcodes have one of two states
         success, queued = Status.SUCCESS, Status.QUEUED
         left = [op.status for op in self.ops if op.status is not success]
