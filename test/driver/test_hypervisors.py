@@ -72,6 +72,8 @@ class Node:
     def end(self):
         for guest in self.hypervisor.list():
             self.hypervisor.stop(guest.name, guest.uuid, force=True)
+        if self.name == "kvm":
+            self.hypervisor.stop("web1", UUID, force=True)  # not listed where its files were lost
         if self.kind in xen_kit.REAL:
             xen_kit.destroy_guests()
         shutil.rmtree(self.root)
