@@ -125,6 +125,7 @@ def test_a_split_brain_is_named_at_both_ends_and_nothing_is_thrown_away(pair):
     pair.assemble()
     pair.until(lambda: all("split brain" in pair.status(place).problem for place in (0, 1)))
     assert (pair.read(0), pair.read(1)) == (b"zero!", b"one!!")
+    assert ages(pair) == (Age.APART, Age.APART)
     pair.assemble()
     pair.until(lambda: all("split brain" in pair.status(place).problem for place in (0, 1)))
     assert (pair.read(0), pair.read(1)) == (b"zero!", b"one!!")
@@ -215,6 +216,7 @@ def test_force_does_not_overwrite_a_peer_that_has_the_content(pair):
     pair.mirrors[0].pause(pair.end(0), OWNER, paused=True)
     replace_volumes(pair, 1)
     pair.until(lambda: pair.status(1).disk == "Inconsistent")
+    assert ages(pair) == (Age.NEWER, Age.OLDER)
     with pytest.raises(errors.StorageError, match="would be overwritten"):
         pair.mirrors[1].promote(pair.end(1), OWNER, force=True)
     pair.mirrors[0].pause(pair.end(0), OWNER, paused=False)

@@ -35,10 +35,17 @@ def test_whole_extents_are_taken_and_are_fine_later(node: LvmNode):
     assert node.storage.grow(disk, OWNER, size=9).size == 12
 
 
+class Hasty(SteppedClock):
+    """lvremove waits for some seconds by itself: two tries are enough."""
+
+    def sleep(self, seconds):
+        super().sleep(8 * seconds)
+
+
 def test_one_that_is_in_use_stays_and_goes_when_it_is_let_go(node):
     disk = node.disk()
     node.storage.create(disk, OWNER)
-    impatient = LvmStorage(HostRunner(node.paths), SteppedClock())
+    impatient = LvmStorage(HostRunner(node.paths), Hasty())
     handle = os.open(node.local(disk), os.O_RDWR)
     try:
         with pytest.raises(errors.StorageError, match="in use"):

@@ -29,8 +29,10 @@ PREFIX, FIRST_MINOR, UUIDS = "driver-suite-", 120, r"(1{8}|2{8})-"
 #: the suites, and the variants of each that have to be played
 SUITES = {
     "test_volumes.py": {"lvm"},
+    "test_real_lvm.py": {"lvm"},
     "test_mirror_pairs.py": {"drbd"},
     "test_hypervisors.py": {"real-xen-pvm", "real-xen-hvm"},
+    "test_migration.py": {"real-xen-pvm", "real-xen-hvm"},
 }
 
 
