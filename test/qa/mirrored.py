@@ -48,13 +48,18 @@ def make(bed, nodes, hypervisor=PVM):
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
     node, _, minor = home(bed)
     wait_until("it writes", lambda: tick(bed, node, minor) > 2)
+    tell(bed, node, FILL)
+    wait_until("it has written its content", lambda: content(bed, node, f"/dev/drbd{minor}"), timeout_s=120)
+
+
+def tell(bed, node, command):
+    """A line for the guest's shell."""
     if bed.has_xen:
         console = bed.ok(node, f"xenstore-read /local/domain/$(xl domid {NAME})/console/tty").strip()
         into = f">{console}"
     else:
         into = f"| socat -t2 - UNIX-CONNECT:/run/ganeti/kvm-hypervisor/ctrl/{NAME}.serial"
-    bed.ok(node, f"printf '%s\\n' {shlex.quote(FILL)} {into}")
-    wait_until("it has written its content", lambda: content(bed, node, f"/dev/drbd{minor}"), timeout_s=120)
+    bed.ok(node, f"printf '%s\\n' {shlex.quote(command)} {into}")
 
 
 def remove(bed):
