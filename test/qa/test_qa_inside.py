@@ -33,7 +33,7 @@ def status(bed):
 def test_it_reboots(guest):
     bed = guest
     number = bed.ok(NODE, f"xl domid {NAME}")
-    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 10)
+    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
     tell(bed, NODE, "reboot")
     wait_until("it has another domain", lambda: bed.call(NODE, f"xl domid {NAME}").stdout not in ("", number))
     assert status(bed) == "running"
@@ -43,7 +43,7 @@ def test_it_reboots(guest):
 
 def test_one_that_is_shut_down_while_it_reboots_stays_down(guest):
     bed = guest
-    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 10)
+    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
     tell(bed, NODE, "reboot")
     bed.ok(1, "gnt-instance", "shutdown", "--timeout=10", NAME)
     assert bed.domains(NODE) == []
@@ -56,7 +56,7 @@ def test_one_that_is_shut_down_while_it_reboots_stays_down(guest):
 
 def test_one_that_switches_itself_off_is_left_off_until_it_is_started(guest):
     bed = guest
-    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 10)
+    wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
     tell(bed, NODE, "poweroff")
     wait_until("it is off", lambda: status(bed) != "running")
     assert status(bed) == "USER_down"
