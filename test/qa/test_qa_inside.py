@@ -34,7 +34,7 @@ def test_it_reboots(guest):
     bed = guest
     number = bed.ok(NODE, f"xl domid {NAME}")
     wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
-    tell(bed, NODE, "reboot")
+    tell(bed, NODE, "/sbin/reboot")
     wait_until("it has another domain", lambda: bed.call(NODE, f"xl domid {NAME}").stdout not in ("", number))
     assert status(bed) == "running"
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
@@ -44,7 +44,7 @@ def test_it_reboots(guest):
 def test_one_that_is_shut_down_while_it_reboots_stays_down(guest):
     bed = guest
     wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
-    tell(bed, NODE, "reboot")
+    tell(bed, NODE, "/sbin/reboot")
     bed.ok(1, "gnt-instance", "shutdown", "--timeout=10", NAME)
     assert bed.domains(NODE) == []
     time.sleep(20)
@@ -57,7 +57,7 @@ def test_one_that_is_shut_down_while_it_reboots_stays_down(guest):
 def test_one_that_switches_itself_off_is_left_off_until_it_is_started(guest):
     bed = guest
     wait_until("its shell is there", lambda: bed.uptime(ADDRESS) > 25)
-    tell(bed, NODE, "poweroff")
+    tell(bed, NODE, "/sbin/poweroff")
     wait_until("it is off", lambda: status(bed) != "running")
     assert status(bed) == "USER_down"
     bed.ok(1, "ganeti-watcher")
