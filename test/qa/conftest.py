@@ -183,3 +183,13 @@ def right_nodes(request, bed):
     """`@pytest.mark.kvm`: on nodes without Xen (TB_XEN=0 tools/testbed up); all others need it."""
     if bed.has_xen == (request.node.get_closest_marker("kvm") is not None):
         pytest.skip("the nodes run Xen" if bed.has_xen else "the nodes do not run Xen")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_of_before(bed):
+    """What a test that failed has left does not make those of other files fail."""
+    if bed.call(1, "test -e /var/lib/ganeti/identity.json").returncode != 0:
+        return
+    for name in bed.call(1, "gnt-instance list --no-headers -o name").stdout.split():
+        print(f"left by an earlier test: {name}")
+        bed.call(1, f"gnt-instance remove -f --ignore-failures --shutdown-timeout=5 {name}")
