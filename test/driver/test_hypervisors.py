@@ -723,6 +723,8 @@ def rebooting(xen, request):
     program = Path(xen.root) / "xl"
     shutil.copy("/bin/sleep", program)
     with log.open("w") as output, subprocess.Popen([program, "60"], stdout=output) as process:
+        while Path(f"/proc/{process.pid}/comm").read_text() != "xl\n":
+            os.sched_yield()  # its program is there, its name is not yet
         os.utime(log, times=(xen.clock.time(), xen.clock.time()))
         xen.runner.reboots_before_create("web1")
         yield log, process
