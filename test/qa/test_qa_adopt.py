@@ -22,7 +22,8 @@ def test_a_guest_comes_with_its_volume(cluster):
     bed = cluster
     assert is_gone(bed), bed.is_empty()
     device = f"/dev/xenvg/{OLD}"
-    bed.ok(NODE, f"lvcreate -q -y -n {OLD} -L 128m --addtag earlier xenvg")
+    for name, size in ((OLD, 128), ("old-data", 64)):
+        bed.ok(NODE, f"lvcreate -q -y -n {name} -L {size}m --addtag earlier xenvg")
     bed.ok(
         NODE,
         f"(dd if=/dev/urandom of=/tmp/p bs=64k count=16; dd if=/tmp/p of={device} bs=64k seek=64;"
@@ -43,6 +44,7 @@ def test_a_guest_comes_with_its_volume(cluster):
     wait_until("it is given back", lambda: told(bed) == before, timeout_s=120)
     assert content(bed, NODE, device)
 
+    bed.ok(NODE, "lvremove -q -y xenvg/old-data")
     bed.ok(1, *ADOPT, "-H", PVM, NAME)
     wait_until("the guest answers", lambda: bed.answers(ADDRESS))
     (volume,) = bed.volumes(NODE)
