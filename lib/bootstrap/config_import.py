@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_document(path: str) -> object:
     """Raises PrereqError."""
     try:
-        untrusted = regular.read(path, max_bytes=MAX_BYTES + 1)
+        untrusted = regular.read_argument(path, max_bytes=MAX_BYTES + 1)
     except OSError as err:
         raise errors.PrereqError("environment_error", f"cannot read {path}: {err.strerror}") from err
     if len(untrusted) > MAX_BYTES:

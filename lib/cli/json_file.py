@@ -13,7 +13,7 @@ def read(path: str) -> Any:
     from ganeti.wire import codec
 
     try:
-        return codec.loads(regular.read(path))
+        return codec.loads(regular.read_argument(path))
     except OSError as err:
         raise errors.PrereqError("environment_error", f"cannot read {path!r}: {err.strerror}") from err
     except codec.CodecError as err:

@@ -39,7 +39,7 @@ def _from_file(session: Session, path: str) -> list[str]:
         if path == "-":
             lines = session.world.stdin.readlines()
         else:
-            lines = regular.read(path).decode("utf-8").split("\n")
+            lines = regular.read_argument(path).decode("utf-8").split("\n")
     except OSError as err:
         raise errors.PrereqError("wrong_input", f"cannot read {path}: {err.strerror}") from err
     except UnicodeDecodeError as err:

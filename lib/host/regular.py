@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+
+_INHERITED = re.compile(r"/dev/fd/([0-9]{1,9})")
 
 
 def read(path: str, *, max_bytes: int = -1) -> bytes:
@@ -13,6 +16,17 @@ def read(path: str, *, max_bytes: int = -1) -> bytes:
     check(path)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
         _check(os.fstat(file.fileno()), path)
+        return file.read(max_bytes)
+
+
+def read_argument(path: str, *, max_bytes: int = -1) -> bytes:
+    """As `read`, for a file that was named to a command: what the user's shell calls `<(command)` is fine there."""
+    inherited = _INHERITED.fullmatch(path)
+    if not inherited:
+        return read(path, max_bytes=max_bytes)
+    with open(os.dup(int(inherited[1])), "rb") as file:
+        if not stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            _check(os.fstat(file.fileno()), path)
         return file.read(max_bytes)
 
 

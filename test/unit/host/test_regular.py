@@ -32,3 +32,26 @@ def test_what_is_not_there_is_told_as_ever(tmp_path):
     with pytest.raises(FileNotFoundError):
         regular.read(f"{tmp_path}/nothing")
     assert files.read_text(f"{tmp_path}/nothing") is None
+
+
+def test_what_a_command_of_the_users_shell_writes_is_read_to_its_end():
+    ours, theirs = os.pipe()
+    with open(theirs, "wb") as writer:
+        writer.write(b"secret")
+    try:
+        with pytest.raises(OSError, match="a pipe"):
+            regular.read(f"/dev/fd/{ours}")
+        assert regular.read_argument(f"/dev/fd/{ours}") == b"secret"
+    finally:
+        os.close(ours)
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        regular.read_argument(f"/dev/fd/{ours}")
+    assert caught.value.strerror
+
+
+def test_an_argument_that_names_a_pipe_of_the_file_system_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe"):
+        regular.read_argument(f"{tmp_path}/pipe")
+    with open("/dev/zero", "rb") as device, pytest.raises(OSError, match="a device"):
+        regular.read_argument(f"/dev/fd/{device.fileno()}")
