@@ -799,6 +799,9 @@ def test_vnc_of_xen_is_open_to_others_by_password_only(tmp_path):
         ("xen-pvm", {"soundhw": "ac97"}, "soundhw=ac97"),
         ("xen-hvm", {"disk_type": "ioemu", "blockdev_prefix": "xvd"}, "disk_type=ioemu"),
         ("xen-hvm", {"device_model": "/nowhere"}, "device_model: there is no file"),
+        ("xen-pvm", {"kernel_args": "a\\b"}, "kernel_args has a character"),
+        ("xen-pvm", {"kernel_args": "quiet \"a\" 'b'"}, "kernel_args has a character"),
+        ("xen-pvm", {"root_path": "/dev/a\nb"}, "root_path has a character"),
         ("xen-pvm", {"vif_script": "/etc/xen/everybodys"}, "vif_script: .* can be written by everybody"),
     ],
 )

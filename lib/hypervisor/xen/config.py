@@ -22,6 +22,9 @@ _EMULATED = "hd"
 _LOOPBACK = "127.0.0.1"
 #: cannot be written inside a string of this syntax in a way that every release reads
 _FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f]|'.*\"|\".*'")
+_HINT = "backslashes, control characters and both kinds of quotes together are not possible"
+#: parameters that may be any text otherwise
+_TEXTS = ("kernel_args", "root_path")
 #: prefix of a disk's name → how many of them xl can tell to the guest (xen-vbd-interface(7))
 _NAMED = {"hd": _IDE_PLACES, "sd": 16, "xvd": 26}
 
@@ -54,6 +57,14 @@ def unsupported(name: str, hvparams: Params) -> str:
             f"disk_type=ioemu with blockdev_prefix={hvparams['blockdev_prefix']} is not possible: "
             f"emulated disks are called {_EMULATED}a to {_EMULATED}d"
         )
+    return ""
+
+
+def unwritable(hvparams: Params) -> str:
+    """Which free text xl could not read, or nothing: told when it is set, not when the guest starts."""
+    for name in _TEXTS:
+        if _FORBIDDEN.search(str(hvparams.get(name, ""))):
+            return f"{name} has a character that cannot be written into Xen's configuration ({_HINT})"
     return ""
 
 
@@ -96,7 +107,7 @@ def _literal(key: str, value: Value) -> str:
             shown = "" if key in _SECRET else f": {value[:80]!r}"
             raise errors.HypervisorError(
                 f"the value of {key} has a character that cannot be written into Xen's configuration{shown}",
-                hint="backslashes, control characters and both kinds of quotes together are not possible",
+                hint=_HINT,
             )
         return f'"{value}"' if "'" in value else f"'{value}'"
     return "[" + ", ".join(_literal(key, item) for item in value) + "]"

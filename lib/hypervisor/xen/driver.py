@@ -295,7 +295,7 @@ class XenHypervisor:
         return parse.node_info(self._xl.info(), self._xl.find(parse.DOM0))
 
     def validate(self, hvparams: Params) -> str:
-        problems = [problem] if (problem := config.unsupported(self._name, hvparams)) else []
+        problems = [each for each in (config.unsupported(self._name, hvparams), config.unwritable(hvparams)) if each]
         for parameter in parameters.declared(self._name).parameters:
             value = str(hvparams[parameter.name])
             is_unused = parameter.name in self._unused(hvparams)
