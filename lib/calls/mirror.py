@@ -66,6 +66,10 @@ class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_up and self.disk == "UpToDate"
 
     @property
+    def has_lost_volume(self) -> bool:
+        return self.is_up and self.disk in ("Diskless", "Failed", "Detaching")
+
+    @property
     def is_degraded(self) -> bool:
         """One half alone would have to do if the other died now."""
         return not (self.is_local_good and self.is_connected and self.peer_disk == "UpToDate")
@@ -78,7 +82,7 @@ class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
         if self.connection == "StandAlone":
             # a half that was told to connect and stopped trying has met one with other changes, or was refused
             return "stands alone: split brain, or its peer refused it" if self.has_peer else "is not connected"
-        if self.disk in ("Diskless", "Failed", "Detaching"):
+        if self.has_lost_volume:
             return "has lost its own volume"
         if not self.is_connected:
             return f"waits for its peer ({self.connection})"

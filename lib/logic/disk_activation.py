@@ -116,6 +116,7 @@ class ActivateDisks(LogicalUnit[OpInstanceActivateDisks, DisksFacts]):
             if env.config.nodes[uuid].offline:
                 env.warn(f"node {env.config.nodes[uuid].name} is offline: its halves of the mirrors stay down")
         await env.run(self.plan(facts, env))
+        await self._tell_lost(env, instance)
         name, found = env.config.nodes[instance.primary_node].name, []
         for index, disk in enumerate(instance.disks):
             try:
@@ -124,6 +125,25 @@ class ActivateDisks(LogicalUnit[OpInstanceActivateDisks, DisksFacts]):
                 raise errors.ExecError(f"the disks are active, but where they are is not known: {err}") from err
             found.append((name, f"disk/{index}", reply.path))
         return found
+
+    @staticmethod
+    async def _tell_lost(env: Env, instance: Instance) -> None:
+        """A half without its volumes goes on by the other one's, and nothing else of the job shows it."""
+        for uuid in instance.nodes if mirrors.of(instance) else ():
+            node = env.config.nodes[uuid]
+            if node.offline:
+                continue
+            try:
+                states = await mirrors.states(env, instance, uuid)
+            except errors.RpcError as err:
+                env.warn(f"cannot look at the mirrors on {node.name}: {err}")
+                continue
+            for index, state in enumerate(states):
+                if state.has_lost_volume:
+                    env.warn(
+                        f"disk {index} on node {node.name} {state.problem}; "
+                        f"gnt-instance replace-disks -a {instance.name} makes a new one"
+                    )
 
 
 @implements(OpInstanceDeactivateDisks)

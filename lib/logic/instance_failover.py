@@ -29,6 +29,7 @@ from ganeti.logic.allocation import Relocate
 from ganeti.logic.base import RESOLVERS, Env, HookPlan, LogicalUnit, implements
 from ganeti.logic.steps import Commit, OnFailure, Record, Step
 from ganeti.model.config import Config
+from ganeti.model.disks import is_mirror
 from ganeti.model.jobs import Resolve
 from ganeti.model.locks import ALL, LockPlan, exclusive, shared
 from ganeti.model.objects import AdminState, DiskTemplate, Instance, Node, Put
@@ -285,7 +286,9 @@ async def _check_disks(env: Env, instance: Instance, target: Node) -> None:
             raise errors.PrereqError(
                 "environment_error",
                 f"node {target.name} does not see disk {index} of {instance.name} ({found.path})",
-                hint="is the shared storage mounted there?",
+                hint=f"its volumes there are lost; gnt-instance replace-disks -s {instance.name} makes new ones"
+                if is_mirror(disk)
+                else "is the shared storage mounted there?",
             )
 
 

@@ -147,7 +147,21 @@ class ReplaceDisks(LogicalUnit[OpInstanceReplaceDisks, ReplaceFacts]):
                 f"instance {instance.name} has lost volumes on both nodes",
                 hint="replace them with -p or -s",
             )
+        if not here and not there:
+            self._check_seen(instance, found)
         return (Place.PRIMARY, tuple(here)) if here else (Place.SECONDARY, tuple(there))
+
+    @staticmethod
+    def _check_seen(instance: Instance, found: Sequence[MirrorStatus]) -> None:
+        """A half without a connection tells nothing of the other one's volumes."""
+        for index, state in enumerate(found):
+            if not state.is_connected:
+                raise errors.PrereqError(
+                    "wrong_state",
+                    f"disk {index} of {instance.name} on the primary node {state.problem}, "
+                    "so it is not seen what is broken",
+                    hint=f"gnt-instance activate-disks {instance.name}",
+                )
 
     async def _check_other(self, env: Env, instance: Instance, disks: Sequence[Disk], other: Node) -> None:
         """It will have the only good copy for a while.

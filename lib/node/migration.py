@@ -19,6 +19,7 @@ from ganeti.calls.migration import (
     Side,
 )
 from ganeti.hypervisor.base import Migration
+from ganeti.model.disks import is_mirror
 from ganeti.model.objects import Instance
 from ganeti.node import guests, volumes
 from ganeti.node.base import Context, NodeEnv, handles
@@ -62,7 +63,8 @@ def _missing_disks(instance: Instance, env: NodeEnv) -> list[str]:
             problems.append(f"disk {index}: {err}")
             continue
         if not found.exists:
-            problems.append(f"disk {index} ({found.path}) cannot be seen here; is the shared storage mounted?")
+            why = "its volumes here are lost" if is_mirror(disk) else "is the shared storage mounted?"
+            problems.append(f"disk {index} ({found.path}) cannot be seen here; {why}")
     return problems
 
 

@@ -200,6 +200,31 @@ def test_a_broken_half_is_found_and_replaced(tmp_path: Path) -> None:
     on_cluster(tmp_path, body)
 
 
+def test_what_is_lost_behind_a_half_that_is_down_is_not_called_whole(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        write(data(cluster, 2), b"hello")
+        kernel = node(cluster, 3).storage[DiskTemplate.DRBD].inner._kernel  # type: ignore[attr-defined]
+        for minor in node(cluster, 3).minors():
+            kernel.down(minor)
+        lost = data(cluster, 3)
+        lost.unlink()
+        lost.with_name(lost.name + ".owner").unlink()
+        told = await bad(cluster, op("REPLACE_DISKS", mode="replace_auto"))
+        assert "it is not seen what is broken" in told
+        job = await good(cluster, op("ACTIVATE_DISKS"))
+        lines = [line for line in cluster.log_of(job.id) if "lost its own volume" in line]
+        assert len(lines) == 1
+        assert "disk 0 on node node3.example.com" in lines[0]
+        await good(cluster, op("REPLACE_DISKS", mode="replace_auto"))
+        assert is_connected(cluster, 2)
+        assert content(cluster, 3) == b"hello"
+        job = await good(cluster, op("ACTIVATE_DISKS"))
+        assert not [line for line in cluster.log_of(job.id) if "WARNING" in line or "lost" in line]
+
+    on_cluster(tmp_path, body)
+
+
 @pytest.mark.parametrize("before", [create(), STOPPED], ids=["running", "stopped"])
 @pytest.mark.parametrize("where", [{"remote_node": "node1"}, {"iallocator": "builtin"}], ids=["node", "allocator"])
 def test_another_secondary(tmp_path: Path, before: dict[str, Any], where: dict[str, str]) -> None:
@@ -307,6 +332,22 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
         assert node(cluster, 2).volumes() == ()
         assert not cluster.debris()
         await good(cluster, op("STARTUP"))
+
+    on_cluster(tmp_path, body)
+
+
+def test_a_lost_half_is_not_called_shared_storage_that_is_not_mounted(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        kernel = node(cluster, 3).storage[DiskTemplate.DRBD].inner._kernel  # type: ignore[attr-defined]
+        kernel.detach(0)
+        lost = data(cluster, 3)
+        lost.unlink()
+        lost.with_name(lost.name + ".owner").unlink()
+        for verb in ("MIGRATE", "FAILOVER"):
+            told = await bad(cluster, op(verb))
+            assert "lost" in told
+            assert "shared storage" not in told
 
     on_cluster(tmp_path, body)
 
