@@ -11,7 +11,8 @@ from ganeti.calls.base import Call
 from ganeti.calls.instance import Guest, GuestState, HypervisorValidate, InstanceInfo
 from ganeti.calls.node import AddressProbe, NodeInfo
 from ganeti.logic.base import Env
-from ganeti.model.objects import DiskTemplate, Instance, Node, Params
+from ganeti.model.disks import node_volumes
+from ganeti.model.objects import Disk, DiskTemplate, Instance, Node, Params
 from ganeti.model.types import HOST_NAME, TAG, MiB, Uuid
 
 R = TypeVar("R")
@@ -140,6 +141,30 @@ async def room(env: Env, node: Node, template: DiskTemplate, wanted: MiB) -> Non
             "insufficient_resources",
             f"not enough {name} storage on node {node.name}: {wanted} MiB wanted, {found.free} MiB free",
         )
+
+
+async def room_in_groups(env: Env, node: Node, disks: Iterable[Disk]) -> None:
+    """Volume groups that the disks name beside the cluster's own are on the node, and have the room for them."""
+    wanted: dict[str, MiB] = {}
+    for volume in (volume for disk in disks for volume in node_volumes(disk)):
+        if volume.template is DiskTemplate.PLAIN:
+            group = str(volume.logical_id[0])
+            wanted[group] = wanted.get(group, 0) + volume.size
+    wanted.pop(env.config.cluster.volume_group_name, None)
+    template = DiskTemplate.PLAIN.value
+    for group, size in wanted.items():
+        call = NodeInfo(templates=(template,), volume_group=group)
+        info = await ask(env, node.uuid, call, f"ask for the space of volume group {group}")
+        found = info.storage.get(template)
+        if found is None:
+            why = "; ".join(info.errors) or "it does not say why"
+            raise errors.PrereqError("environment_error", f"node {node.name} cannot use volume group {group}: {why}")
+        if found.free < size:
+            raise errors.PrereqError(
+                "insufficient_resources",
+                f"not enough space in volume group {group} of node {node.name}: "
+                f"{size} MiB wanted, {found.free} MiB free",
+            )
 
 
 async def hvparams_on_node(env: Env, node: Uuid, hypervisor: str, complete: Params) -> None:

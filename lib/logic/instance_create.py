@@ -148,6 +148,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreateFacts]):
         await self._check_node(env, instance, node, be["maxmem"] if not allocator else None, space)
         if secondary is not None:
             await self._check_room(env, instance, secondary, None, space)
+        if not adopted:
+            for each in nodes:
+                await checks.room_in_groups(env, each, instance.disks)
         return CreateFacts(
             instance=instance,
             nodes=tuple(each.name for each in nodes),

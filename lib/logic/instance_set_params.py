@@ -311,6 +311,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyFacts]):
                     "insufficient_resources",
                     f"not enough {template} storage on node {name}: {wanted} MiB wanted, {storage.free} MiB free",
                 )
+            await checks.room_in_groups(env, env.config.nodes[uuid], facts.added)
 
     async def _plugging(self, env: Env, facts: ModifyFacts) -> Plugging | None:
         """None: the running guest stays as it is."""

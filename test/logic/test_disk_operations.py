@@ -336,6 +336,31 @@ def test_lost_disks_are_made_on_other_nodes(tmp_path: Path) -> None:
     on_cluster(tmp_path, body)
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        create(disks=[{"size": 16}, {"size": 8, "vg": "typo"}]),
+        create(disks=[{"size": 16, "metavg": "typo"}]),
+        create(disks=[{"size": 16, "vg": "typo"}], disk_template="plain", snode=""),
+    ],
+    ids=["data", "metadata", "plain"],
+)
+def test_a_volume_group_that_is_not_there_is_refused_before_anything_is_made(
+    tmp_path: Path, made: dict[str, Any]
+) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        told = await bad(cluster, made)
+        assert "node node2.example.com cannot use volume group typo" in told
+        assert "prerequisites" in told or "environment_error" in told
+        await good(cluster, STOPPED)
+        told = await bad(cluster, op("SET_PARAMS", disks=[["add", -1, {"size": 8, "vg": "typo"}]]))
+        assert "cannot use volume group typo" in told
+        assert not cluster.state.debts
+        assert not cluster.debris()
+
+    on_cluster(tmp_path, body)
+
+
 def test_a_lost_half_is_not_called_shared_storage_that_is_not_mounted(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         await good(cluster, create())
