@@ -59,6 +59,9 @@ class Burnin:
     def note(self, text: str) -> None:
         self.out(text)
 
+    def flush(self) -> None:
+        self._out.flush()
+
     def call(self, method: str, *args: Any) -> Any:  # Any: JSON
         return self._master.call(method, *args)
 

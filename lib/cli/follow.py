@@ -22,6 +22,7 @@ class Talk(Protocol):
 
     def out(self, text: str = "") -> None: ...
     def note(self, text: str) -> None: ...
+    def flush(self) -> None: ...
     def call(self, method: str, *args: Any) -> Any: ...  # Any: JSON
 
 
@@ -81,6 +82,7 @@ def wait(talk: Talk, job: int, *, quiet: bool = False) -> list[Any]:
             serial = max(serial or 0, entry[0])
             if not quiet:
                 talk.out(log_line(entry))
+        talk.flush()
         if info and info[0] in ENDED:
             return results(talk, job)
 

@@ -34,8 +34,12 @@ class Session:
     def out(self, text: str = "") -> None:
         self.world.out.write(text + "\n")
 
-    def note(self, text: str) -> None:
+    def flush(self) -> None:
+        """What was told so far is seen, also where the output is a file."""
         self.world.out.flush()
+
+    def note(self, text: str) -> None:
+        self.flush()
         self.world.err.write(text + "\n")
 
     def confirm(self, question: str) -> bool:

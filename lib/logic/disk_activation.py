@@ -174,7 +174,9 @@ class DeactivateDisks(LogicalUnit[OpInstanceDeactivateDisks, DisksFacts]):
     def plan(self, facts: DisksFacts, env: Env) -> Sequence[Step]:
         config, instance = env.config, facts.instance
         inactive = msgspec.structs.replace(instance, disks_active=False)
-        on_primary = OnFailure.WARN if self.op.force else OnFailure.UNDO
+        # what a guest holds open there needs the other halves: a primary node that lives has to let go first
+        is_dead = config.nodes[instance.primary_node].offline
+        on_primary = OnFailure.WARN if self.op.force and is_dead else OnFailure.UNDO
         steps = closed(config, env, instance, instance.disks, [instance.primary_node], on_failure=on_primary)
         steps += closed(
             config, env, instance, mirrors.of(instance), instance.secondary_nodes, on_failure=OnFailure.WARN

@@ -55,6 +55,17 @@ def test_disks_are_activated_and_deactivated(tmp_path: Path) -> None:
     on_cluster(tmp_path, body)
 
 
+def test_forced_deactivation_leaves_the_mirror_of_a_guest_that_holds_its_disks_open(tmp_path: Path) -> None:
+    async def body(cluster: SimulatedCluster) -> None:
+        await good(cluster, create())
+        cluster.rpc.fail["volume_close"] = errors.NodeFailure("Device is held open by someone")
+        assert "held open" in await bad(cluster, op("DEACTIVATE_DISKS", force=True))
+        assert web1(cluster).disks_active
+        assert node(cluster, 3).minors() == (0, 1), "its mirror is not taken away"
+
+    on_cluster(tmp_path, body)
+
+
 def test_activation_that_fails_leaves_the_disks_down(tmp_path: Path) -> None:
     async def body(cluster: SimulatedCluster) -> None:
         await good(cluster, STOPPED)
