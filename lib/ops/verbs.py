@@ -108,6 +108,10 @@ class Session(Protocol):
         """A line on standard output."""
         ...
 
+    def flush(self) -> None:
+        """What was told so far is seen."""
+        ...
+
     def note(self, text: str) -> None:
         """A line on standard error."""
         ...
